@@ -1,0 +1,1 @@
+Console.WriteLine("QuickStart: not written yet.");
