@@ -1,0 +1,371 @@
+using System.Threading.Tasks.Dataflow;
+using Puma.Dataflow.Buffers;
+using Puma.Dataflow.Lifecycle;
+
+namespace Puma.Dataflow.Blocks;
+
+/// <summary>
+/// Where items come in from foreign code: the writing end of a link as a TPL target. It holds no items; senders and foreign sources wait
+/// here, in the order in which they came, until there is a slot.
+/// </summary>
+/// <remarks>The state is guarded by one lock. Foreign blocks are called outside of it, with a slot reserved.</remarks>
+internal sealed class EntryBlock<T>(StageNode stage, Link<T> link, TimeSpan? sendTimeout = null) : ITargetBlock<T>
+{
+    private readonly Lock _gate = new();
+
+    // Guarded by _gate.
+    private readonly LinkedList<Waiter> _waiters = [];
+    private readonly Dictionary<ISourceBlock<T>, LinkedListNode<Waiter>> _postponed = [];
+    private bool _isClosed;
+    private bool _isServing;
+    private int _consuming;
+
+    public Task Completion => stage.Graph.Completion;
+
+    /// <summary>Whether it is closed and nothing is on its way in any more.</summary>
+    public bool IsAtRest
+    {
+        get
+        {
+            lock (_gate)
+                return _isClosed && _consuming == 0 && !_isServing;
+        }
+    }
+
+    public void Complete() => stage.RaiseStop();
+
+    public void Fault(Exception exception)
+    {
+        ArgumentNullException.ThrowIfNull(exception);
+        stage.Fail(exception);
+    }
+
+    /// <summary>Hands an item over; completes when it was accepted.</summary>
+    public ValueTask SendAsync(T item, CancellationToken cancellationToken)
+    {
+        if (cancellationToken.IsCancellationRequested)
+            return ValueTask.FromCanceled(cancellationToken);
+        SenderWaiter waiter;
+        lock (_gate)
+        {
+            if (_isClosed || link.IsShut)
+                return ValueTask.FromException(Closed());
+            switch (TryAcceptLocked(item))
+            {
+                case true:
+                    return default;
+                case false when link.FullMode == FullMode.Fail:
+                    return ValueTask.FromException(new PipelineFullException(stage.Name, link.Capacity));
+            }
+
+            waiter = new SenderWaiter(this, item);
+            waiter.Node = _waiters.AddLast(waiter);
+        }
+
+        waiter.Arm(stage.Graph.Time, sendTimeout, cancellationToken);
+        ServeWaiters();
+        return new ValueTask(waiter.Task);
+    }
+
+    /// <summary>Hands an item over if there is a slot.</summary>
+    public bool TrySend(T item)
+    {
+        lock (_gate)
+        {
+            if (_isClosed || link.IsShut)
+                throw Closed();
+            return TryAcceptLocked(item);
+        }
+    }
+
+    public DataflowMessageStatus OfferMessage(DataflowMessageHeader messageHeader, T messageValue, ISourceBlock<T>? source, bool consumeToAccept)
+    {
+        if (!messageHeader.IsValid)
+            throw new ArgumentException("The message header is not valid.", nameof(messageHeader));
+        if (source is null && consumeToAccept)
+            throw new ArgumentException("A message without a source cannot be consumed.", nameof(consumeToAccept));
+        lock (_gate)
+        {
+            if (_isClosed)
+                return DataflowMessageStatus.DecliningPermanently;
+            if (!consumeToAccept)
+            {
+                if (TryAcceptLocked(messageValue))
+                    return DataflowMessageStatus.Accepted;
+            }
+            else if (_waiters.Count == 0 && !_isServing && link.TryReserve())
+            {
+                _consuming++;
+                goto Consume;
+            }
+
+            if (source is null || link.FullMode == FullMode.Fail)
+                return DataflowMessageStatus.Declined;
+
+            // One message per source; a newer one takes the place of the older.
+            var waiter = new ForeignWaiter(source, messageHeader);
+            if (_postponed.TryGetValue(source, out LinkedListNode<Waiter>? node))
+                node.Value = waiter;
+            else
+                _postponed.Add(source, _waiters.AddLast(waiter));
+        }
+
+        ServeWaiters();
+        return DataflowMessageStatus.Postponed;
+
+    Consume:
+        return Consume(source!, messageHeader) ? DataflowMessageStatus.Accepted : DataflowMessageStatus.NotAvailable;
+    }
+
+    /// <summary>Lets nobody in any more and sends all who wait away. Any thread; only the first call counts.</summary>
+    public void Close()
+    {
+        List<Waiter> waiters;
+        lock (_gate)
+        {
+            if (_isClosed)
+                return;
+            _isClosed = true;
+            waiters = [.. _waiters];
+            _waiters.Clear();
+            _postponed.Clear();
+        }
+
+        foreach (Waiter waiter in waiters)
+        {
+            try
+            {
+                waiter.Refuse(this);
+            }
+            catch (Exception error)
+            {
+                stage.Graph.AddSecondary(new StageFaultedException(stage.Name, error));
+            }
+        }
+    }
+
+    /// <summary>A slot may be free: lets in who waits, on the thread pool. Any thread.</summary>
+    public void ServeWaiters()
+    {
+        lock (_gate)
+        {
+            if (_isServing || _isClosed || _waiters.Count == 0)
+                return;
+            link.AskForSlot();
+            if (!link.TryReserve())
+                return;
+            _isServing = true;
+        }
+
+        ThreadPool.UnsafeQueueUserWorkItem(static self => self.Serve(), this, preferLocal: false);
+    }
+
+    /// <summary>Serves waiters with a slot reserved for the first of them.</summary>
+    private void Serve()
+    {
+        while (true)
+        {
+            Waiter? waiter;
+            lock (_gate)
+            {
+                waiter = _waiters.First?.Value;
+                if (waiter is null || _isClosed)
+                {
+                    link.CancelReserve();
+                    _isServing = false;
+                    break;
+                }
+
+                _waiters.RemoveFirst();
+                if (waiter is ForeignWaiter foreign)
+                    _postponed.Remove(foreign.Source);
+                _consuming++;
+            }
+
+            waiter.Accept(this);
+            lock (_gate)
+            {
+                if (_waiters.Count > 0 && !_isClosed)
+                {
+                    if (link.TryReserve())
+                        continue;
+                    link.AskForSlot();
+                    if (link.TryReserve())
+                        continue;
+                }
+
+                _isServing = false;
+                break;
+            }
+        }
+
+        stage.Wake();
+    }
+
+    /// <summary>Accepts an item that nobody waits before, by a free slot or by what the full mode allows.</summary>
+    private bool TryAcceptLocked(T item)
+    {
+        if (_waiters.Count > 0 || _isServing)
+            return false;
+        if (link.TryWrite(item))
+            return true;
+        if (link.IsShut)
+            return false;
+        switch (link.FullMode)
+        {
+            case FullMode.DropOldest:
+                if (!link.TryDropOldest() || !link.TryWrite(item))
+                    link.DropNewest(item);
+                return true;
+            case FullMode.DropNewest:
+                link.DropNewest(item);
+                return true;
+            default:
+                return false;
+        }
+    }
+
+    /// <summary>Takes a foreign source's message into the reserved slot.</summary>
+    private bool Consume(ISourceBlock<T> source, DataflowMessageHeader header)
+    {
+        bool isConsumed = false;
+        T? value = default;
+        try
+        {
+            value = source.ConsumeMessage(header, this, out isConsumed);
+        }
+        finally
+        {
+            bool isLost = false;
+            lock (_gate)
+            {
+                if (!isConsumed)
+                    link.CancelReserve();
+                else
+                    isLost = !link.WriteReserved(value!);
+                _consuming--;
+            }
+
+            // Its source has given it away and the pipeline has ended meanwhile: nobody else will ever see it.
+            if (isLost)
+                stage.NoteDiscarded(value, stage.ReasonToDiscard);
+            stage.Wake();
+        }
+
+        return isConsumed;
+    }
+
+    private PipelineClosedException Closed() => new(stage.Name, stage.Graph.State, stage.Graph.Cause);
+
+    /// <summary>Someone who waits for a slot.</summary>
+    private abstract class Waiter
+    {
+        /// <summary>Hands its item over into the reserved slot.</summary>
+        public abstract void Accept(EntryBlock<T> entry);
+
+        /// <summary>Goes away empty-handed, because the entry is closed.</summary>
+        public abstract void Refuse(EntryBlock<T> entry);
+    }
+
+    /// <summary>A foreign source whose message was postponed.</summary>
+    private sealed class ForeignWaiter(ISourceBlock<T> source, DataflowMessageHeader header) : Waiter
+    {
+        public ISourceBlock<T> Source => source;
+
+        public override void Accept(EntryBlock<T> entry)
+        {
+            try
+            {
+                entry.Consume(source, header);
+            }
+            catch (Exception error)
+            {
+                entry.Stage.Fail(error);
+            }
+        }
+
+        // A reservation that is released makes the source offer again, and learn that nobody takes it.
+        public override void Refuse(EntryBlock<T> entry)
+        {
+            if (source.ReserveMessage(header, entry))
+                source.ReleaseReservation(header, entry);
+        }
+    }
+
+    /// <summary>A caller of <see cref="SendAsync"/>.</summary>
+    private sealed class SenderWaiter(EntryBlock<T> entry, T item) : Waiter
+    {
+        private readonly TaskCompletionSource _done = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        private CancellationTokenRegistration _registration;
+        private ITimer? _timer;
+
+        public LinkedListNode<Waiter>? Node { get; set; }
+
+        public Task Task => _done.Task;
+
+        public void Arm(TimeProvider time, TimeSpan? timeout, CancellationToken cancellationToken)
+        {
+            if (timeout is { } limit)
+                _timer = time.CreateTimer(static state => ((SenderWaiter)state!).GiveUp(new TimeoutException("No slot became free within SendTimeout. The item was not accepted.")), this, limit, Timeout.InfiniteTimeSpan);
+            if (cancellationToken.CanBeCanceled)
+                _registration = cancellationToken.UnsafeRegister(static (state, token) => ((SenderWaiter)state!).GiveUp(new OperationCanceledException(token)), this);
+            if (_done.Task.IsCompleted)
+                Disarm();
+        }
+
+        public override void Accept(EntryBlock<T> entry)
+        {
+            bool isWritten;
+            lock (entry._gate)
+            {
+                isWritten = entry.Link.WriteReserved(item);
+                entry._consuming--;
+            }
+
+            if (isWritten)
+                _done.TrySetResult();
+            else
+                Fail(entry.Closed());
+            Disarm();
+        }
+
+        public override void Refuse(EntryBlock<T> entry)
+        {
+            Fail(entry.Closed());
+            Disarm();
+        }
+
+        private void GiveUp(Exception reason)
+        {
+            lock (entry._gate)
+            {
+                // Whoever takes the waiter out of the list decides its end.
+                if (Node?.List is null)
+                    return;
+                entry._waiters.Remove(Node);
+            }
+
+            if (reason is OperationCanceledException canceled)
+                _done.TrySetCanceled(canceled.CancellationToken);
+            else
+                Fail(reason);
+            Disarm();
+        }
+
+        private void Fail(Exception error)
+        {
+            _done.TrySetException(error);
+            _ = _done.Task.Exception;
+        }
+
+        private void Disarm()
+        {
+            _timer?.Dispose();
+            _registration.Unregister();
+        }
+    }
+
+    private StageNode Stage => stage;
+
+    private Link<T> Link => link;
+}

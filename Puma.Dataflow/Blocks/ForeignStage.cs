@@ -1,0 +1,83 @@
+using System.Threading.Tasks.Dataflow;
+using Puma.Dataflow.Buffers;
+using Puma.Dataflow.Lifecycle;
+
+namespace Puma.Dataflow.Blocks;
+
+/// <summary>A foreign block as one opaque stage: it stands between the stage's input link and an entry that writes the output link.</summary>
+internal sealed class ForeignStage<TIn, TOut>(StageSetup setup, Func<IPropagatorBlock<TIn, TOut>> getBlock) : ForeignSinkStage<TIn>(setup)
+{
+    private EntryBlock<TOut>? _entry;
+    private IDisposable? _unlink;
+
+    public override bool KeepsLedger => false;
+
+    public override void Prepare() => _entry = new EntryBlock<TOut>(this, (Link<TOut>)Outputs[0]);
+
+    public override void Wake()
+    {
+        base.Wake();
+        _entry?.ServeWaiters();
+    }
+
+    protected override ForeignTarget<TIn> Connect()
+    {
+        IPropagatorBlock<TIn, TOut> block = getBlock();
+        _unlink = block.LinkTo(_entry!);
+        return new BlockTarget<TIn, TIn>(block);
+    }
+
+    protected override void OnStop() => _entry?.Close();
+
+    protected override async ValueTask ReturnAllAsync()
+    {
+        await base.ReturnAllAsync().ConfigureAwait(false);
+        _unlink?.Dispose();
+        _entry!.Close();
+        while (!_entry.IsAtRest)
+            await WaitAsync(StageActivity.WaitingForForeignCode).ConfigureAwait(false);
+    }
+}
+
+/// <summary>Hands items to a foreign target.</summary>
+internal sealed class ForeignEndStage<T>(StageSetup setup, Func<ForeignTarget<T>> getTarget) : ForeignSinkStage<T>(setup)
+{
+    protected override ForeignTarget<T> Connect() => getTarget();
+}
+
+/// <summary>Takes items from a foreign source block until it has completed, or is to be read no further.</summary>
+internal sealed class ForeignSourceStage<T>(StageSetup setup, ISourceBlock<T> source) : StageNode(setup)
+{
+    private EntryBlock<T> _entry = null!;
+
+    public override bool IsSource => true;
+
+    public override void Prepare() => _entry = new EntryBlock<T>(this, (Link<T>)Outputs[0]);
+
+    public override void Wake()
+    {
+        base.Wake();
+        _entry?.ServeWaiters();
+    }
+
+    protected override void OnStop() => _entry.Close();
+
+    protected override async Task RunAsync()
+    {
+        await Graph.WaitForStartAsync(StopToken).ConfigureAwait(false);
+        if (IsStopping)
+            return;
+        using IDisposable unlink = source.LinkTo(_entry);
+        Task completion = source.Completion;
+        Graph.Own(WakeAtEndAsync(completion));
+        while (!IsStopping && !completion.IsCompleted)
+            await WaitAsync(StageActivity.WaitingForForeignCode).ConfigureAwait(false);
+        _entry.Close();
+        while (!_entry.IsAtRest)
+            await WaitAsync(StageActivity.WaitingForForeignCode).ConfigureAwait(false);
+        if (completion.IsFaulted)
+            this.FailWith(completion.Exception!, told: null);
+        else if (completion.IsCanceled)
+            Fail(new TaskCanceledException($"The foreign source behind '{Name}' was cancelled."));
+    }
+}

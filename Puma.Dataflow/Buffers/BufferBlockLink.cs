@@ -1,0 +1,178 @@
+using System.Threading.Tasks.Dataflow;
+
+namespace Puma.Dataflow.Buffers;
+
+/// <summary>
+/// The reference link: a bounded <see cref="BufferBlock{T}"/> with the slot count beside it, read in bursts.
+/// The block does the queueing; since a slot is taken first, it never postpones or declines for lack of room.
+/// </summary>
+internal sealed class BufferBlockLink<T>(string from, string to, int capacity, ILinkEnd writer, ILinkEnd reader)
+    : Link<T>(from, to, capacity, writer, reader)
+{
+    private static readonly IList<T> NoBurst = [];
+
+    private readonly BufferBlock<T> _block = new(new DataflowBlockOptions { BoundedCapacity = capacity });
+
+    // How many slots must be free before a waiting writer is woken while the reader goes on working.
+    private readonly int _wakeAt = capacity <= 16 ? 1 : 16;
+
+    // Slots in use. Writer: +1 by compare-and-swap; reader: -n.
+    private int _held;
+    private int _maxHeld;
+    private long _sent;
+
+    // 1 while the writer wants to be woken for a free slot. The writer sets it and looks again; the reader frees first and looks then:
+    // one of the two always sees the other (both sides pass a full fence in between).
+    private int _writerWaits;
+    private int _shut;
+    private EndMarker? _marker;
+
+    // Reader only: the items that were taken out of the block together.
+    private IList<T> _burst = NoBurst;
+    private int _next;
+
+    /// <summary>The block itself, for the exit, whose reader is foreign code.</summary>
+    public BufferBlock<T> Block => _block;
+
+    public override long Sent => Volatile.Read(ref _sent);
+
+    public override int SlotsHeld => Volatile.Read(ref _held);
+
+    public override int MaxSlotsHeld => Volatile.Read(ref _maxHeld);
+
+    public override int Queued => _block.Count + Math.Max(0, _burst.Count - _next);
+
+    public override bool IsShut => Volatile.Read(ref _shut) != 0;
+
+    public override bool IsCompleted => Volatile.Read(ref _marker) is not null;
+
+    public override EndMarker? End
+    {
+        get
+        {
+            // The marker was written after the last value, so it must be read before the queue is found empty.
+            EndMarker? marker = Volatile.Read(ref _marker);
+            return marker is not null && _next >= _burst.Count && _block.Count == 0 ? marker : null;
+        }
+    }
+
+    public override bool TryReserve()
+    {
+        if (Volatile.Read(ref _shut) != 0)
+            return false;
+        while (true)
+        {
+            int held = Volatile.Read(ref _held);
+            if (held >= Capacity)
+                return false;
+            if (Interlocked.CompareExchange(ref _held, held + 1, held) != held)
+                continue;
+            if (held >= _maxHeld)
+                _maxHeld = held + 1;
+            return true;
+        }
+    }
+
+    public override void CancelReserve() => Release(1);
+
+    public override bool WriteReserved(T item)
+    {
+        if (!_block.Post(item))
+        {
+            Release(1);
+            return false;
+        }
+
+        Interlocked.Increment(ref _sent);
+        Reader.Wake();
+        return true;
+    }
+
+    public override bool TryDropOldest()
+    {
+        if (!_block.TryReceive(out T? oldest))
+            return false;
+        CountDropped(accepted: true);
+        Discard(oldest, DiscardReason.Dropped);
+        return true;
+    }
+
+    public override void DropNewest(T item)
+    {
+        Interlocked.Increment(ref _sent);
+        CountDropped(accepted: false);
+        CountDiscarded(item, DiscardReason.Dropped);
+    }
+
+    public override bool TryRead(out T item)
+    {
+        if (_next < _burst.Count)
+        {
+            item = _burst[_next];
+            _burst[_next++] = default!;
+            return true;
+        }
+
+        // What is in a burst can no longer be dropped, so a link that drops its oldest item is read one by one.
+        if (FullMode == FullMode.DropOldest)
+            return _block.TryReceive(out item!);
+        if (_block.TryReceiveAll(out IList<T>? burst))
+        {
+            _burst = burst;
+            item = burst[0];
+            burst[0] = default!;
+            _next = 1;
+            return true;
+        }
+
+        _burst = NoBurst;
+        _next = 0;
+        item = default!;
+        return false;
+    }
+
+    public override void Release(int count)
+    {
+        int held = Interlocked.Add(ref _held, -count);
+        AssertSlots(held);
+
+        // A writer that were woken for every single slot would switch threads for every item. The rest is for Flush.
+        if (Capacity - held >= _wakeAt)
+            WakeWriter();
+    }
+
+    public override void Flush()
+    {
+        if (Volatile.Read(ref _held) < Capacity)
+            WakeWriter();
+    }
+
+    private void WakeWriter()
+    {
+        if (Volatile.Read(ref _writerWaits) != 0 && Interlocked.Exchange(ref _writerWaits, 0) != 0)
+            Writer.Wake();
+    }
+
+    public override void AskForSlot() => Interlocked.Exchange(ref _writerWaits, 1);
+
+    public override void Complete(EndMarker marker)
+    {
+        // First no more values, then the marker: a reader that sees the marker sees every value too.
+        _block.Complete();
+        Interlocked.CompareExchange(ref _marker, marker, null);
+        Reader.Wake();
+    }
+
+    public override void Shut(DiscardReason reason)
+    {
+        if (Interlocked.Exchange(ref _shut, 1) != 0)
+            return;
+
+        // The block refuses every post from here on, so what is found now is all there will ever be.
+        _block.Complete();
+        while (TryRead(out T item))
+            Discard(item, reason);
+        Writer.OnReaderClosed();
+        Writer.Wake();
+    }
+}

@@ -1,0 +1,147 @@
+using System.Diagnostics;
+
+namespace Puma.Dataflow.Buffers;
+
+/// <summary>
+/// The bounded hand-over from one stage (the writer) to the next (the reader): values, then exactly one end marker.
+/// A slot is taken when an item is written and given back by <see cref="Release"/> when the reader has settled it,
+/// so the slots held count queued items and items in work alike.
+/// </summary>
+/// <remarks>
+/// The writer's members belong to the writing stage, the reader's to the reading one; each stage is one execution stream.
+/// <see cref="Complete"/> and <see cref="Shut"/> may come from any thread. Counters may be read by any thread.
+/// </remarks>
+internal abstract class Link(string from, string to, int capacity, ILinkEnd writer, ILinkEnd reader)
+{
+    /// <summary>The end that reads. The exit's is set after the link is made.</summary>
+    protected ILinkEnd Reader { get; } = reader;
+
+    protected ILinkEnd Writer { get; } = writer;
+
+    public string From => from;
+
+    public string To => to;
+
+    public int Capacity => capacity;
+
+    /// <summary>What the writer does when there is no slot.</summary>
+    public FullMode FullMode { get; init; }
+
+    /// <summary>Whether the link leads into a branch that may fault alone.</summary>
+    public bool IsOptional { get; init; }
+
+    /// <summary>Called for each item that this link discards.</summary>
+    public required Action<object?, DiscardReason> OnDiscarded { get; init; }
+
+    /// <summary>Items that the writer handed over, drops included.</summary>
+    public abstract long Sent { get; }
+
+    /// <summary>Items whose handling started.</summary>
+    public long Received => Volatile.Read(ref _received);
+
+    /// <summary>Items that were handed over and not handled, drops included.</summary>
+    public long Discarded => Volatile.Read(ref _discarded);
+
+    /// <summary>Items that were dropped because the link was full.</summary>
+    public long Dropped => Volatile.Read(ref _dropped);
+
+    /// <summary>Items that were dropped before they took a slot; part of <see cref="Sent"/>, never accepted.</summary>
+    public long Refused => Volatile.Read(ref _refused);
+
+    public abstract int SlotsHeld { get; }
+
+    /// <summary>The most slots that were held at once.</summary>
+    public abstract int MaxSlotsHeld { get; }
+
+    /// <summary>Items that wait to be read.</summary>
+    public abstract int Queued { get; }
+
+    /// <summary>Whether the reader wants no more: every write is refused from now on.</summary>
+    public abstract bool IsShut { get; }
+
+    /// <summary>The end marker, once every value before it has been read.</summary>
+    public abstract EndMarker? End { get; }
+
+    /// <summary>Whether the end marker was written.</summary>
+    public abstract bool IsCompleted { get; }
+
+    /// <summary>Writes the end marker. Takes no slot, never waits; only the first one counts.</summary>
+    public abstract void Complete(EndMarker marker);
+
+    /// <summary>The reader wants no more: refuses every later write, discards what is queued and tells the writer.</summary>
+    public abstract void Shut(DiscardReason reason);
+
+    /// <summary>Gives slots back. Reader only.</summary>
+    public abstract void Release(int count);
+
+    /// <summary>Asks for a wake-up of the writer when slots are given back. The writer must look again after asking.</summary>
+    public abstract void AskForSlot();
+
+    /// <summary>Wakes a writer that asked for a slot, if there is one. The reader calls it before it waits. Reader only.</summary>
+    public abstract void Flush();
+
+    /// <summary>Counts an item whose handling starts. Reader only.</summary>
+    public void CountReceived() => Volatile.Write(ref _received, _received + 1);
+
+    /// <summary>Counts what was neither received nor discarded when a stage is abandoned or has ended.</summary>
+    public void DiscardRest() => Interlocked.Add(ref _discarded, Math.Max(0, Sent - Received - Discarded));
+
+    protected void CountDiscarded(object? item, DiscardReason reason)
+    {
+        Interlocked.Increment(ref _discarded);
+        OnDiscarded(item, reason);
+    }
+
+    protected void CountDropped(bool accepted)
+    {
+        Interlocked.Increment(ref _dropped);
+        if (!accepted)
+            Interlocked.Increment(ref _refused);
+    }
+
+    [Conditional("DEBUG")]
+    protected void AssertSlots(int held) =>
+        Debug.Assert(held >= 0 && held <= capacity, $"Link {from} -> {to} holds {held} of {capacity} slots.");
+
+    private long _received;
+    private long _discarded;
+    private long _dropped;
+    private long _refused;
+}
+
+/// <inheritdoc/>
+internal abstract class Link<T>(string from, string to, int capacity, ILinkEnd writer, ILinkEnd reader)
+    : Link(from, to, capacity, writer, reader)
+{
+    /// <summary>Takes a slot. Writer only.</summary>
+    /// <returns>False when no slot is free or the link is shut.</returns>
+    public abstract bool TryReserve();
+
+    /// <summary>Gives a slot back that was reserved and not used. Writer only.</summary>
+    public abstract void CancelReserve();
+
+    /// <summary>Hands over an item into a reserved slot. Writer only.</summary>
+    /// <returns>False when the link was shut or completed meanwhile; the slot is given back.</returns>
+    public abstract bool WriteReserved(T item);
+
+    /// <summary>Drops the oldest queued item.</summary>
+    /// <returns>False when nothing is queued.</returns>
+    public abstract bool TryDropOldest();
+
+    /// <summary>Counts an item that is dropped before it takes a slot. Writer only.</summary>
+    public abstract void DropNewest(T item);
+
+    /// <summary>Takes the next item out of the queue; its slot stays held. Reader only.</summary>
+    public abstract bool TryRead(out T item);
+
+    /// <summary>Discards an item that was read and not handled, and gives its slot back. Reader only.</summary>
+    public void Discard(T item, DiscardReason reason)
+    {
+        CountDiscarded(item, reason);
+        Release(1);
+    }
+
+    /// <summary>Takes a slot and hands the item over. Writer only.</summary>
+    /// <returns>False when no slot is free or the link is shut.</returns>
+    public bool TryWrite(T item) => TryReserve() && WriteReserved(item);
+}

@@ -1,0 +1,58 @@
+using Microsoft.Extensions.Logging;
+
+namespace Puma.Dataflow.Diagnostics;
+
+/// <summary>All that the library itself logs. The event ids are stable.</summary>
+internal static partial class Log
+{
+    [LoggerMessage(1, LogLevel.Debug, "Run of '{Pipeline}' started with {Stages} stages")]
+    public static partial void RunStarted(ILogger logger, string pipeline, int stages);
+
+    [LoggerMessage(2, LogLevel.Debug, "Run of '{Pipeline}' takes no more input and drains")]
+    public static partial void RunDraining(ILogger logger, string pipeline);
+
+    [LoggerMessage(3, LogLevel.Information, "Run of '{Pipeline}' is being cancelled")]
+    public static partial void RunCanceling(ILogger logger, string pipeline);
+
+    [LoggerMessage(4, LogLevel.Error, "Run of '{Pipeline}' faulted. {Cause}")]
+    public static partial void RunFaulted(ILogger logger, string pipeline, string cause, Exception? exception);
+
+    [LoggerMessage(5, LogLevel.Debug, "Run of '{Pipeline}' ended {Outcome} after {Duration}")]
+    public static partial void RunEnded(ILogger logger, string pipeline, RunState outcome, TimeSpan duration);
+
+    [LoggerMessage(10, LogLevel.Debug, "Stage '{Stage}' started")]
+    public static partial void StageStarted(ILogger logger, string stage);
+
+    [LoggerMessage(11, LogLevel.Debug, "Stage '{Stage}' ended {State} ({Reason}): {Accepted} accepted, {Delivered} delivered, {Emitted} emitted")]
+    public static partial void StageEnded(ILogger logger, string stage, StageState state, EndReason reason, long accepted, long delivered, long emitted);
+
+    [LoggerMessage(12, LogLevel.Error, "Stage '{Stage}' was abandoned with {Items} items: its user code did not return within {Timeout} of being told to")]
+    public static partial void StageAbandoned(ILogger logger, string stage, long items, TimeSpan timeout);
+
+    [LoggerMessage(13, LogLevel.Warning, "Optional branch '{Branch}' was detached because its stage '{Stage}' failed; the run goes on without it")]
+    public static partial void BranchDetached(ILogger logger, string branch, string stage, Exception? exception);
+
+    [LoggerMessage(20, LogLevel.Warning, "Secondary error in '{Where}'. {Error}")]
+    public static partial void SecondaryError(ILogger logger, string where, string error, Exception? exception);
+
+    [LoggerMessage(21, LogLevel.Warning, "Stage '{Stage}' discarded {Count} items: {Reason}")]
+    public static partial void ItemsDiscarded(ILogger logger, string stage, long count, DiscardReason reason);
+
+    [LoggerMessage(22, LogLevel.Debug, "Stage '{Stage}' discarded {Count} items that nobody wants any more")]
+    public static partial void ItemsNotWanted(ILogger logger, string stage, long count);
+
+    [LoggerMessage(23, LogLevel.Information, "Stage '{Stage}' skipped item {Item}: {Error}")]
+    public static partial void ItemSkipped(ILogger logger, string stage, long item, string error, Exception? exception);
+
+    [LoggerMessage(24, LogLevel.Information, "Stage '{Stage}' dead-lettered item {Item}: {Error}")]
+    public static partial void ItemDeadLettered(ILogger logger, string stage, long item, string error, Exception? exception);
+
+    [LoggerMessage(30, LogLevel.Warning, "Run of '{Pipeline}' has not moved for {Still} although work is queued: {Chain}")]
+    public static partial void Stalled(ILogger logger, string pipeline, TimeSpan still, string chain);
+
+    [LoggerMessage(31, LogLevel.Warning, "Run of '{Pipeline}' drained after a fault without progress for {Timeout} and is aborted")]
+    public static partial void DrainTimedOut(ILogger logger, string pipeline, TimeSpan timeout);
+
+    [LoggerMessage(32, LogLevel.Warning, "Pipeline '{Pipeline}': {Warning}")]
+    public static partial void BuildWarning(ILogger logger, string pipeline, string warning);
+}

@@ -1,0 +1,501 @@
+using Microsoft.Extensions.Logging;
+using Puma.Dataflow.Buffers;
+using Puma.Dataflow.Diagnostics;
+
+namespace Puma.Dataflow.Lifecycle;
+
+/// <summary>
+/// The completion graph of one run: its stages are the nodes, its links the edges. It holds the outcome, the urgency and the cause,
+/// and decides which stages stop, discard or go on. It never moves an item.
+/// </summary>
+/// <remarks>
+/// State changes under one lock, which is never held while a stage is told or user code runs. What a stage is told only ever rises
+/// (run, stop, discard), so it does not matter in which order two changes reach it.
+/// </remarks>
+internal sealed class CompletionGraph
+{
+    private enum Urgency
+    {
+        Run,
+        Drain,
+        Abort,
+    }
+
+    private readonly Lock _gate = new();
+    private readonly TaskCompletionSource _allReported = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly TaskCompletionSource _started = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly TaskCompletionSource<PipelineReport> _completion = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly TaskCompletionSource<PipelineReport> _report = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly ILoggerFactory _loggers;
+    private readonly ILogger _logger;
+    private readonly long _startTimestamp;
+
+    // Guarded by _gate.
+    private readonly List<Exception> _secondary = [];
+    private Urgency _urgency;
+    private RunState? _outcome;
+    private StageFaultedException? _cause;
+    private CancellationToken _cancelToken;
+    private StageFaultedException? _startFailure;
+    private int _notStarted;
+    private int _notEnded;
+    private bool _hasEnded;
+    private ITimer? _abandonTimer;
+    private ITimer? _cancelTimer;
+
+    // Set before the run starts.
+    private readonly Dictionary<Link, StageNode> _writerOf = [];
+    private ProgressWatch? _watch;
+    private CancellationTokenRegistration _callerToken;
+
+    public CompletionGraph(PipelineOptions options, ILoggerFactory loggers)
+    {
+        Options = options;
+        _loggers = loggers;
+        _logger = loggers.CreateLogger(LogCategory.Of(options.Name));
+        _startTimestamp = options.TimeProvider.GetTimestamp();
+    }
+
+    public PipelineOptions Options { get; }
+
+    public TimeProvider Time => Options.TimeProvider;
+
+    /// <summary>Set before the run starts.</summary>
+    public IReadOnlyList<StageNode> Nodes { get; private set; } = [];
+
+    /// <summary>Set before the run starts; dead-letter links included.</summary>
+    public IReadOnlyList<Link> Links { get; private set; } = [];
+
+    /// <summary>Ends when all stages have started, or with the start-up failure.</summary>
+    public Task Started => _started.Task;
+
+    public Task<PipelineReport> Completion => _completion.Task;
+
+    /// <summary>The same end as a value: never faults, never is cancelled.</summary>
+    public Task<PipelineReport> Report => _report.Task;
+
+    public Exception? Cause
+    {
+        get
+        {
+            lock (_gate)
+                return _cause;
+        }
+    }
+
+    public RunState State
+    {
+        get
+        {
+            lock (_gate)
+                return StateLocked();
+        }
+    }
+
+    public ILogger CreateLogger(string stage) => _loggers.CreateLogger(LogCategory.Of(Options.Name, stage));
+
+    // ---- Start. ----------------------------------------------------------------------------------------------------------------------
+
+    /// <summary>Starts all stages. Called once.</summary>
+    public void Start(IReadOnlyList<StageNode> nodes, IReadOnlyList<Link> links, CancellationToken cancellationToken)
+    {
+        Nodes = nodes;
+        Links = links;
+        _notStarted = nodes.Count;
+        _notEnded = nodes.Count;
+        foreach (StageNode node in nodes)
+        {
+            foreach (Link output in node.Outputs)
+                _writerOf.Add(output, node);
+            if (node.DeadLetters is not null)
+                _writerOf.Add(node.DeadLetters, node);
+        }
+
+        Log.RunStarted(_logger, Options.Name, nodes.Count);
+        _watch = new ProgressWatch(this, _logger);
+        if (cancellationToken.CanBeCanceled)
+            _callerToken = cancellationToken.UnsafeRegister(static (state, token) => ((CompletionGraph)state!).Cancel(token), this);
+        foreach (StageNode node in nodes)
+            Own(Task.Run(node.ExecuteAsync, CancellationToken.None));
+    }
+
+    /// <summary>Waits until every stage has started or failed to, so that no source is read before.</summary>
+    public Task WaitForStartAsync(CancellationToken cancellationToken) => _allReported.Task.WaitAsync(cancellationToken);
+
+    /// <summary>A stage has started, or will not. Called once by each stage.</summary>
+    public void OnStageStarted(StageNode node, StageFaultedException? failure)
+    {
+        if (failure is null)
+            Log.StageStarted(_logger, node.Name);
+        bool isLast;
+        StageFaultedException? startFailure;
+        RunState? outcome;
+        CancellationToken token;
+        lock (_gate)
+        {
+            if (node.Scope is null)
+                _startFailure ??= failure;
+            isLast = --_notStarted == 0;
+            (startFailure, outcome, token) = (_startFailure, _outcome, _cancelToken);
+        }
+
+        if (!isLast)
+            return;
+        if (startFailure is not null)
+            SetObserved(_started, startFailure);
+        else if (outcome == RunState.Canceled)
+            _started.TrySetCanceled(token);
+        else
+            _started.TrySetResult();
+        _allReported.TrySetResult();
+    }
+
+    // ---- What the owner of the run asks. Any thread, any time, any number of times. ------------------------------------------------------
+
+    /// <summary>No more input; everything accepted is processed.</summary>
+    public void Complete()
+    {
+        lock (_gate)
+        {
+            if (_hasEnded || _urgency >= Urgency.Drain)
+                return;
+            _urgency = Urgency.Drain;
+        }
+
+        Log.RunDraining(_logger, Options.Name);
+        StopSources(Nodes);
+    }
+
+    /// <summary>Gives up everything; the run is cancelled unless it has a cause already.</summary>
+    public void Cancel(CancellationToken token)
+    {
+        lock (_gate)
+        {
+            if (_hasEnded)
+                return;
+            if (_outcome is null)
+            {
+                _outcome = RunState.Canceled;
+                _cancelToken = token;
+            }
+        }
+
+        Log.RunCanceling(_logger, Options.Name);
+        Abort();
+    }
+
+    /// <summary>Completes the run now and cancels it if it has not ended at the deadline.</summary>
+    public void Stop(TimeSpan deadline)
+    {
+        Complete();
+        lock (_gate)
+        {
+            if (_hasEnded)
+                return;
+            _cancelTimer?.Dispose();
+            _cancelTimer = Time.CreateTimer(static state => ((CompletionGraph)state!).Cancel(new CancellationToken(canceled: true)), this, deadline, Timeout.InfiniteTimeSpan);
+        }
+    }
+
+    /// <summary>Faults the run from outside and gives up everything.</summary>
+    public void Fault(Exception error)
+    {
+        var fault = new StageFaultedException(null, error);
+        lock (_gate)
+        {
+            if (_hasEnded)
+                return;
+            ProposeFaultLocked(fault);
+        }
+
+        LogFault(fault, null);
+        Abort();
+    }
+
+    // ---- What the stages report. ---------------------------------------------------------------------------------------------------------
+
+    /// <summary>A stage failed and is giving up what it holds.</summary>
+    public void OnStageFaulted(StageNode node, StageFaultedException fault)
+    {
+        if (node.Scope is { } scope)
+        {
+            AddSecondary(fault);
+            if (scope.TryDetach())
+                Log.BranchDetached(_logger, scope.Name, node.Name, fault.InnerException);
+            StopSources(scope.Nodes);
+            DiscardUpstream(node, scope);
+            return;
+        }
+
+        lock (_gate)
+        {
+            if (_hasEnded)
+                return;
+            ProposeFaultLocked(fault);
+            if (_urgency < Urgency.Drain)
+                _urgency = Urgency.Drain;
+        }
+
+        LogFault(fault, node);
+        if (Options.FaultMode == FaultMode.Abort)
+        {
+            Abort();
+            return;
+        }
+
+        StopSources(Nodes);
+        DiscardUpstream(node, scope: null);
+    }
+
+    /// <summary>Makes the reader of a link the place of a failure that its writer noticed.</summary>
+    public void FailReader(Link link, Exception error)
+    {
+        foreach (StageNode reader in Nodes.Where(n => n.Inputs.Contains(link)))
+            reader.Fail(error);
+    }
+
+    /// <summary>Keeps an error that cannot change the outcome.</summary>
+    public void AddSecondary(Exception error)
+    {
+        lock (_gate)
+        {
+            if (!_hasEnded)
+                _secondary.Add(error);
+        }
+
+        Log.SecondaryError(_logger, Options.Name, error.Message, error);
+    }
+
+    public void OnItemDiscarded(object? item, DiscardReason reason, StageNode stage)
+    {
+        if (Options.OnDiscarded is not { } callback)
+            return;
+        try
+        {
+            callback(new DiscardedItem(item, reason, stage.Name));
+        }
+        catch (Exception error)
+        {
+            AddSecondary(new StageFaultedException(stage.Name, error));
+        }
+    }
+
+    public void OnStageEnded(StageNode node)
+    {
+        StageReport report = node.Report();
+        Log.StageEnded(_logger, node.Name, report.State, report.EndReason, report.Accepted, report.Delivered, report.Emitted);
+        LogDiscards(node);
+        if (node.IsAbandoned)
+            Log.StageAbandoned(_logger, node.Name, report.Abandoned, Options.AbortTimeout);
+        bool isLast;
+        lock (_gate)
+            isLast = --_notEnded == 0;
+        if (isLast)
+            Finish();
+    }
+
+    /// <summary>Watches a task of the run, so that its failure is not lost.</summary>
+    public void Own(Task task)
+    {
+        if (!task.IsCompletedSuccessfully)
+            _ = ObserveAsync(task);
+    }
+
+    private async Task ObserveAsync(Task task)
+    {
+        try
+        {
+            await task.ConfigureAwait(false);
+        }
+        catch (Exception error)
+        {
+            AddSecondary(error);
+        }
+    }
+
+    /// <summary>The outcome as a stage's instances are told: the run's, once it is known, else the stage's own end.</summary>
+    public RunState OutcomeFor(StageState own)
+    {
+        lock (_gate)
+        {
+            return _outcome ?? own switch
+            {
+                StageState.Faulted => RunState.Faulted,
+                StageState.Canceled => RunState.Canceled,
+                _ => RunState.Completed,
+            };
+        }
+    }
+
+    /// <summary>A drain after a fault has made no progress for too long.</summary>
+    public void OnDrainStalled()
+    {
+        Log.DrainTimedOut(_logger, Options.Name, Options.DrainTimeout);
+        Abort();
+    }
+
+    public bool IsDrainingAfterFault
+    {
+        get
+        {
+            lock (_gate)
+                return !_hasEnded && _outcome == RunState.Faulted && _urgency == Urgency.Drain;
+        }
+    }
+
+    public PipelineSnapshot Snapshot() => new()
+    {
+        State = State,
+        Stages = [.. Nodes.Select(static n => n.Report())],
+        Links = [.. Links.Select(static l => new LinkReport(l.From, l.To, l.Capacity, l.Sent, l.Received, l.Discarded, l.Dropped))],
+        Duration = Time.GetElapsedTime(_startTimestamp),
+    };
+
+    // ---- Inside. ---------------------------------------------------------------------------------------------------------------------------
+
+    private void ProposeFaultLocked(StageFaultedException fault)
+    {
+        if (_outcome is null)
+        {
+            _outcome = RunState.Faulted;
+            _cause = fault;
+        }
+        else
+        {
+            _secondary.Add(fault);
+        }
+    }
+
+    private RunState StateLocked() => (_hasEnded, _outcome) switch
+    {
+        (true, { } outcome) => outcome,
+        (true, null) => RunState.Completed,
+        (false, RunState.Canceled) => RunState.Canceling,
+        (false, RunState.Faulted) => RunState.Faulting,
+        _ => _urgency == Urgency.Run ? RunState.Running : RunState.Draining,
+    };
+
+    private static void StopSources(IEnumerable<StageNode> nodes)
+    {
+        foreach (StageNode node in nodes)
+            node.RaiseStop();
+    }
+
+    /// <summary>Tells every stage from which the failed one can be reached that its work is in vain.</summary>
+    private void DiscardUpstream(StageNode failed, OptionalScope? scope)
+    {
+        var seen = new HashSet<StageNode> { failed };
+        var next = new Queue<StageNode>(seen);
+        while (next.TryDequeue(out StageNode? node))
+        {
+            foreach (StageNode writer in node.Inputs.Select(l => _writerOf[l]))
+            {
+                // What lies before an optional branch goes on without it.
+                if ((scope is null || scope.Nodes.Contains(writer)) && seen.Add(writer))
+                {
+                    writer.RaiseDiscard(DiscardReason.Faulted);
+                    next.Enqueue(writer);
+                }
+            }
+        }
+    }
+
+    private void Abort()
+    {
+        lock (_gate)
+        {
+            if (_hasEnded || _urgency == Urgency.Abort)
+                return;
+            _urgency = Urgency.Abort;
+            _abandonTimer = Time.CreateTimer(static state => ((CompletionGraph)state!).AbandonRest(), this, Options.AbortTimeout, Timeout.InfiniteTimeSpan);
+        }
+
+        foreach (StageNode node in Nodes)
+            node.RaiseDiscard(DiscardReason.Canceled);
+    }
+
+    private void AbandonRest()
+    {
+        foreach (StageNode node in Nodes)
+            node.Abandon();
+    }
+
+    private void LogFault(StageFaultedException fault, StageNode? node)
+    {
+        bool isCause;
+        lock (_gate)
+            isCause = ReferenceEquals(_cause, fault);
+        if (isCause)
+            Log.RunFaulted(_logger, Options.Name, fault.Message, fault.InnerException);
+        else
+            Log.SecondaryError(_logger, node?.Name ?? Options.Name, fault.Message, fault.InnerException);
+    }
+
+    private void LogDiscards(StageNode node)
+    {
+        foreach (DiscardReason reason in Enum.GetValues<DiscardReason>())
+        {
+            long count = node.Counters.DiscardedFor(reason);
+            if (count == 0)
+                continue;
+            if (reason == DiscardReason.NoDemand)
+                Log.ItemsNotWanted(_logger, node.Name, count);
+            else
+                Log.ItemsDiscarded(_logger, node.Name, count, reason);
+        }
+    }
+
+    /// <summary>Runs once, after the last stage has ended. State first, continuations last.</summary>
+    private void Finish()
+    {
+        _watch?.Dispose();
+        _callerToken.Unregister();
+        foreach (Link link in Links)
+            link.DiscardRest();
+
+        RunState outcome;
+        StageFaultedException? cause;
+        CancellationToken token;
+        lock (_gate)
+        {
+            _hasEnded = true;
+            _abandonTimer?.Dispose();
+            _cancelTimer?.Dispose();
+            outcome = _outcome ?? RunState.Completed;
+            (cause, token) = (_cause, _cancelToken);
+        }
+
+        PipelineSnapshot last = Snapshot();
+        var report = new PipelineReport
+        {
+            State = outcome,
+            Stages = last.Stages,
+            Links = last.Links,
+            Duration = last.Duration,
+            Cause = cause,
+            SecondaryErrors = [.. _secondary],
+            Abandoned = [.. Nodes.Where(static n => n.IsAbandoned).Select(static n => n.Name)],
+        };
+        ConservationLaw.Assert(report);
+        Log.RunEnded(_logger, Options.Name, outcome, report.Duration);
+        _report.TrySetResult(report);
+        if (cause is not null)
+            SetObserved(_completion, cause);
+        else if (outcome == RunState.Canceled)
+            _completion.TrySetCanceled(token);
+        else
+            _completion.TrySetResult(report);
+    }
+
+    private static void SetObserved(TaskCompletionSource source, Exception error)
+    {
+        source.TrySetException(error);
+        _ = source.Task.Exception;
+    }
+
+    private static void SetObserved<T>(TaskCompletionSource<T> source, Exception error)
+    {
+        source.TrySetException(error);
+        _ = source.Task.Exception;
+    }
+}

@@ -1,0 +1,102 @@
+using System.Text;
+using Microsoft.Extensions.Logging;
+using Puma.Dataflow.Diagnostics;
+
+namespace Puma.Dataflow.Lifecycle;
+
+/// <summary>
+/// Looks now and then whether a run still moves. Queued work that stands still for the stall time-out is warned of once, with the
+/// wait-for chain; a drain after a fault that stands still for the drain time-out becomes an abort.
+/// </summary>
+internal sealed class ProgressWatch : IDisposable
+{
+    /// <summary>How many looks fit in the shortest time-out; the time-outs are exact to one look.</summary>
+    private const int LooksPerTimeout = 4;
+
+    private readonly CompletionGraph _graph;
+    private readonly ILogger _logger;
+    private readonly ITimer _timer;
+    private readonly Lock _gate = new();
+
+    // Guarded by _gate: a slow look may overlap the next one.
+    private long _lastProgress = -1;
+    private long _lastChange;
+    private bool _hasWarned;
+    private long? _drainsSince;
+
+    public ProgressWatch(CompletionGraph graph, ILogger logger)
+    {
+        _graph = graph;
+        _logger = logger;
+        _lastChange = graph.Time.GetTimestamp();
+        TimeSpan shortest = graph.Options.StallTimeout > TimeSpan.Zero && graph.Options.StallTimeout < graph.Options.DrainTimeout
+            ? graph.Options.StallTimeout
+            : graph.Options.DrainTimeout;
+        TimeSpan interval = shortest / LooksPerTimeout;
+        _timer = graph.Time.CreateTimer(static state => ((ProgressWatch)state!).Look(), this, interval, interval);
+    }
+
+    public void Dispose() => _timer.Dispose();
+
+    private void Look()
+    {
+        bool isDrainStalled;
+        string? chain = null;
+        TimeSpan still;
+        lock (_gate)
+        {
+            long now = _graph.Time.GetTimestamp();
+            long progress = _graph.Nodes.Sum(static n => n.Counters.Settled + n.Inputs.Sum(static l => l.Sent + l.Received + l.Discarded));
+            if (progress != _lastProgress)
+                (_lastProgress, _lastChange, _hasWarned) = (progress, now, false);
+            if (!_graph.IsDrainingAfterFault)
+                _drainsSince = null;
+            else
+                _drainsSince ??= now;
+
+            still = _graph.Time.GetElapsedTime(_lastChange, now);
+            isDrainStalled = _drainsSince is { } since
+                && _graph.Time.GetElapsedTime(Math.Max(since, _lastChange), now) >= _graph.Options.DrainTimeout;
+            TimeSpan stallTimeout = _graph.Options.StallTimeout;
+            if (!_hasWarned && stallTimeout > TimeSpan.Zero && still >= stallTimeout && _graph.Nodes.Any(static n => n.Inputs.Any(static l => l.SlotsHeld > 0)))
+            {
+                _hasWarned = true;
+                chain = WaitForChain.Describe(_graph.Nodes);
+            }
+        }
+
+        if (chain is not null)
+            Log.Stalled(_logger, _graph.Options.Name, still, chain);
+        if (isDrainStalled)
+            _graph.OnDrainStalled();
+    }
+}
+
+/// <summary>Tells who waits for whom.</summary>
+internal static class WaitForChain
+{
+    public static string Describe(IReadOnlyList<StageNode> nodes)
+    {
+        var text = new StringBuilder();
+        foreach (StageNode node in nodes.Where(static n => n.Activity != StageActivity.Ended))
+        {
+            if (text.Length > 0)
+                text.Append("; ");
+            StageReport report = node.Report();
+            text.Append('\'').Append(node.Name).Append("' ").Append(node.Activity switch
+            {
+                StageActivity.WaitingForOutput => $"waits for a slot of '{node.WaitsFor?.To}'",
+                StageActivity.WaitingForInput => "waits for items",
+                StageActivity.WaitingForRetry => "waits for its next attempt",
+                StageActivity.WaitingForForeignCode => "waits for foreign code",
+                StageActivity.Starting => "is starting",
+                StageActivity.Ending => "is in OnEndAsync",
+                _ => $"has {report.InFlight} items in work since {report.OldestItemAge.TotalSeconds:0.#} s",
+            });
+            if (report.SlotsHeld > 0)
+                text.Append(System.Globalization.CultureInfo.InvariantCulture, $" ({report.SlotsHeld} of {report.Capacity} slots held)");
+        }
+
+        return text.ToString();
+    }
+}

@@ -1,0 +1,46 @@
+using Microsoft.Extensions.Logging;
+
+namespace Puma.Dataflow;
+
+/// <summary>The settings of a whole pipeline. Immutable; copied by <c>with</c>.</summary>
+public sealed record PipelineOptions
+{
+    internal static PipelineOptions Default { get; } = new();
+
+    /// <summary>The name of the pipeline in its log category.</summary>
+    /// <value>Default <c>pipeline</c>.</value>
+    public string Name { get; init; } = "pipeline";
+
+    /// <summary>Where stages live that do not say it themselves.</summary>
+    /// <value>Default <see cref="Placement.InProcess"/>.</value>
+    public Placement DefaultPlacement { get; init; } = Placement.InProcess;
+
+    /// <summary>Where the library and the runnables log.</summary>
+    /// <value>Default <see langword="null"/>: NLog, with the application's configuration, or a console target on standard error when there is none.</value>
+    public ILoggerFactory? LoggerFactory { get; init; }
+
+    /// <summary>The clock of all ticks, ages, time-outs and back-offs.</summary>
+    /// <value>Default <see cref="TimeProvider.System"/>.</value>
+    public TimeProvider TimeProvider { get; init; } = TimeProvider.System;
+
+    /// <summary>What the rest of a run does when one stage faults.</summary>
+    /// <value>Default <see cref="FaultMode.DrainDownstream"/>.</value>
+    public FaultMode FaultMode { get; init; } = FaultMode.DrainDownstream;
+
+    /// <summary>How long delegates and <c>OnEndAsync</c> have, in all, from a cancel or abort on; what has not returned by then is abandoned.</summary>
+    /// <value>Default 5 seconds; not negative.</value>
+    public TimeSpan AbortTimeout { get; init; } = TimeSpan.FromSeconds(5);
+
+    /// <summary>How long a run that drains after a fault may go without any progress before it aborts.</summary>
+    /// <value>Default 30 seconds; positive.</value>
+    public TimeSpan DrainTimeout { get; init; } = TimeSpan.FromSeconds(30);
+
+    /// <summary>How long queued work may stand still before one warning with the wait-for chain is logged.</summary>
+    /// <value>Default 30 seconds; positive, or <see cref="Timeout.InfiniteTimeSpan"/> for never.</value>
+    public TimeSpan StallTimeout { get; init; } = TimeSpan.FromSeconds(30);
+
+    /// <summary>Called for each item that is discarded, so that pooled or disposable items can be released.</summary>
+    /// <value>Default <see langword="null"/>.</value>
+    /// <remarks>May be called from several threads at once. An exception that it throws is a secondary error of the run.</remarks>
+    public Action<DiscardedItem>? OnDiscarded { get; init; }
+}

@@ -1,0 +1,177 @@
+using System.Threading.Tasks.Dataflow;
+using Puma.Dataflow.Blocks;
+using Puma.Dataflow.Lifecycle;
+using Puma.Dataflow.Stages;
+
+namespace Puma.Dataflow;
+
+/// <summary>One execution of a pipeline. All members are safe for any thread, at any time, any number of times.</summary>
+public class PipelineRun : IAsyncDisposable
+{
+    private readonly IReadOnlyList<StageNode> _nodes;
+
+    internal PipelineRun(StartedRun run)
+    {
+        Graph = run.Graph;
+        _nodes = run.Nodes;
+    }
+
+    private protected CompletionGraph Graph { get; }
+
+    /// <summary>Ends when all stages run, or with the failure of the one that could not start.</summary>
+    public Task Started => Graph.Started;
+
+    /// <summary>
+    /// Ends when everything has: with the report, with one <see cref="StageFaultedException"/>, or as cancelled.
+    /// </summary>
+    public Task<PipelineReport> Completion => Graph.Completion;
+
+    /// <summary>The same end as <see cref="Completion"/>, but always with the report, also after a fault or a cancellation.</summary>
+    public Task<PipelineReport> Report => Graph.Report;
+
+    /// <summary>The state now.</summary>
+    public RunState State => Graph.State;
+
+    /// <summary>Takes no more input; everything that was accepted is processed.</summary>
+    public void Complete() => Graph.Complete();
+
+    /// <summary>Gives up everything that has not been handled. Also ends a run that is completing or draining after a fault.</summary>
+    public void Cancel() => Graph.Cancel(new CancellationToken(canceled: true));
+
+    /// <summary>Faults the run from outside and gives up everything.</summary>
+    /// <param name="exception">The reason.</param>
+    /// <exception cref="ArgumentNullException"><paramref name="exception"/> is null.</exception>
+    public void Fault(Exception exception)
+    {
+        ArgumentNullException.ThrowIfNull(exception);
+        Graph.Fault(exception);
+    }
+
+    /// <summary>Completes the run, cancels it if it has not ended at the deadline, and returns its report when it has ended.</summary>
+    /// <param name="deadline">How long it may drain; not negative.</param>
+    /// <returns>The report; the task never faults.</returns>
+    /// <exception cref="ArgumentOutOfRangeException"><paramref name="deadline"/> is negative.</exception>
+    public Task<PipelineReport> StopAsync(TimeSpan deadline)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(deadline, TimeSpan.Zero);
+        Graph.Stop(deadline);
+        return Graph.Report;
+    }
+
+    /// <summary>The run at this moment, with its numbers.</summary>
+    public PipelineSnapshot Snapshot() => Graph.Snapshot();
+
+    /// <summary>The handle of a stage.</summary>
+    /// <param name="name">The stage's name.</param>
+    /// <exception cref="ArgumentException">There is no such stage.</exception>
+    public StageHandle Stage(string name) =>
+        new(_nodes.FirstOrDefault(n => n.Name == name)
+            ?? throw new ArgumentException($"There is no stage '{name}'. The stages are: {string.Join(", ", _nodes.Select(static n => n.Name))}.", nameof(name)));
+
+    /// <summary>Cancels the run if it has not ended, and returns when it has, at the latest after the abort time-out. Never throws.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        if (!Graph.Report.IsCompleted)
+            Graph.Cancel(new CancellationToken(canceled: true));
+        await Graph.Report.ConfigureAwait(false);
+        GC.SuppressFinalize(this);
+    }
+}
+
+/// <summary>One execution of a pipeline to which items are sent.</summary>
+/// <typeparam name="TIn">What it accepts.</typeparam>
+public sealed class PipelineRun<TIn> : PipelineRun
+{
+    private readonly EntryStage<TIn> _entry;
+
+    internal PipelineRun(StartedRun run) : base(run) => _entry = run.Nodes.OfType<EntryStage<TIn>>().Single();
+
+    /// <summary>The entry as a TPL target, for foreign blocks to link to. Completing it ends this entry.</summary>
+    public ITargetBlock<TIn> Input => _entry.Block;
+
+    /// <summary>Sends an item; completes when it was accepted.</summary>
+    /// <param name="item">The item; from then on it belongs to the pipeline.</param>
+    /// <param name="cancellationToken">Ends the wait for a slot; the item is then not accepted.</param>
+    /// <exception cref="PipelineClosedException">The run takes no more items.</exception>
+    /// <exception cref="PipelineFullException">There is no slot, and the entry's full mode is <see cref="FullMode.Fail"/>.</exception>
+    /// <exception cref="TimeoutException">No slot became free within <see cref="StageOptions.SendTimeout"/>.</exception>
+    /// <exception cref="OperationCanceledException">The token fired.</exception>
+    public ValueTask SendAsync(TIn item, CancellationToken cancellationToken = default) => _entry.Block.SendAsync(item, cancellationToken);
+
+    /// <summary>Sends an item if there is a slot.</summary>
+    /// <param name="item">The item.</param>
+    /// <returns>False only when there is no slot, or others wait for one.</returns>
+    /// <exception cref="PipelineClosedException">The run takes no more items.</exception>
+    public bool TrySend(TIn item) => _entry.Block.TrySend(item);
+
+    /// <summary>Opens one of several senders. With <see cref="StageOptions.CompleteWithLastSender"/> the entry completes when the last of them is disposed.</summary>
+    public PipelineSender<TIn> OpenSender() => new(_entry);
+}
+
+/// <summary>The lease of one of several senders to an entry. Safe for any thread.</summary>
+/// <typeparam name="TIn">What the entry accepts.</typeparam>
+public sealed class PipelineSender<TIn> : IDisposable
+{
+    private readonly EntryStage<TIn> _entry;
+    private int _isDisposed;
+
+    internal PipelineSender(EntryStage<TIn> entry)
+    {
+        _entry = entry;
+        entry.OpenLease();
+    }
+
+    /// <inheritdoc cref="PipelineRun{TIn}.SendAsync"/>
+    /// <exception cref="ObjectDisposedException">The lease was disposed.</exception>
+    public ValueTask SendAsync(TIn item, CancellationToken cancellationToken = default)
+    {
+        ObjectDisposedException.ThrowIf(Volatile.Read(ref _isDisposed) != 0, this);
+        return _entry.Block.SendAsync(item, cancellationToken);
+    }
+
+    /// <inheritdoc cref="PipelineRun{TIn}.TrySend"/>
+    /// <exception cref="ObjectDisposedException">The lease was disposed.</exception>
+    public bool TrySend(TIn item)
+    {
+        ObjectDisposedException.ThrowIf(Volatile.Read(ref _isDisposed) != 0, this);
+        return _entry.Block.TrySend(item);
+    }
+
+    /// <summary>Ends the lease. What was sent stays sent.</summary>
+    public void Dispose()
+    {
+        if (Interlocked.Exchange(ref _isDisposed, 1) == 0)
+            _entry.CloseLease();
+    }
+}
+
+/// <summary>A stage of a run. Safe for any thread.</summary>
+public sealed class StageHandle
+{
+    private readonly StageNode _node;
+
+    internal StageHandle(StageNode node) => _node = node;
+
+    /// <summary>The name of the stage.</summary>
+    public string Name => _node.Name;
+
+    /// <summary>The state of the stage.</summary>
+    public StageState State => _node.State;
+
+    /// <summary>Why the stage ended; <see cref="EndReason.None"/> while it has not.</summary>
+    public EndReason EndReason => _node.EndReason;
+
+    /// <summary>Ends when the stage has ended: faulted with the failure that ended it, cancelled, or completed.</summary>
+    public Task Completion => _node.Outcome;
+
+    /// <summary>The numbers of the stage now.</summary>
+    public StageReport Report() => _node.Report();
+
+    /// <summary>Makes the stage end early, as completed: no further item is handled, and the stages before it are told that nobody wants more.</summary>
+    /// <returns>Ends when the stage has ended.</returns>
+    public Task FinishAsync()
+    {
+        _node.RaiseFinish();
+        return _node.Completion;
+    }
+}

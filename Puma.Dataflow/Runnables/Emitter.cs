@@ -1,0 +1,27 @@
+namespace Puma.Dataflow.Runnables;
+
+/// <summary>Where user code hands its outputs over.</summary>
+internal abstract class Emitter<T>
+{
+    /// <summary>Hands a value over; completes when it was accepted. Throws <see cref="OperationCanceledException"/> when nobody may emit any more.</summary>
+    public abstract ValueTask EmitAsync(T value, CancellationToken cancellationToken);
+
+    /// <summary>Whether a source should emit no more.</summary>
+    public virtual bool IsStopping => false;
+}
+
+/// <summary>The outputs of one attempt at an item.</summary>
+internal interface IAttemptOutputs
+{
+    /// <summary>Keeps outputs back from here on.</summary>
+    void Hold();
+
+    /// <summary>Drops what was kept back.</summary>
+    void DropHeld();
+
+    /// <summary>Passes on what was kept back.</summary>
+    ValueTask PassHeldAsync();
+
+    /// <summary>Whether an output of the current item was refused; reading clears it.</summary>
+    bool TakeRefused();
+}

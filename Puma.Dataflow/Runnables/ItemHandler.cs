@@ -1,0 +1,33 @@
+namespace Puma.Dataflow.Runnables;
+
+/// <summary>The user code of one instance of a stage that handles items: a delegate or a runnable. Its members are never called concurrently.</summary>
+internal abstract class ItemHandler<TIn, TOut>
+{
+    public virtual ValueTask StartAsync(StageContext context, Emitter<TOut> output, CancellationToken cancellationToken) => default;
+
+    public abstract ValueTask HandleAsync(TIn item, Emitter<TOut> output, CancellationToken cancellationToken);
+
+    public virtual ValueTask TickAsync(CancellationToken cancellationToken) => default;
+
+    public virtual ValueTask CompletedAsync(CancellationToken cancellationToken) => default;
+
+    public virtual ValueTask EndAsync(RunState outcome, Exception? cause) => default;
+
+    /// <summary>Where outputs go from here on; a pool gives each item its own place.</summary>
+    public virtual void Redirect(Emitter<TOut> output) { }
+}
+
+/// <summary>The user code of a stage without inputs.</summary>
+internal abstract class SourceBody<TOut>
+{
+    public virtual ValueTask StartAsync(StageContext context, Emitter<TOut> output, CancellationToken cancellationToken) => default;
+
+    /// <summary>Emits until there is no more, or until the token asks it to end.</summary>
+    public abstract ValueTask ProduceAsync(Emitter<TOut> output, CancellationToken stopToken);
+
+    public virtual ValueTask TickAsync(CancellationToken cancellationToken) => default;
+
+    public virtual ValueTask CompletedAsync(CancellationToken cancellationToken) => default;
+
+    public virtual ValueTask EndAsync(RunState outcome, Exception? cause) => default;
+}

@@ -1,0 +1,169 @@
+using System.Collections.Concurrent;
+
+namespace Puma.Dataflow.Runnables;
+
+/// <summary>
+/// A background thread that runs all callbacks of one instance, continuations of its awaits included (unless they ask not to with
+/// <c>ConfigureAwait(false)</c>). Callbacks may block it.
+/// </summary>
+internal sealed class OwnThread : SynchronizationContext, IDisposable
+{
+    private readonly BlockingCollection<(SendOrPostCallback Callback, object? State)> _queue = [];
+
+    public OwnThread(string name)
+    {
+        var thread = new Thread(Run) { Name = name, IsBackground = true };
+        thread.Start();
+    }
+
+    public override void Post(SendOrPostCallback d, object? state)
+    {
+        try
+        {
+            _queue.Add((d, state));
+        }
+        catch (InvalidOperationException)
+        {
+            // The thread has ended because its runnable has. What a runnable left running goes on on the pool, as without a thread of its own.
+            base.Post(d, state);
+        }
+    }
+
+    public override void Send(SendOrPostCallback d, object? state) =>
+        throw new NotSupportedException("A runnable's own thread takes no synchronous calls; use Post.");
+
+    /// <summary>Runs a callback on the thread.</summary>
+    public ValueTask InvokeAsync(Func<ValueTask> callback)
+    {
+        // A callback that calls another one, as an emit does with a tick.
+        if (Current == this)
+            return callback();
+        var done = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        Post(static state =>
+        {
+            (Func<ValueTask> call, TaskCompletionSource source) = ((Func<ValueTask>, TaskCompletionSource))state!;
+            _ = CompleteAsync(call, source);
+        }, (callback, done));
+        return new ValueTask(done.Task);
+    }
+
+    /// <summary>Ends the thread when it has run what was posted.</summary>
+    public void Dispose() => _queue.CompleteAdding();
+
+    // Its awaits keep the context on purpose: everything up to the end of the callback runs on the thread.
+    private static async Task CompleteAsync(Func<ValueTask> call, TaskCompletionSource source)
+    {
+        try
+        {
+            await call().ConfigureAwait(true);
+            source.SetResult();
+        }
+        catch (Exception error)
+        {
+            source.SetException(error);
+        }
+    }
+
+    private void Run()
+    {
+        SetSynchronizationContext(this);
+        foreach ((SendOrPostCallback callback, object? state) in _queue.GetConsumingEnumerable())
+            callback(state);
+    }
+}
+
+/// <summary>Runs the callbacks of a handler on a thread of its own.</summary>
+internal sealed class OwnThreadHandler<TIn, TOut>(Func<ItemHandler<TIn, TOut>> make, string threadName) : ItemHandler<TIn, TOut>
+{
+    private OwnThread? _thread;
+    private ItemHandler<TIn, TOut>? _inner;
+
+    public override async ValueTask StartAsync(StageContext context, Emitter<TOut> output, CancellationToken cancellationToken)
+    {
+        _thread = new OwnThread(threadName);
+        try
+        {
+            await _thread.InvokeAsync(() =>
+            {
+                _inner = make();
+                return _inner.StartAsync(context, output, cancellationToken);
+            }).ConfigureAwait(false);
+        }
+        catch
+        {
+            // What has not started is not ended either.
+            _thread.Dispose();
+            throw;
+        }
+    }
+
+    public override ValueTask HandleAsync(TIn item, Emitter<TOut> output, CancellationToken cancellationToken) =>
+        _thread!.InvokeAsync(() => _inner!.HandleAsync(item, output, cancellationToken));
+
+    public override ValueTask TickAsync(CancellationToken cancellationToken) =>
+        _thread!.InvokeAsync(() => _inner!.TickAsync(cancellationToken));
+
+    public override ValueTask CompletedAsync(CancellationToken cancellationToken) =>
+        _thread!.InvokeAsync(() => _inner!.CompletedAsync(cancellationToken));
+
+    public override async ValueTask EndAsync(RunState outcome, Exception? cause)
+    {
+        try
+        {
+            await _thread!.InvokeAsync(() => _inner?.EndAsync(outcome, cause) ?? default).ConfigureAwait(false);
+        }
+        finally
+        {
+            _thread!.Dispose();
+        }
+    }
+
+    public override void Redirect(Emitter<TOut> output) => _inner?.Redirect(output);
+}
+
+/// <summary>Runs the callbacks of a source on a thread of its own.</summary>
+internal sealed class OwnThreadBody<TOut>(Func<SourceBody<TOut>> make, string threadName) : SourceBody<TOut>
+{
+    private OwnThread? _thread;
+    private SourceBody<TOut>? _inner;
+
+    public override async ValueTask StartAsync(StageContext context, Emitter<TOut> output, CancellationToken cancellationToken)
+    {
+        _thread = new OwnThread(threadName);
+        try
+        {
+            await _thread.InvokeAsync(() =>
+            {
+                _inner = make();
+                return _inner.StartAsync(context, output, cancellationToken);
+            }).ConfigureAwait(false);
+        }
+        catch
+        {
+            // What has not started is not ended either.
+            _thread.Dispose();
+            throw;
+        }
+    }
+
+    public override ValueTask ProduceAsync(Emitter<TOut> output, CancellationToken stopToken) =>
+        _thread!.InvokeAsync(() => _inner!.ProduceAsync(output, stopToken));
+
+    public override ValueTask TickAsync(CancellationToken cancellationToken) =>
+        _thread!.InvokeAsync(() => _inner!.TickAsync(cancellationToken));
+
+    public override ValueTask CompletedAsync(CancellationToken cancellationToken) =>
+        _thread!.InvokeAsync(() => _inner!.CompletedAsync(cancellationToken));
+
+    public override async ValueTask EndAsync(RunState outcome, Exception? cause)
+    {
+        try
+        {
+            await _thread!.InvokeAsync(() => _inner?.EndAsync(outcome, cause) ?? default).ConfigureAwait(false);
+        }
+        finally
+        {
+            _thread!.Dispose();
+        }
+    }
+}

@@ -1,0 +1,111 @@
+using Puma.Dataflow.Runnables;
+
+namespace Puma.Dataflow;
+
+/// <summary>
+/// A task of an application, written once and run where its stage is placed. One runnable is one execution stream:
+/// its callbacks never run concurrently.
+/// </summary>
+/// <remarks>It is made by a factory where it runs, so its fields live only there. Exceptions from callbacks fault the stage, or follow its error policy.</remarks>
+public abstract class Runnable
+{
+    private StageContext? _context;
+
+    private protected Runnable() { }
+
+    /// <summary>What the runnable knows of its stage.</summary>
+    /// <exception cref="InvalidOperationException">The runnable has not been started.</exception>
+    protected StageContext Context => _context ?? throw new InvalidOperationException($"{GetType().Name} has not been started: use Context from OnStartAsync on, not in the constructor.");
+
+    /// <summary>Runs once, before the first item.</summary>
+    /// <param name="cancellationToken">Fires when the stage must give up.</param>
+    protected virtual ValueTask OnStartAsync(CancellationToken cancellationToken) => default;
+
+    /// <summary>Runs at each tick (<see cref="StageOptions.TickInterval"/>), between two items; in a source at each emit and while it waits there.</summary>
+    /// <param name="cancellationToken">Fires when the stage must give up.</param>
+    protected virtual ValueTask OnTickAsync(CancellationToken cancellationToken) => default;
+
+    /// <summary>Runs once when all input was handled, or when the body has returned; may still emit. Not called when the stage failed or gave up.</summary>
+    /// <param name="cancellationToken">Fires when the stage must give up.</param>
+    protected virtual ValueTask OnCompletedAsync(CancellationToken cancellationToken) => default;
+
+    /// <summary>Runs once at the very end of each started instance, after its last other callback has returned.</summary>
+    /// <param name="outcome">The outcome of the run as far as it is known here: Completed, Canceled or Faulted.</param>
+    /// <param name="cause">What faulted the run or the input; otherwise null.</param>
+    /// <remarks>An exception from here is a secondary error.</remarks>
+    protected virtual ValueTask OnEndAsync(RunState outcome, Exception? cause) => default;
+
+    internal ValueTask StartAsync(StageContext context, CancellationToken cancellationToken)
+    {
+        _context = context;
+        return OnStartAsync(cancellationToken);
+    }
+
+    internal ValueTask TickAsync(CancellationToken cancellationToken) => OnTickAsync(cancellationToken);
+
+    internal ValueTask CompletedAsync(CancellationToken cancellationToken) => OnCompletedAsync(cancellationToken);
+
+    internal ValueTask EndAsync(RunState outcome, Exception? cause) => OnEndAsync(outcome, cause);
+
+    private protected static InvalidOperationException NotStarted(Runnable runnable) =>
+        new($"{runnable.GetType().Name} has not been started: emit from OnStartAsync on, not in the constructor.");
+}
+
+/// <summary>A runnable that handles items of one type and emits values of another, any number for each item.</summary>
+/// <typeparam name="TIn">What it handles.</typeparam>
+/// <typeparam name="TOut">What it emits.</typeparam>
+public abstract class Runnable<TIn, TOut> : Runnable
+{
+    internal Emitter<TOut>? Output { get; set; }
+
+    /// <summary>Handles one item.</summary>
+    /// <param name="item">The item.</param>
+    /// <param name="cancellationToken">Fires when the item must be given up, also by <see cref="StageOptions.ItemTimeout"/>.</param>
+    protected abstract ValueTask OnItemAsync(TIn item, CancellationToken cancellationToken);
+
+    /// <summary>Hands a value to the next stage; completes when it was accepted. Await it before the next one.</summary>
+    /// <param name="value">The value; from here on it belongs to the pipeline.</param>
+    /// <param name="cancellationToken">Ends the wait for a slot.</param>
+    /// <exception cref="OperationCanceledException">The stage must give up, or the token fired.</exception>
+    protected ValueTask EmitAsync(TOut value, CancellationToken cancellationToken = default) =>
+        (Output ?? throw NotStarted(this)).EmitAsync(value, cancellationToken);
+
+    internal ValueTask HandleAsync(TIn item, CancellationToken cancellationToken) => OnItemAsync(item, cancellationToken);
+}
+
+/// <summary>A runnable that handles items and emits nothing.</summary>
+/// <typeparam name="TIn">What it handles.</typeparam>
+public abstract class SinkRunnable<TIn> : Runnable
+{
+    /// <summary>Handles one item.</summary>
+    /// <param name="item">The item.</param>
+    /// <param name="cancellationToken">Fires when the item must be given up, also by <see cref="StageOptions.ItemTimeout"/>.</param>
+    protected abstract ValueTask OnItemAsync(TIn item, CancellationToken cancellationToken);
+
+    internal ValueTask HandleAsync(TIn item, CancellationToken cancellationToken) => OnItemAsync(item, cancellationToken);
+}
+
+/// <summary>A runnable that emits values of its own accord.</summary>
+/// <typeparam name="TOut">What it emits.</typeparam>
+public abstract class SourceRunnable<TOut> : Runnable
+{
+    internal Emitter<TOut>? Output { get; set; }
+
+    /// <summary>Emits values until there are no more or the token fires. Returning ends the source.</summary>
+    /// <param name="stopToken">Fires when the run takes no more input (it may still emit what it has) and when it must give up.</param>
+    protected abstract ValueTask ProduceAsync(CancellationToken stopToken);
+
+    /// <summary>Hands a value to the next stage; completes when it was accepted. Await it before the next one. Ticks run here.</summary>
+    /// <param name="value">The value; from here on it belongs to the pipeline.</param>
+    /// <param name="cancellationToken">Ends the wait for a slot.</param>
+    /// <exception cref="OperationCanceledException">The stage must give up, or the token fired.</exception>
+    protected ValueTask EmitAsync(TOut value, CancellationToken cancellationToken = default) =>
+        (Output ?? throw NotStarted(this)).EmitAsync(value, cancellationToken);
+
+    internal ValueTask BodyAsync(CancellationToken stopToken) => ProduceAsync(stopToken);
+}
+
+/// <summary>A runnable without items: it lives from the start of the run to its end and is driven by ticks and commands.</summary>
+public abstract class CommandRunnable : Runnable
+{
+}

@@ -1,0 +1,80 @@
+namespace Puma.Dataflow.Stages;
+
+/// <summary>Walks a described graph.</summary>
+internal static class GraphOrder
+{
+    /// <summary>All stages connected with one, each after the stages that feed it, else in the order in which they were written.</summary>
+    public static List<StageDefinition> Of(StageDefinition any)
+    {
+        var found = new HashSet<StageDefinition> { any };
+        var next = new Queue<StageDefinition>(found);
+        var all = new List<StageDefinition>();
+        while (next.TryDequeue(out StageDefinition? stage))
+        {
+            all.Add(stage);
+            foreach (StageDefinition neighbour in stage.Inputs.Select(static e => e.From).Concat(stage.Outputs.OfType<Edge>().Select(static e => e.To)))
+            {
+                if (found.Add(neighbour))
+                    next.Enqueue(neighbour);
+            }
+        }
+
+        var ordered = new List<StageDefinition>(all.Count);
+        var missing = all.ToDictionary(static s => s, static s => s.Inputs.Count);
+        var ready = new Stack<StageDefinition>(all.Where(static s => s.Inputs.Count == 0));
+        while (ready.TryPop(out StageDefinition? stage))
+        {
+            ordered.Add(stage);
+
+            // The first branch comes next, so that a chain stays together.
+            foreach (Edge edge in stage.Outputs.OfType<Edge>().Reverse())
+            {
+                if (--missing[edge.To] == 0)
+                    ready.Push(edge.To);
+            }
+        }
+
+        if (ordered.Count < all.Count)
+            throw new PipelineBuildException(["The stages form a cycle; a pipeline must be acyclic. Send items back through an entry of a second run instead."]);
+        return ordered;
+    }
+
+    /// <summary>The stages of a branch: all that its edge leads to, and the sources that feed nothing else.</summary>
+    public static IReadOnlyCollection<StageDefinition> BranchOf(Edge edge)
+    {
+        var branch = new List<StageDefinition> { edge.To };
+        for (int i = 0; i < branch.Count; i++)
+        {
+            foreach (Edge output in branch[i].Outputs.OfType<Edge>())
+            {
+                if (!branch.Contains(output.To))
+                    branch.Add(output.To);
+            }
+
+            foreach (Edge input in branch[i].Inputs)
+            {
+                if (input.From != edge.From && !branch.Contains(input.From) && input.From.Outputs.OfType<Edge>().All(o => branch.Contains(o.To)))
+                    branch.Add(input.From);
+            }
+        }
+
+        return branch;
+    }
+
+    /// <summary>All stages from which one can be reached, itself included.</summary>
+    public static HashSet<StageDefinition> UpstreamOf(StageDefinition stage)
+    {
+        var seen = new HashSet<StageDefinition> { stage };
+        var next = new Queue<StageDefinition>(seen);
+        while (next.TryDequeue(out StageDefinition? current))
+        {
+            foreach (Edge input in current.Inputs)
+            {
+                if (seen.Add(input.From))
+                    next.Enqueue(input.From);
+            }
+        }
+
+        return seen;
+    }
+}

@@ -1,0 +1,85 @@
+using Puma.Dataflow.Buffers;
+using Puma.Dataflow.Lifecycle;
+
+namespace Puma.Dataflow.Stages;
+
+/// <summary>A stage that moves items between links and runs no user code for long.</summary>
+internal abstract class MovingStage(StageSetup setup) : StageNode(setup)
+{
+    /// <summary>Whether the stream must end now.</summary>
+    protected bool MustEnd => IsDiscarding || IsFinishing;
+
+    /// <summary>Writes a value; waits for a slot unless the link's full mode says otherwise.</summary>
+    /// <returns>False when the stage gives up, or the reader wants no more.</returns>
+    protected async ValueTask<bool> WriteAsync<T>(Link<T> link, T value)
+    {
+        while (!IsDiscarding && !link.IsShut)
+        {
+            if (TryOffer(link, value))
+                return true;
+            link.AskForSlot();
+            if (TryOffer(link, value))
+                return true;
+            await WaitAsync(StageActivity.WaitingForOutput, link).ConfigureAwait(false);
+            BeginWork();
+        }
+
+        return false;
+    }
+
+    /// <summary>Writes a value if the link has a slot or its full mode makes do without one.</summary>
+    /// <returns>False when the writer has to wait, or the reader wants no more.</returns>
+    protected bool TryOffer<T>(Link<T> link, T value)
+    {
+        if (link.TryWrite(value))
+            return true;
+        if (link.IsShut)
+            return false;
+        switch (link.FullMode)
+        {
+            case FullMode.DropOldest:
+                if (!link.TryDropOldest() || !link.TryWrite(value))
+                    link.DropNewest(value);
+                return true;
+            case FullMode.DropNewest:
+                link.DropNewest(value);
+                return true;
+            case FullMode.Fail:
+                // Of an optional branch only the branch fails.
+                var full = new PipelineFullException(link.To, link.Capacity);
+                if (!link.IsOptional)
+                    throw full;
+                Graph.FailReader(link, full);
+                return false;
+            default:
+                return false;
+        }
+    }
+
+    /// <summary>Waits for more input, or returns false when all input has ended.</summary>
+    protected async ValueTask<bool> WaitForInputAsync()
+    {
+        bool haveEnded = true;
+        foreach (Link input in Inputs)
+        {
+            input.Flush();
+            haveEnded &= input.End is not null;
+        }
+
+        if (haveEnded)
+            return false;
+        await WaitAsync(StageActivity.WaitingForInput).ConfigureAwait(false);
+        BeginWork();
+        return true;
+    }
+
+    /// <summary>Settles an item that its next stage accepted, or that has to be given up.</summary>
+    protected void Settle<T>(Link<T> input, T item, bool isDelivered, DiscardReason otherwise)
+    {
+        if (isDelivered)
+            Counters.CountDelivered();
+        else
+            DiscardInWork(item, IsDiscarding ? ReasonToDiscard : otherwise);
+        input.Release(1);
+    }
+}

@@ -1,0 +1,357 @@
+using System.Diagnostics;
+using Puma.Dataflow.Buffers;
+using Puma.Dataflow.Lifecycle;
+using Puma.Dataflow.Runnables;
+
+namespace Puma.Dataflow.Stages;
+
+/// <summary>
+/// A stage with several instances. Its stream alone reads the input, hands items to instances, and writes and settles what they made,
+/// in the order of the input or as it comes. Instances run on the thread pool and touch nothing but their work item.
+/// </summary>
+/// <param name="setup">What the stage is made from.</param>
+/// <param name="makeHandler">Makes the user code of one instance.</param>
+/// <param name="partition">Chooses the instance of an item by its key; null lets any free one take it.</param>
+internal sealed class PoolStage<TIn, TOut>(StageSetup setup, Func<ItemHandler<TIn, TOut>> makeHandler, Func<TIn, int>? partition) : StageNode(setup)
+{
+    // All fields belong to the stage's stream but for _lowestFailure.
+    private readonly List<Worker> _workers = [];
+    private readonly Stack<WorkItem<TIn, TOut>> _spares = [];
+    private readonly List<WorkItem<TIn, TOut>> _window = [];
+    private Link<TIn> _input = null!;
+    private Link<TOut>? _output;
+    private long _number;
+    private int _head;
+    private bool _isOutputFull;
+    private int _retrying;
+
+    // The lowest item that failed for good; instances lower it, the stream reads it before it hands out an item.
+    private long _lowestFailure = long.MaxValue;
+
+    private bool IsOrdered => Options.EnsureOrdered;
+
+    private int WindowCount => _window.Count - _head;
+
+    public override void OnRetryWait(bool waits) => Interlocked.Add(ref _retrying, waits ? 1 : -1);
+
+    protected override async ValueTask StartAsync()
+    {
+        _input = (Link<TIn>)Inputs[0];
+        _output = Outputs.Length > 0 ? (Link<TOut>)Outputs[0] : null;
+        for (int i = 0; i < Options.MaxDegreeOfParallelism; i++)
+        {
+            ItemHandler<TIn, TOut> handler = makeHandler();
+            var instance = new Instance(this, i);
+            var worker = new Worker(handler, instance, new AttemptRunner(this, instance.Context), DiscardToken);
+            await handler.StartAsync(instance.Context, DirectEmitter(), DiscardToken).ConfigureAwait(false);
+            _workers.Add(worker);
+            instance.Context.Ticks.Start();
+        }
+    }
+
+    protected override async Task RunAsync()
+    {
+        while (true)
+        {
+            if (NeedsAttention)
+            {
+                if (IsDiscarding)
+                    return;
+                if (Has(Attention.Control))
+                    NoteTicks();
+            }
+
+            await SettleAsync().ConfigureAwait(false);
+            if (IsDiscarding)
+                return;
+            CancelHigherThanFailure();
+            HandOut();
+            if (WindowCount == 0 && (IsFinishing || _input.End is not null))
+                break;
+
+            _input.Flush();
+            StageActivity activity = _isOutputFull ? StageActivity.WaitingForOutput
+                : WindowCount == 0 ? StageActivity.WaitingForInput
+                : Volatile.Read(ref _retrying) > 0 ? StageActivity.WaitingForRetry
+                : StageActivity.Working;
+            await WaitAsync(activity, _isOutputFull ? _output : null).ConfigureAwait(false);
+            BeginWork();
+        }
+
+        if (IsFinishing)
+            return;
+        foreach (Worker worker in _workers)
+        {
+            worker.Handler.Redirect(DirectEmitter());
+            await worker.Handler.CompletedAsync(DiscardToken).ConfigureAwait(false);
+        }
+    }
+
+    protected override async ValueTask ReturnAllAsync()
+    {
+        for (int i = _head; i < _window.Count; i++)
+            _window[i].Refuse();
+        foreach (Worker worker in _workers)
+            worker.Cancel(this);
+        while (_workers.Exists(static w => w.Current is { IsDone: false }))
+            await WaitAsync(StageActivity.Working).ConfigureAwait(false);
+        for (int i = _head; i < _window.Count; i++)
+        {
+            WorkItem<TIn, TOut> work = _window[i];
+            if (work.IsTick)
+                continue;
+            if (work.IsStarted)
+            {
+                // It lost to a lower item, but what it threw is worth knowing.
+                if (work.Fate is { Kind: FateKind.Failed, Error: { } error })
+                    Graph.AddSecondary(new StageFaultedException(Name, error, work.Number, work.Fate.Attempt));
+                DiscardInWork(work.Item, ReasonToDiscard);
+                _input.Release(1);
+            }
+            else
+            {
+                _input.Discard(work.Item, ReasonToDiscard);
+            }
+        }
+
+        _window.Clear();
+        _head = 0;
+    }
+
+    protected override async ValueTask EndAsync(RunState outcome, Exception? cause)
+    {
+        List<Exception> errors = [];
+        foreach (Worker worker in _workers)
+        {
+            worker.Dispose();
+            try
+            {
+                await worker.Handler.EndAsync(outcome, cause).ConfigureAwait(false);
+            }
+            catch (Exception error)
+            {
+                errors.Add(error);
+            }
+        }
+
+        foreach (Exception error in errors)
+            Graph.AddSecondary(new StageFaultedException(Name, error));
+    }
+
+    /// <summary>Passes on what is ready and settles what is done: in order only the head, else any.</summary>
+    private async ValueTask SettleAsync()
+    {
+        _isOutputFull = false;
+        bool dropsOrder = Volatile.Read(ref _lowestFailure) != long.MaxValue && Graph.Options.FaultMode == FaultMode.Abort;
+        for (int i = _head; i < _window.Count; i++)
+        {
+            WorkItem<TIn, TOut> work = _window[i];
+            bool isFailed = work.IsDone && work.Fate.Kind == FateKind.Failed;
+            if (dropsOrder && !isFailed)
+                continue;
+            bool isSettled = (dropsOrder || PassOutputs(work)) && work.IsDone;
+            if (isSettled)
+            {
+                RemoveAt(ref i);
+                if (!work.IsTick)
+                    await this.SettleAsync(_input, work.Item, work.Number, work.Fate).ConfigureAwait(false);
+                else if (isFailed)
+                    Fail(work.Fate.Error!);
+                Recycle(work);
+                if (IsDiscarding)
+                    return;
+            }
+            else if (IsOrdered || _isOutputFull)
+            {
+                return;
+            }
+        }
+    }
+
+    private void RemoveAt(ref int index)
+    {
+        if (index == _head)
+        {
+            _window[_head++] = null!;
+            if (_head > 64 && _head * 2 > _window.Count)
+            {
+                _window.RemoveRange(0, _head);
+                index -= _head;
+                _head = 0;
+            }
+        }
+        else
+        {
+            _window.RemoveAt(index--);
+        }
+    }
+
+    /// <returns>False when outputs remain because the next link is full.</returns>
+    private bool PassOutputs(WorkItem<TIn, TOut> work)
+    {
+        if (_output is null)
+            return true;
+        while (work.TryPeek(out TOut value))
+        {
+            if (!_output.TryWrite(value))
+            {
+                _output.AskForSlot();
+                if (!_output.TryWrite(value))
+                {
+                    _isOutputFull = true;
+                    return false;
+                }
+            }
+
+            work.Dequeue();
+        }
+
+        return true;
+    }
+
+    private void HandOut()
+    {
+        if (IsFinishing || Volatile.Read(ref _lowestFailure) != long.MaxValue)
+            return;
+        foreach (Worker worker in _workers)
+        {
+            Reap(worker);
+            if (worker is { Current: null, IsTickDue: true })
+            {
+                worker.IsTickDue = false;
+                Start(worker, Add(default!, isTick: true, worker));
+            }
+        }
+
+        if (partition is not null)
+        {
+            while (_input.TryRead(out TIn item))
+                Add(item, isTick: false, _workers[partition(item)]);
+            foreach (Worker worker in _workers)
+                StartNext(worker);
+            return;
+        }
+
+        foreach (Worker worker in _workers)
+        {
+            if (worker.Current is null)
+            {
+                if (!_input.TryRead(out TIn item))
+                    return;
+                Start(worker, Add(item, isTick: false, worker));
+            }
+        }
+    }
+
+    private static void Reap(Worker worker)
+    {
+        if (worker.Current is { IsDone: true })
+            worker.Current = null;
+    }
+
+    private void StartNext(Worker worker)
+    {
+        Reap(worker);
+        if (worker.Current is null && worker.Waiting.TryDequeue(out WorkItem<TIn, TOut>? next))
+            Start(worker, next);
+    }
+
+    private WorkItem<TIn, TOut> Add(TIn item, bool isTick, Worker worker)
+    {
+        if (!_spares.TryPop(out WorkItem<TIn, TOut>? work))
+            work = new WorkItem<TIn, TOut>(this, NoteFailure, Math.Min(_output?.Capacity ?? 1, 64));
+        work.Reset(item, isTick ? _number : ++_number, isTick);
+        _window.Add(work);
+        if (partition is not null && !isTick)
+            worker.Waiting.Enqueue(work);
+        return work;
+    }
+
+    private void Start(Worker worker, WorkItem<TIn, TOut> work)
+    {
+        Debug.Assert(worker.Current is null, "An instance handles one item at a time.");
+        if (!work.IsTick)
+            _input.CountReceived();
+        worker.Current = work;
+        worker.Handler.Redirect(work);
+        work.Start(worker.Handler, worker.Attempts, worker.Token);
+    }
+
+    private void Recycle(WorkItem<TIn, TOut> work)
+    {
+        // The worker may still point at it.
+        foreach (Worker worker in _workers)
+        {
+            if (worker.Current == work)
+                worker.Current = null;
+        }
+
+        _spares.Push(work);
+    }
+
+    private void NoteTicks()
+    {
+        Clear(Attention.Control);
+        foreach (Worker worker in _workers)
+            worker.IsTickDue |= worker.Instance.Context.Ticks.TryTake();
+    }
+
+    /// <summary>Called by an instance whose item failed for good, before it is done.</summary>
+    private void NoteFailure(long number)
+    {
+        long lowest = Volatile.Read(ref _lowestFailure);
+        while (number < lowest)
+        {
+            long seen = Interlocked.CompareExchange(ref _lowestFailure, number, lowest);
+            if (seen == lowest)
+                return;
+            lowest = seen;
+        }
+    }
+
+    private void CancelHigherThanFailure()
+    {
+        long lowest = Volatile.Read(ref _lowestFailure);
+        if (lowest == long.MaxValue)
+            return;
+        foreach (Worker worker in _workers)
+        {
+            if (worker.Current is { IsDone: false } work && work.Number > lowest)
+            {
+                work.Refuse();
+                worker.Cancel(this);
+            }
+        }
+    }
+
+    private Emitter<TOut> DirectEmitter() => _output is null ? (Emitter<TOut>)(object)NullEmitter.Instance : new LinkEmitter<TOut>(this, _output);
+
+    /// <summary>One instance. Belongs to the stage's stream.</summary>
+    private sealed class Worker(ItemHandler<TIn, TOut> handler, Instance instance, AttemptRunner attempts, CancellationToken discardToken)
+    {
+        private readonly CancellationTokenSource _source = CancellationTokenSource.CreateLinkedTokenSource(discardToken);
+
+        public ItemHandler<TIn, TOut> Handler => handler;
+
+        public Instance Instance => instance;
+
+        public AttemptRunner Attempts => attempts;
+
+        public CancellationToken Token => _source.Token;
+
+        public WorkItem<TIn, TOut>? Current { get; set; }
+
+        public Queue<WorkItem<TIn, TOut>> Waiting { get; } = [];
+
+        public bool IsTickDue { get; set; }
+
+        public void Cancel(StageNode stage) => stage.Graph.Own(_source.CancelAsync());
+
+        public void Dispose()
+        {
+            instance.Context.Ticks.End();
+            attempts.Dispose();
+            _source.Dispose();
+        }
+    }
+}

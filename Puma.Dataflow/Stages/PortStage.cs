@@ -1,0 +1,202 @@
+using Puma.Dataflow.Buffers;
+using Puma.Dataflow.Lifecycle;
+using Puma.Dataflow.Runnables;
+
+namespace Puma.Dataflow.Stages;
+
+/// <summary>A stage that runs a <see cref="PortRunnable"/>: its inputs in turn, one item at a time.</summary>
+/// <param name="setup">What the stage is made from.</param>
+/// <param name="makeRunnable">Makes the runnable.</param>
+/// <param name="inputs">Finds the inputs on the runnable, in the order of the input links.</param>
+/// <param name="outputs">Finds the outputs on the runnable and connects them, in the order of the output links.</param>
+internal sealed class PortStage(
+    StageSetup setup,
+    Func<PortRunnable> makeRunnable,
+    IReadOnlyList<Func<PortRunnable, PortStage, Link, PortReader>> inputs,
+    IReadOnlyList<Func<PortRunnable, PortStage, Link, IAttemptOutputs>> outputs) : StageNode(setup)
+{
+    private readonly List<PortReader> _readers = [];
+    private PortRunnable? _runnable;
+    private Instance? _instance;
+    private OwnThread? _thread;
+    private long _number;
+
+    public PortOutputs AllOutputs { get; } = new();
+
+    public AttemptRunner Attempts { get; private set; } = null!;
+
+    public override void OnReaderClosed()
+    {
+        if (Outputs.Length > 0)
+            base.OnReaderClosed();
+    }
+
+    protected override async ValueTask StartAsync()
+    {
+        if (Options.OwnThread)
+            _thread = new OwnThread(Name);
+        var instance = new Instance(this, 0);
+        Attempts = new AttemptRunner(this, instance.Context);
+        PortRunnable? runnable = null;
+        await CallAsync(() =>
+        {
+            runnable = makeRunnable();
+            for (int i = 0; i < outputs.Count; i++)
+                AllOutputs.Add(outputs[i](runnable, this, Outputs[i]));
+            for (int i = 0; i < inputs.Count; i++)
+                _readers.Add(inputs[i](runnable, this, Inputs[i]));
+            return runnable.StartAsync(instance.Context, DiscardToken);
+        }).ConfigureAwait(false);
+        (_runnable, _instance) = (runnable, instance);
+        instance.Context.Ticks.Start();
+    }
+
+    protected override async Task RunAsync()
+    {
+        int next = 0;
+        while (true)
+        {
+            if (NeedsAttention)
+            {
+                if (IsDiscarding || IsFinishing)
+                    return;
+                if (Has(Attention.Control))
+                {
+                    Clear(Attention.Control);
+                    if (_instance!.Context.Ticks.TryTake())
+                        await CallAsync(() => _runnable!.TickAsync(DiscardToken)).ConfigureAwait(false);
+                }
+            }
+
+            // One item of the next input that has one, so that each gets its turn.
+            bool hasHandled = false;
+            for (int i = 0; i < _readers.Count && !hasHandled; i++)
+            {
+                PortReader reader = _readers[(next + i) % _readers.Count];
+                hasHandled = await reader.TryHandleNextAsync(_number + 1).ConfigureAwait(false);
+                if (hasHandled)
+                {
+                    _number++;
+                    next = (next + i + 1) % _readers.Count;
+                }
+            }
+
+            if (hasHandled)
+                continue;
+            if (await CompleteEndedInputsAsync().ConfigureAwait(false))
+                break;
+            foreach (Link input in Inputs)
+                input.Flush();
+            await WaitAsync(StageActivity.WaitingForInput).ConfigureAwait(false);
+            BeginWork();
+        }
+
+        await CallAsync(() => _runnable!.CompletedAsync(DiscardToken)).ConfigureAwait(false);
+    }
+
+    protected override async ValueTask EndAsync(RunState outcome, Exception? cause)
+    {
+        Attempts?.Dispose();
+        _instance?.Context.Ticks.End();
+        try
+        {
+            if (_runnable is not null)
+                await CallAsync(() => _runnable.EndAsync(outcome, cause)).ConfigureAwait(false);
+        }
+        finally
+        {
+            _thread?.Dispose();
+        }
+    }
+
+    public ValueTask CallAsync(Func<ValueTask> callback) => _thread?.InvokeAsync(callback) ?? callback();
+
+    /// <returns>True when all inputs have ended.</returns>
+    private async ValueTask<bool> CompleteEndedInputsAsync()
+    {
+        bool haveAllEnded = true;
+        foreach (PortReader reader in _readers)
+        {
+            if (!reader.HasEnded)
+                haveAllEnded = false;
+            else if (reader.TakeCompletion() is { } onCompleted)
+                await CallAsync(() => onCompleted(DiscardToken)).ConfigureAwait(false);
+        }
+
+        return haveAllEnded;
+    }
+}
+
+/// <summary>One input of a port stage.</summary>
+internal abstract class PortReader
+{
+    public abstract bool HasEnded { get; }
+
+    /// <summary>Handles and settles the next item of this input, if there is one.</summary>
+    public abstract ValueTask<bool> TryHandleNextAsync(long number);
+
+    /// <summary>What runs when the input has ended; handed out once.</summary>
+    public abstract Func<CancellationToken, ValueTask>? TakeCompletion();
+}
+
+/// <inheritdoc/>
+internal sealed class PortReader<T>(PortStage stage, Input<T> port, Link<T> link) : PortReader
+{
+    private readonly PortHandler _handler = new(stage, port);
+    private Func<CancellationToken, ValueTask>? _onCompleted = port.OnCompleted;
+
+    public override bool HasEnded => link.End is not null;
+
+    public override async ValueTask<bool> TryHandleNextAsync(long number)
+    {
+        if (!link.TryRead(out T item))
+            return false;
+        link.CountReceived();
+        ValueTask<Fate> handling = stage.Attempts.HandleAsync<T, NoOutput, PortOutputs>(_handler, item, number, stage.AllOutputs, stage.DiscardToken);
+        if (!handling.IsCompleted)
+            link.Flush();
+        await stage.SettleAsync(link, item, number, await handling.ConfigureAwait(false)).ConfigureAwait(false);
+        return true;
+    }
+
+    public override Func<CancellationToken, ValueTask>? TakeCompletion()
+    {
+        Func<CancellationToken, ValueTask>? onCompleted = _onCompleted;
+        _onCompleted = null;
+        return onCompleted;
+    }
+
+    private sealed class PortHandler(PortStage stage, Input<T> port) : ItemHandler<T, NoOutput>
+    {
+        public override ValueTask HandleAsync(T item, Emitter<NoOutput> output, CancellationToken cancellationToken) =>
+            stage.Options.OwnThread ? stage.CallAsync(() => port.OnItem(item, cancellationToken)) : port.OnItem(item, cancellationToken);
+    }
+}
+
+/// <summary>All outputs of a port stage as the outputs of one attempt.</summary>
+internal sealed class PortOutputs : Emitter<NoOutput>, IAttemptOutputs
+{
+    private readonly List<IAttemptOutputs> _outputs = [];
+
+    public void Add(IAttemptOutputs output) => _outputs.Add(output);
+
+    public override ValueTask EmitAsync(NoOutput value, CancellationToken cancellationToken) => default;
+
+    public void Hold() => _outputs.ForEach(static o => o.Hold());
+
+    public void DropHeld() => _outputs.ForEach(static o => o.DropHeld());
+
+    public async ValueTask PassHeldAsync()
+    {
+        foreach (IAttemptOutputs output in _outputs)
+            await output.PassHeldAsync().ConfigureAwait(false);
+    }
+
+    public bool TakeRefused()
+    {
+        bool wasRefused = false;
+        foreach (IAttemptOutputs output in _outputs)
+            wasRefused |= output.TakeRefused();
+        return wasRefused;
+    }
+}

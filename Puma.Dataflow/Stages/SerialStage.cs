@@ -1,0 +1,98 @@
+using Puma.Dataflow.Buffers;
+using Puma.Dataflow.Diagnostics;
+using Puma.Dataflow.Lifecycle;
+using Puma.Dataflow.Runnables;
+
+namespace Puma.Dataflow.Stages;
+
+/// <summary>A stage with one instance: one item after another, outputs straight into the next link.</summary>
+internal sealed class SerialStage<TIn, TOut, TOutputs>(StageSetup setup, Func<ItemHandler<TIn, TOut>> makeHandler, Func<StageNode, TOutputs> makeOutputs)
+    : StageNode(setup)
+    where TOutputs : Emitter<TOut>, IAttemptOutputs
+{
+    /// <summary>After so many items without a wait the thread is offered to others.</summary>
+    private const int ItemsPerTurn = 4096;
+
+    private Link<TIn> _input = null!;
+    private TOutputs _outputs = null!;
+    private Instance? _instance;
+    private ItemHandler<TIn, TOut> _handler = null!;
+    private AttemptRunner _attempts = null!;
+
+    protected override async ValueTask StartAsync()
+    {
+        _input = (Link<TIn>)Inputs[0];
+        _outputs = makeOutputs(this);
+        _handler = makeHandler();
+        var instance = new Instance(this, 0);
+        _attempts = new AttemptRunner(this, instance.Context);
+        await _handler.StartAsync(instance.Context, _outputs, DiscardToken).ConfigureAwait(false);
+        _instance = instance;
+        instance.Context.Ticks.Start();
+    }
+
+    protected override async Task RunAsync()
+    {
+        long number = 0;
+        int turn = 0;
+        while (true)
+        {
+            if (NeedsAttention)
+            {
+                if (IsDiscarding || IsFinishing)
+                    return;
+                await RunControlAsync().ConfigureAwait(false);
+            }
+
+            if (!_input.TryRead(out TIn item))
+            {
+                _input.Flush();
+                if (_input.End is not null)
+                    break;
+                await WaitAsync(StageActivity.WaitingForInput).ConfigureAwait(false);
+                BeginWork();
+                turn = 0;
+                continue;
+            }
+
+            _input.CountReceived();
+            ValueTask<Fate> handling = _attempts.HandleAsync<TIn, TOut, TOutputs>(_handler, item, ++number, _outputs, DiscardToken);
+            if (!handling.IsCompleted)
+                _input.Flush();
+            Fate fate = await handling.ConfigureAwait(false);
+            if (fate.Kind == FateKind.Delivered)
+            {
+                Counters.CountDelivered();
+                _input.Release(1);
+            }
+            else
+            {
+                await this.SettleAsync(_input, item, number, fate).ConfigureAwait(false);
+            }
+
+            if (++turn >= ItemsPerTurn)
+            {
+                turn = 0;
+                BeginWork();
+                await Task.Yield();
+            }
+        }
+
+        await _handler.CompletedAsync(DiscardToken).ConfigureAwait(false);
+    }
+
+    protected override async ValueTask EndAsync(RunState outcome, Exception? cause)
+    {
+        _attempts?.Dispose();
+        if (_instance is null)
+            return;
+        _instance.Context.Ticks.End();
+        await _handler.EndAsync(outcome, cause).ConfigureAwait(false);
+    }
+
+    private ValueTask RunControlAsync()
+    {
+        Clear(Attention.Control);
+        return _instance!.Context.Ticks.TryTake() ? _handler.TickAsync(DiscardToken) : default;
+    }
+}

@@ -1,0 +1,55 @@
+using Puma.Dataflow.Buffers;
+using Puma.Dataflow.Diagnostics;
+using Puma.Dataflow.Lifecycle;
+
+namespace Puma.Dataflow.Stages;
+
+/// <summary>Books the fate of an item and gives its slot back. Called by the stage's own stream.</summary>
+internal static class Settlement
+{
+    /// <summary>Settles an item; waits only for the slot of a dead letter.</summary>
+    public static async ValueTask SettleAsync<T>(this StageNode stage, Link<T> input, T item, long number, Fate fate)
+    {
+        switch (fate.Kind)
+        {
+            case FateKind.Delivered:
+                stage.Counters.CountDelivered();
+                break;
+            case FateKind.Skipped:
+                stage.Counters.CountSkipped();
+                Log.ItemSkipped(stage.Logger, stage.Name, number, fate.Error!.Message, fate.Error);
+                break;
+            case FateKind.DeadLettered when await WriteDeadLetterAsync(stage, item, number, fate).ConfigureAwait(false):
+                stage.Counters.CountDeadLettered();
+                Log.ItemDeadLettered(stage.Logger, stage.Name, number, fate.Error!.Message, fate.Error);
+                break;
+            case FateKind.Failed:
+                stage.Counters.CountFailed();
+                break;
+            default:
+                stage.DiscardInWork(item, stage.ReasonToDiscard);
+                break;
+        }
+
+        input.Release(1);
+        if (fate.Kind == FateKind.Failed)
+            stage.Fail(fate.Error!, number, fate.Attempt);
+    }
+
+    /// <returns>False when the stage must give up before the dead letter was accepted.</returns>
+    private static async ValueTask<bool> WriteDeadLetterAsync<T>(StageNode stage, T item, long number, Fate fate)
+    {
+        var target = (Link<DeadLetter>)stage.DeadLetters!;
+        DeadLetter letter = stage.Options.ErrorPolicy.MakeDeadLetter(item, fate.Error!, stage.Name) with { ItemNumber = number, Attempts = fate.Attempt };
+        while (!stage.IsDiscarding && !target.IsShut)
+        {
+            target.AskForSlot();
+            if (target.TryWrite(letter))
+                return true;
+            await stage.WaitAsync(StageActivity.WaitingForOutput, target).ConfigureAwait(false);
+            stage.BeginWork();
+        }
+
+        return false;
+    }
+}

@@ -1,0 +1,150 @@
+using Puma.Dataflow.Buffers;
+using Puma.Dataflow.Lifecycle;
+using Puma.Dataflow.Runnables;
+
+namespace Puma.Dataflow.Stages;
+
+/// <summary>A stage without inputs: a body that emits until it returns or is asked to end.</summary>
+internal sealed class SourceStage<TOut>(StageSetup setup, Func<SourceBody<TOut>> makeBody) : StageNode(setup)
+{
+    private SourceBody<TOut>? _body;
+    private Instance? _instance;
+    private SourceEmitter _emitter = null!;
+
+    public override bool IsSource => true;
+
+    protected override async ValueTask StartAsync()
+    {
+        SourceBody<TOut> body = makeBody();
+        var instance = new Instance(this, 0);
+        _emitter = new SourceEmitter(this, (Link<TOut>)Outputs[0]);
+        await body.StartAsync(instance.Context, _emitter, DiscardToken).ConfigureAwait(false);
+        (_body, _instance) = (body, instance);
+        instance.Context.Ticks.Start();
+    }
+
+    protected override async Task RunAsync()
+    {
+        // Nothing is read before every stage runs: a start-up failure then loses nothing.
+        await Graph.WaitForStartAsync(StopToken).ConfigureAwait(false);
+        if (IsStopping)
+            return;
+        try
+        {
+            await _body!.ProduceAsync(_emitter, StopToken).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException) when (IsStopping)
+        {
+            // The body ended because it was asked to.
+        }
+
+        if (!IsDiscarding)
+            await _body!.CompletedAsync(DiscardToken).ConfigureAwait(false);
+    }
+
+    protected override ValueTask EndAsync(RunState outcome, Exception? cause)
+    {
+        _instance?.Context.Ticks.End();
+        return _body?.EndAsync(outcome, cause) ?? default;
+    }
+
+    private ValueTask CheckpointAsync()
+    {
+        if (!Has(Attention.Control))
+            return default;
+        Clear(Attention.Control);
+        return _instance!.Context.Ticks.TryTake() ? _body!.TickAsync(DiscardToken) : default;
+    }
+
+    /// <summary>Emits, and lets ticks in at each emit and while it waits.</summary>
+    private sealed class SourceEmitter(SourceStage<TOut> source, Link<TOut> link) : LinkEmitter<TOut>(source, link)
+    {
+        private bool _isInTick;
+
+        public override ValueTask EmitAsync(TOut value, CancellationToken cancellationToken) =>
+            source.Has(Attention.Control) && !_isInTick ? TickThenEmitAsync(value, cancellationToken) : base.EmitAsync(value, cancellationToken);
+
+        protected override async ValueTask CheckpointAsync()
+        {
+            // A tick may emit; that emit must not run the next tick inside of this one.
+            if (_isInTick)
+                return;
+            _isInTick = true;
+            try
+            {
+                await source.CheckpointAsync().ConfigureAwait(false);
+            }
+            finally
+            {
+                _isInTick = false;
+            }
+        }
+
+        private async ValueTask TickThenEmitAsync(TOut value, CancellationToken cancellationToken)
+        {
+            await CheckpointAsync().ConfigureAwait(false);
+            await base.EmitAsync(value, cancellationToken).ConfigureAwait(false);
+        }
+    }
+}
+
+/// <summary>A stage without items: it lives until it is asked to end, and ticks.</summary>
+internal sealed class CommandStage(StageSetup setup, Func<CommandRunnable> makeRunnable) : StageNode(setup)
+{
+    private CommandRunnable? _runnable;
+    private Instance? _instance;
+    private OwnThread? _thread;
+
+    public override bool IsSource => true;
+
+    protected override async ValueTask StartAsync()
+    {
+        if (Options.OwnThread)
+            _thread = new OwnThread(Name);
+        var instance = new Instance(this, 0);
+        CommandRunnable? runnable = null;
+        await CallAsync(() =>
+        {
+            runnable = makeRunnable();
+            return runnable.StartAsync(instance.Context, DiscardToken);
+        }).ConfigureAwait(false);
+        (_runnable, _instance) = (runnable, instance);
+        instance.Context.Ticks.Start();
+    }
+
+    protected override async Task RunAsync()
+    {
+        while (!IsStopping)
+        {
+            if (Has(Attention.Control))
+            {
+                Clear(Attention.Control);
+                if (_instance!.Context.Ticks.TryTake())
+                    await CallAsync(() => _runnable!.TickAsync(DiscardToken)).ConfigureAwait(false);
+                continue;
+            }
+
+            await WaitAsync(StageActivity.WaitingForInput).ConfigureAwait(false);
+            BeginWork();
+        }
+
+        if (!IsDiscarding)
+            await CallAsync(() => _runnable!.CompletedAsync(DiscardToken)).ConfigureAwait(false);
+    }
+
+    protected override async ValueTask EndAsync(RunState outcome, Exception? cause)
+    {
+        _instance?.Context.Ticks.End();
+        try
+        {
+            if (_runnable is not null)
+                await CallAsync(() => _runnable.EndAsync(outcome, cause)).ConfigureAwait(false);
+        }
+        finally
+        {
+            _thread?.Dispose();
+        }
+    }
+
+    private ValueTask CallAsync(Func<ValueTask> callback) => _thread?.InvokeAsync(callback) ?? callback();
+}

@@ -1,0 +1,79 @@
+using Puma.Dataflow.Lifecycle;
+
+namespace Puma.Dataflow.Stages;
+
+/// <summary>One stage as the user described it. Changes only while the chain is written; never once a pipeline was built.</summary>
+internal sealed class StageDefinition(string kind, StageOptions options, Func<StageSetup, StageNode> create)
+{
+    public string Kind => kind;
+
+    public StageOptions Options => options;
+
+    /// <summary>Makes the stage for one run.</summary>
+    public Func<StageSetup, StageNode> Create => create;
+
+    /// <summary>What the stage reads, by port.</summary>
+    public List<Edge> Inputs { get; } = [];
+
+    /// <summary>What the stage writes, by port; null where nothing is connected yet.</summary>
+    public List<Edge?> Outputs { get; } = [];
+
+    /// <summary>How a chain was left unfinished here; null when it was not.</summary>
+    public string? Unfinished { get; set; }
+
+    /// <summary>The type of its items, if user code handles them one by one; such a stage may have an error policy and an item time-out.</summary>
+    public Type? ItemType { get; init; }
+
+    /// <summary>Whether there may be several instances.</summary>
+    public bool AllowsParallelism { get; init; }
+
+    /// <summary>Whether the stage has instances with ticks and a thread of their own.</summary>
+    public bool HasInstances { get; init; }
+
+    /// <summary>Whether it is an entry.</summary>
+    public bool IsEntry { get; init; }
+
+    public bool IsSource { get; init; }
+
+    /// <summary>Whether every input makes exactly one output.</summary>
+    public bool IsOneToOne { get; init; }
+
+    /// <summary>The items that must fit into its input, for example a batch.</summary>
+    public int LeastCapacity { get; init; } = 1;
+
+    /// <summary>An object that serves one run only; null when everything is made anew for each run.</summary>
+    public object? SingleUse { get; init; }
+
+    /// <summary>Whether its outputs are an asynchronous stream, which cannot be taken back for a retry.</summary>
+    public bool IsAsyncStream { get; init; }
+
+    /// <summary>What else is wrong with the stage; each text says what to do.</summary>
+    public List<string> Problems { get; } = [];
+
+    /// <summary>A copy without its edges.</summary>
+    public StageDefinition Copy(StageOptions copyOptions) => new(kind, copyOptions, create)
+    {
+        ItemType = ItemType,
+        AllowsParallelism = AllowsParallelism,
+        HasInstances = HasInstances,
+        IsEntry = IsEntry,
+        IsSource = IsSource,
+        IsOneToOne = IsOneToOne,
+        LeastCapacity = LeastCapacity,
+        SingleUse = SingleUse,
+        IsAsyncStream = IsAsyncStream,
+        Unfinished = Unfinished,
+    };
+}
+
+/// <summary>The settings of a branch: of the edge that leads into it.</summary>
+internal sealed record BranchSettings
+{
+    public string? Name { get; init; }
+
+    public bool IsOptional { get; init; }
+
+    public FullMode FullMode { get; init; }
+
+    public int? Capacity { get; init; }
+}

@@ -1,0 +1,222 @@
+using Puma.Dataflow.Lifecycle;
+using Puma.Dataflow.Runnables;
+
+namespace Puma.Dataflow.Stages;
+
+/// <summary>
+/// One item on its way through an instance of a pool, with the outputs it has made so far. The instance writes, the stage's stream takes;
+/// the outputs are guarded by a lock, everything else is handed over by <see cref="Start"/> and <see cref="IsDone"/>.
+/// </summary>
+internal sealed class WorkItem<TIn, TOut>(StageNode stage, Action<long> noteFailure, int outputLimit) : Emitter<TOut>, IAttemptOutputs, IThreadPoolWorkItem
+{
+    private readonly Lock _gate = new();
+
+    // Guarded by _gate.
+    private readonly Queue<TOut> _outputs = [];
+    private readonly List<TOut> _held = [];
+    private TaskCompletionSource? _room;
+    private bool _isHolding;
+    private bool _isRefusing;
+    private bool _wasRefused;
+
+    private bool _isDone;
+    private ItemHandler<TIn, TOut>? _handler;
+    private AttemptRunner? _attempts;
+    private CancellationToken _token;
+
+    public TIn Item { get; private set; } = default!;
+
+    public long Number { get; private set; }
+
+    public bool IsTick { get; private set; }
+
+    public bool IsStarted { get; private set; }
+
+    /// <summary>Valid once <see cref="IsDone"/>.</summary>
+    public Fate Fate { get; private set; }
+
+    public bool IsDone => Volatile.Read(ref _isDone);
+
+    /// <summary>Makes it ready for another item. The stage's stream only.</summary>
+    public void Reset(TIn item, long number, bool isTick)
+    {
+        lock (_gate)
+        {
+            _outputs.Clear();
+            _held.Clear();
+            (_room, _isHolding, _isRefusing, _wasRefused) = (null, false, false, false);
+        }
+
+        (Item, Number, IsTick, IsStarted) = (item, number, isTick, false);
+        Volatile.Write(ref _isDone, false);
+    }
+
+    public void Start(ItemHandler<TIn, TOut> handler, AttemptRunner attempts, CancellationToken token)
+    {
+        (_handler, _attempts, _token, IsStarted) = (handler, attempts, token, true);
+        ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);
+    }
+
+    void IThreadPoolWorkItem.Execute() => stage.Graph.Own(RunAsync());
+
+    private async Task RunAsync()
+    {
+        Fate fate = IsTick
+            ? await TickAsync().ConfigureAwait(false)
+            : await _attempts!.HandleAsync<TIn, TOut, WorkItem<TIn, TOut>>(_handler!, Item, Number, this, _token).ConfigureAwait(false);
+        Fate = fate;
+        if (fate.Kind == FateKind.Failed)
+            noteFailure(Number);
+        Volatile.Write(ref _isDone, true);
+        stage.Wake();
+    }
+
+    private async ValueTask<Fate> TickAsync()
+    {
+        try
+        {
+            await _handler!.TickAsync(_token).ConfigureAwait(false);
+            return new Fate(FateKind.Delivered);
+        }
+        catch (Exception error)
+        {
+            return new Fate(FateKind.Failed, error);
+        }
+    }
+
+    public override ValueTask EmitAsync(TOut value, CancellationToken cancellationToken)
+    {
+        lock (_gate)
+        {
+            ThrowIfRefusingLocked();
+            if (_isHolding)
+            {
+                _held.Add(value);
+                return default;
+            }
+
+            if (_outputs.Count < outputLimit)
+            {
+                _outputs.Enqueue(value);
+
+                // A single output is passed on when the item is done; the stream need not be woken twice.
+                if (_outputs.Count > 1)
+                    stage.Wake();
+                return default;
+            }
+        }
+
+        return EmitSlowAsync(value, cancellationToken);
+    }
+
+    private async ValueTask EmitSlowAsync(TOut value, CancellationToken cancellationToken)
+    {
+        while (true)
+        {
+            Task room;
+            lock (_gate)
+            {
+                ThrowIfRefusingLocked();
+                if (_outputs.Count < outputLimit)
+                {
+                    _outputs.Enqueue(value);
+                    stage.Wake();
+                    return;
+                }
+
+                _room ??= new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+                room = _room.Task;
+            }
+
+            stage.Wake();
+            await room.WaitAsync(cancellationToken).ConfigureAwait(false);
+        }
+    }
+
+    private void ThrowIfRefusingLocked()
+    {
+        if (IsDone)
+            throw new InvalidOperationException($"Stage '{stage.Name}' emitted for an item whose handler had returned. Await each EmitAsync within the handler.");
+        if (!_isRefusing && !stage.IsDiscarding)
+            return;
+        _wasRefused = true;
+        throw new OperationCanceledException($"Stage '{stage.Name}' gives up this item; nothing can be emitted for it any more.", _token);
+    }
+
+    /// <summary>Lets no more output in, and whoever waits go.</summary>
+    public void Refuse()
+    {
+        TaskCompletionSource? room;
+        lock (_gate)
+        {
+            _isRefusing = true;
+            room = _room;
+            _room = null;
+        }
+
+        room?.TrySetResult();
+    }
+
+    /// <summary>Shows the next output. The stage's stream only.</summary>
+    public bool TryPeek(out TOut value)
+    {
+        lock (_gate)
+            return _outputs.TryPeek(out value!);
+    }
+
+    /// <summary>Takes the next output. The stage's stream only.</summary>
+    public void Dequeue()
+    {
+        TaskCompletionSource? room;
+        lock (_gate)
+        {
+            _outputs.Dequeue();
+            room = _room;
+            _room = null;
+        }
+
+        room?.TrySetResult();
+    }
+
+    public void Hold()
+    {
+        lock (_gate)
+        {
+            _isHolding = true;
+            _held.Clear();
+        }
+    }
+
+    public void DropHeld()
+    {
+        lock (_gate)
+        {
+            _isHolding = false;
+            _held.Clear();
+        }
+    }
+
+    public ValueTask PassHeldAsync()
+    {
+        lock (_gate)
+        {
+            // The attempt has returned, so nothing more is held than it made: passing it on needs no limit.
+            _isHolding = false;
+            foreach (TOut value in _held)
+                _outputs.Enqueue(value);
+            _held.Clear();
+        }
+
+        return default;
+    }
+
+    public bool TakeRefused()
+    {
+        lock (_gate)
+        {
+            bool wasRefused = _wasRefused;
+            _wasRefused = false;
+            return wasRefused;
+        }
+    }
+}
