@@ -6,7 +6,7 @@ public enum DiscardReason
     /// <summary>Not discarded.</summary>
     None,
 
-    /// <summary>Nobody downstream wants items any more.</summary>
+    /// <summary>Nobody downstream wants the item: all outputs, or the branch that it was routed to, have finished.</summary>
     NoDemand,
 
     /// <summary>This stage, or one downstream of it, faulted.</summary>
@@ -20,9 +20,6 @@ public enum DiscardReason
 
     /// <summary>A full entry or branch dropped the item (<see cref="FullMode"/>).</summary>
     Dropped,
-
-    /// <summary>The branch that a route chose for the item has finished.</summary>
-    BranchFinished,
 }
 
 /// <summary>An item that was discarded, as given to <see cref="PipelineOptions.OnDiscarded"/>.</summary>

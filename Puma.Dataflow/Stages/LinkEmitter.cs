@@ -76,7 +76,7 @@ internal class LinkEmitter<T>(StageNode stage, Link<T> link) : Emitter<T>, IAtte
             // One of several outputs is finished: what goes there is given up, the others go on.
             if (link.IsShut && stage.Outputs.Length > 1)
             {
-                stage.NoteDiscarded(value, DiscardReason.BranchFinished);
+                stage.NoteDiscarded(value, DiscardReason.NoDemand);
                 return;
             }
 

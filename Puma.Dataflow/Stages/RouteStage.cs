@@ -38,7 +38,7 @@ internal sealed class RouteStage<T>(StageSetup setup, IReadOnlyList<Func<T, bool
             }
             finally
             {
-                Settle(input, item, isDelivered, DiscardReason.BranchFinished);
+                Settle(input, item, isDelivered, DiscardReason.NoDemand);
             }
         }
     }

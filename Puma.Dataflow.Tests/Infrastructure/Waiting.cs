@@ -1,0 +1,47 @@
+namespace Puma.Dataflow.Tests.Infrastructure;
+
+/// <summary>Waits with a hard limit; the limit only ends a test that hangs, it never decides one.</summary>
+internal static class Waiting
+{
+    public static readonly TimeSpan Limit = TimeSpan.FromSeconds(30);
+
+    public static async Task Within(this Task task, TimeSpan? limit = null) =>
+        await task.WaitAsync(limit ?? Limit, TestContext.Current.CancellationToken);
+
+    public static async Task<T> Within<T>(this Task<T> task, TimeSpan? limit = null) =>
+        await task.WaitAsync(limit ?? Limit, TestContext.Current.CancellationToken);
+
+    public static Task Within(this ValueTask task) => task.AsTask().Within();
+
+    /// <summary>Waits until a condition holds that nothing signals, for example a count of the library. Looks again as often as it can.</summary>
+    public static async Task UntilAsync(Func<bool> condition, string what)
+    {
+        long start = Environment.TickCount64;
+        while (!condition())
+        {
+            Assert.True(Environment.TickCount64 - start < Limit.TotalMilliseconds, $"Did not happen within {Limit}: {what}");
+            await Task.Yield();
+        }
+    }
+}
+
+/// <summary>A gate that opens once.</summary>
+internal sealed class Gate
+{
+    private readonly TaskCompletionSource _opened = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly ManualResetEventSlim _event = new();
+
+    public bool IsOpen => _opened.Task.IsCompleted;
+
+    public void Open()
+    {
+        _event.Set();
+        _opened.TrySetResult();
+    }
+
+    /// <summary>Waits until the gate is open; ends with a time-out if it never is.</summary>
+    public Task WaitAsync(CancellationToken cancellationToken = default) => _opened.Task.WaitAsync(Waiting.Limit, cancellationToken);
+
+    /// <summary>Blocks the thread until the gate is open.</summary>
+    public void Block() => Assert.True(_event.Wait(Waiting.Limit), "The gate was never opened.");
+}
