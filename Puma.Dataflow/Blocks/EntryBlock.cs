@@ -37,7 +37,7 @@ internal sealed class EntryBlock<T>(StageNode stage, Link<T> link, TimeSpan? sen
     public void Fault(Exception exception)
     {
         ArgumentNullException.ThrowIfNull(exception);
-        stage.Fail(exception);
+        stage.FailFromOutside(exception);
     }
 
     /// <summary>Hands an item over; completes when it was accepted.</summary>

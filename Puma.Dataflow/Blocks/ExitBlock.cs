@@ -27,7 +27,7 @@ internal sealed class ExitBlock<T>(ExitStage<T> stage, BufferBlockLink<T> link) 
     public void Fault(Exception exception)
     {
         ArgumentNullException.ThrowIfNull(exception);
-        stage.Fail(exception);
+        stage.FailFromOutside(exception);
     }
 
     public IDisposable LinkTo(ITargetBlock<T> target, DataflowLinkOptions linkOptions)

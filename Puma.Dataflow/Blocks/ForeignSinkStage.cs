@@ -13,6 +13,9 @@ internal abstract class ForeignSinkStage<T>(StageSetup setup) : StageNode(setup)
     /// <summary>Makes or finds the target.</summary>
     protected abstract ForeignTarget<T> Connect();
 
+    /// <summary>Takes from the target what it still holds, so that it can end.</summary>
+    protected virtual void Drain() { }
+
     protected override ValueTask StartAsync()
     {
         _target = Connect();
@@ -45,8 +48,6 @@ internal abstract class ForeignSinkStage<T>(StageSetup setup) : StageNode(setup)
 
             if (hasMoved)
                 continue;
-            foreach (Link input in Inputs)
-                input.Flush();
             if (Array.TrueForAll(Inputs, static i => i.End is not null))
                 return;
             await WaitAsync(StageActivity.WaitingForInput).ConfigureAwait(false);
@@ -59,14 +60,30 @@ internal abstract class ForeignSinkStage<T>(StageSetup setup) : StageNode(setup)
         if (_target is null)
             return;
         TellTarget();
+        ITimer? timer = null;
+        long since = 0;
         while (_targetCompletion is { IsCompleted: false })
         {
-            await WaitAsync(StageActivity.WaitingForForeignCode).ConfigureAwait(false);
+            if (IsDiscarding && timer is null)
+            {
+                // Given up, perhaps while the target still worked off what it had: it is told, drained, and left behind in the end.
+                if (_told is null)
+                    TellTarget();
+                Drain();
+                since = Time.GetTimestamp();
+                timer = Time.CreateTimer(static state => ((StageNode)state!).Wake(), this, Graph.Options.AbortTimeout, Timeout.InfiniteTimeSpan);
+            }
+            else if (timer is not null && Time.GetElapsedTime(since) >= Graph.Options.AbortTimeout)
+            {
+                Abandon();
+                break;
+            }
 
-            // Cancelled, or failed elsewhere, while the target still worked off what it had.
-            if (IsDiscarding && _told is null)
-                TellTarget();
+            await WaitAsync(StageActivity.WaitingForForeignCode).ConfigureAwait(false);
         }
+
+        if (timer is not null)
+            await timer.DisposeAsync().ConfigureAwait(false);
 
         if (_targetCompletion is { IsFaulted: true })
             this.FailWith(_targetCompletion.Exception!, _told);

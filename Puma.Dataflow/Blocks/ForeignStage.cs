@@ -8,6 +8,7 @@ namespace Puma.Dataflow.Blocks;
 internal sealed class ForeignStage<TIn, TOut>(StageSetup setup, Func<IPropagatorBlock<TIn, TOut>> getBlock) : ForeignSinkStage<TIn>(setup)
 {
     private EntryBlock<TOut>? _entry;
+    private IPropagatorBlock<TIn, TOut>? _block;
     private IDisposable? _unlink;
 
     public override bool KeepsLedger => false;
@@ -22,9 +23,15 @@ internal sealed class ForeignStage<TIn, TOut>(StageSetup setup, Func<IPropagator
 
     protected override ForeignTarget<TIn> Connect()
     {
-        IPropagatorBlock<TIn, TOut> block = getBlock();
-        _unlink = block.LinkTo(_entry!);
-        return new BlockTarget<TIn, TIn>(block);
+        _block = getBlock();
+        _unlink = _block.LinkTo(_entry!);
+        return new BlockTarget<TIn, TIn>(_block);
+    }
+
+    protected override void Drain()
+    {
+        _unlink?.Dispose();
+        _block!.LinkTo(DataflowBlock.NullTarget<TOut>());
     }
 
     protected override void OnStop() => _entry?.Close();

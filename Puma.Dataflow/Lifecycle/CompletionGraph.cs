@@ -26,8 +26,7 @@ internal sealed class CompletionGraph
     private readonly TaskCompletionSource _started = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly TaskCompletionSource<PipelineReport> _completion = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly TaskCompletionSource<PipelineReport> _report = new(TaskCreationOptions.RunContinuationsAsynchronously);
-    private readonly ILoggerFactory _loggers;
-    private readonly ILogger _logger;
+    private readonly ILoggerFactory Loggers;
     private readonly long _startTimestamp;
 
     // Guarded by _gate.
@@ -51,12 +50,15 @@ internal sealed class CompletionGraph
     public CompletionGraph(PipelineOptions options, ILoggerFactory loggers)
     {
         Options = options;
-        _loggers = loggers;
-        _logger = loggers.CreateLogger(LogCategory.Of(options.Name));
+        Loggers = loggers;
+        Logger = loggers.CreateLogger(LogCategory.Of(options.Name));
         _startTimestamp = options.TimeProvider.GetTimestamp();
     }
 
     public PipelineOptions Options { get; }
+
+    /// <summary>The logger of the library's own events.</summary>
+    public ILogger Logger { get; }
 
     public TimeProvider Time => Options.TimeProvider;
 
@@ -92,7 +94,7 @@ internal sealed class CompletionGraph
         }
     }
 
-    public ILogger CreateLogger(string stage) => _loggers.CreateLogger(LogCategory.Of(Options.Name, stage));
+    public ILogger CreateLogger(string stage) => Loggers.CreateLogger(LogCategory.Of(Options.Name, stage));
 
     // ---- Start. ----------------------------------------------------------------------------------------------------------------------
 
@@ -111,8 +113,8 @@ internal sealed class CompletionGraph
                 _writerOf.Add(node.DeadLetters, node);
         }
 
-        Log.RunStarted(_logger, Options.Name, nodes.Count);
-        _watch = new ProgressWatch(this, _logger);
+        Log.RunStarted(Logger, Options.Name, nodes.Count);
+        _watch = new ProgressWatch(this, Logger);
         if (cancellationToken.CanBeCanceled)
             _callerToken = cancellationToken.UnsafeRegister(static (state, token) => ((CompletionGraph)state!).Cancel(token), this);
         foreach (StageNode node in nodes)
@@ -126,7 +128,7 @@ internal sealed class CompletionGraph
     public void OnStageStarted(StageNode node, StageFaultedException? failure)
     {
         if (failure is null)
-            Log.StageStarted(_logger, node.Name);
+            Log.StageStarted(Logger, node.Name);
         bool isLast;
         StageFaultedException? startFailure;
         RunState? outcome;
@@ -162,7 +164,7 @@ internal sealed class CompletionGraph
             _urgency = Urgency.Drain;
         }
 
-        Log.RunDraining(_logger, Options.Name);
+        Log.RunDraining(Logger, Options.Name);
         StopSources(Nodes);
     }
 
@@ -180,7 +182,7 @@ internal sealed class CompletionGraph
             }
         }
 
-        Log.RunCanceling(_logger, Options.Name);
+        Log.RunCanceling(Logger, Options.Name);
         Abort();
     }
 
@@ -221,7 +223,7 @@ internal sealed class CompletionGraph
         {
             AddSecondary(fault);
             if (scope.TryDetach())
-                Log.BranchDetached(_logger, scope.Name, node.Name, fault.InnerException);
+                Log.BranchDetached(Logger, scope.Name, node.Name, fault.InnerException);
             StopSources(scope.Nodes);
             DiscardUpstream(node, scope);
             return;
@@ -263,7 +265,7 @@ internal sealed class CompletionGraph
                 _secondary.Add(error);
         }
 
-        Log.SecondaryError(_logger, Options.Name, error.Message, error);
+        Log.SecondaryError(Logger, Options.Name, error.Message, error);
     }
 
     public void OnItemDiscarded(object? item, DiscardReason reason, StageNode stage)
@@ -283,10 +285,10 @@ internal sealed class CompletionGraph
     public void OnStageEnded(StageNode node)
     {
         StageReport report = node.Report();
-        Log.StageEnded(_logger, node.Name, report.State, report.EndReason, report.Accepted, report.Delivered, report.Emitted);
+        Log.StageEnded(Logger, node.Name, report.State, report.EndReason, report.Accepted, report.Delivered, report.Emitted);
         LogDiscards(node);
         if (node.IsAbandoned)
-            Log.StageAbandoned(_logger, node.Name, report.Abandoned, Options.AbortTimeout);
+            Log.StageAbandoned(Logger, node.Name, report.Abandoned, Options.AbortTimeout);
         bool isLast;
         lock (_gate)
             isLast = --_notEnded == 0;
@@ -330,7 +332,7 @@ internal sealed class CompletionGraph
     /// <summary>A drain after a fault has made no progress for too long.</summary>
     public void OnDrainStalled()
     {
-        Log.DrainTimedOut(_logger, Options.Name, Options.DrainTimeout);
+        Log.DrainTimedOut(Logger, Options.Name, Options.DrainTimeout);
         Abort();
     }
 
@@ -426,9 +428,9 @@ internal sealed class CompletionGraph
         lock (_gate)
             isCause = ReferenceEquals(_cause, fault);
         if (isCause)
-            Log.RunFaulted(_logger, Options.Name, fault.Message, fault.InnerException);
+            Log.RunFaulted(Logger, Options.Name, fault.Message, fault.InnerException);
         else
-            Log.SecondaryError(_logger, node?.Name ?? Options.Name, fault.Message, fault.InnerException);
+            Log.SecondaryError(Logger, node?.Name ?? Options.Name, fault.Message, fault.InnerException);
     }
 
     private void LogDiscards(StageNode node)
@@ -439,9 +441,9 @@ internal sealed class CompletionGraph
             if (count == 0)
                 continue;
             if (reason == DiscardReason.NoDemand)
-                Log.ItemsNotWanted(_logger, node.Name, count);
+                Log.ItemsNotWanted(Logger, node.Name, count);
             else
-                Log.ItemsDiscarded(_logger, node.Name, count, reason);
+                Log.ItemsDiscarded(Logger, node.Name, count, reason);
         }
     }
 
@@ -477,7 +479,7 @@ internal sealed class CompletionGraph
             Abandoned = [.. Nodes.Where(static n => n.IsAbandoned).Select(static n => n.Name)],
         };
         ConservationLaw.Assert(report);
-        Log.RunEnded(_logger, Options.Name, outcome, report.Duration);
+        Log.RunEnded(Logger, Options.Name, outcome, report.Duration);
         _report.TrySetResult(report);
         if (cause is not null)
             SetObserved(_completion, cause);

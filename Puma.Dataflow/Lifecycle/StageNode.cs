@@ -196,6 +196,16 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
             Graph.AddSecondary(fault);
     }
 
+    /// <summary>Makes an end of the pipeline the place of a failure that foreign code tells of; it counts also when the end has done its part.</summary>
+    public void FailFromOutside(Exception error)
+    {
+        var fault = new StageFaultedException(Name, error);
+        if (RaiseDiscard(DiscardReason.Faulted, fault) || EndReason == EndReason.InputEnded)
+            Graph.OnStageFaulted(this, fault);
+        else
+            Graph.AddSecondary(fault);
+    }
+
     /// <summary>Makes the stage the place of a failure although its user code has not returned, and leaves it behind.</summary>
     public void FailAndAbandon(Exception error, long itemNumber, int attempt)
     {
@@ -311,9 +321,17 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
     /// <summary>Waits until something may have changed. The caller looks again at everything.</summary>
     public ValueTask WaitAsync(StageActivity activity, Link? waitsFor = null)
     {
+        FlushInputs();
         WaitsFor = waitsFor;
         SetActivity(activity);
         return _wakeup.WaitAsync();
+    }
+
+    /// <summary>Wakes the writers that wait although slots are free. Due before every wait of the stream.</summary>
+    protected void FlushInputs()
+    {
+        foreach (Link input in Inputs)
+            input.Flush();
     }
 
     /// <summary>Notes that items are in work again.</summary>

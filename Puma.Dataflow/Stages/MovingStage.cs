@@ -59,14 +59,7 @@ internal abstract class MovingStage(StageSetup setup) : StageNode(setup)
     /// <summary>Waits for more input, or returns false when all input has ended.</summary>
     protected async ValueTask<bool> WaitForInputAsync()
     {
-        bool haveEnded = true;
-        foreach (Link input in Inputs)
-        {
-            input.Flush();
-            haveEnded &= input.End is not null;
-        }
-
-        if (haveEnded)
+        if (Array.TrueForAll(Inputs, static i => i.End is not null))
             return false;
         await WaitAsync(StageActivity.WaitingForInput).ConfigureAwait(false);
         BeginWork();

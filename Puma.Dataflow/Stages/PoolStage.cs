@@ -69,7 +69,6 @@ internal sealed class PoolStage<TIn, TOut>(StageSetup setup, Func<ItemHandler<TI
             if (WindowCount == 0 && (IsFinishing || _input.End is not null))
                 break;
 
-            _input.Flush();
             StageActivity activity = _isOutputFull ? StageActivity.WaitingForOutput
                 : WindowCount == 0 ? StageActivity.WaitingForInput
                 : Volatile.Read(ref _retrying) > 0 ? StageActivity.WaitingForRetry

@@ -25,12 +25,6 @@ internal sealed class PortStage(
 
     public AttemptRunner Attempts { get; private set; } = null!;
 
-    public override void OnReaderClosed()
-    {
-        if (Outputs.Length > 0)
-            base.OnReaderClosed();
-    }
-
     protected override async ValueTask StartAsync()
     {
         if (Options.OwnThread)
@@ -85,8 +79,6 @@ internal sealed class PortStage(
                 continue;
             if (await CompleteEndedInputsAsync().ConfigureAwait(false))
                 break;
-            foreach (Link input in Inputs)
-                input.Flush();
             await WaitAsync(StageActivity.WaitingForInput).ConfigureAwait(false);
             BeginWork();
         }

@@ -46,7 +46,6 @@ internal sealed class SerialStage<TIn, TOut, TOutputs>(StageSetup setup, Func<It
 
             if (!_input.TryRead(out TIn item))
             {
-                _input.Flush();
                 if (_input.End is not null)
                     break;
                 await WaitAsync(StageActivity.WaitingForInput).ConfigureAwait(false);
@@ -58,7 +57,7 @@ internal sealed class SerialStage<TIn, TOut, TOutputs>(StageSetup setup, Func<It
             _input.CountReceived();
             ValueTask<Fate> handling = _attempts.HandleAsync<TIn, TOut, TOutputs>(_handler, item, ++number, _outputs, DiscardToken);
             if (!handling.IsCompleted)
-                _input.Flush();
+                FlushInputs();
             Fate fate = await handling.ConfigureAwait(false);
             if (fate.Kind == FateKind.Delivered)
             {

@@ -17,11 +17,11 @@ internal static class Settlement
                 break;
             case FateKind.Skipped:
                 stage.Counters.CountSkipped();
-                Log.ItemSkipped(stage.Logger, stage.Name, number, fate.Error!.Message, fate.Error);
+                Log.ItemSkipped(stage.Graph.Logger, stage.Name, number, fate.Error!.Message, fate.Error);
                 break;
             case FateKind.DeadLettered when await WriteDeadLetterAsync(stage, item, number, fate).ConfigureAwait(false):
                 stage.Counters.CountDeadLettered();
-                Log.ItemDeadLettered(stage.Logger, stage.Name, number, fate.Error!.Message, fate.Error);
+                Log.ItemDeadLettered(stage.Graph.Logger, stage.Name, number, fate.Error!.Message, fate.Error);
                 break;
             case FateKind.Failed:
                 stage.Counters.CountFailed();
