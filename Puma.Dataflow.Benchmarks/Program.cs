@@ -1,4 +1,8 @@
 using BenchmarkDotNet.Running;
+using Puma.Dataflow.Benchmarks;
 
-// Run one class: dotnet run -c Release --project Puma.Dataflow.Benchmarks -- --filter '*Name*'
-BenchmarkSwitcher.FromAssembly(typeof(Program).Assembly).Run(args);
+// control: how soon a flooded stage sees what it is told. Anything else goes to BenchmarkDotNet, for example: --filter '*Chain*'
+if (args is ["control"])
+    await ControlCommand.RunAsync();
+else
+    BenchmarkSwitcher.FromAssembly(typeof(ChainBenchmarks).Assembly).Run(args);
