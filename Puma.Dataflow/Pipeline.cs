@@ -153,7 +153,7 @@ public class Pipeline
     /// <typeparam name="T">The item type.</typeparam>
     /// <param name="first">The first pipeline; only it may have an entry.</param>
     /// <param name="others">The other pipelines.</param>
-    /// <inheritdoc cref="PipelineBuilder{TIn, T}.Merge" path="/remarks"/>
+    /// <inheritdoc cref="PipelineBuilder{TIn, T}.Merge(ReadOnlySpan{PipelineBuilder{NoInput, T}})" path="/remarks"/>
     /// <exception cref="ArgumentNullException">One of the pipelines is null.</exception>
     /// <exception cref="InvalidOperationException">One of the builders was continued before.</exception>
     public static PipelineBuilder<TIn, T> Merge<TIn, T>(PipelineBuilder<TIn, T> first, params ReadOnlySpan<PipelineBuilder<NoInput, T>> others)

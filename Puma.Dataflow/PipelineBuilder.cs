@@ -853,19 +853,28 @@ public class PipelineBuilder<TIn, T>
     /// <param name="others">The other pipelines.</param>
     /// <remarks>
     /// Emits: every item. Waits: while the next stage has no slot.
-    /// Completes: when all inputs have ended. Faults: never by itself.
+    /// Completes: when all inputs have ended, or by option the first. Faults: never by itself.
     /// </remarks>
     /// <exception cref="ArgumentNullException">One of the others is null.</exception>
     /// <exception cref="InvalidOperationException">One of the builders was continued before.</exception>
-    public PipelineBuilder<TIn, T> Merge(params ReadOnlySpan<PipelineBuilder<NoInput, T>> others)
+    public PipelineBuilder<TIn, T> Merge(params ReadOnlySpan<PipelineBuilder<NoInput, T>> others) => Merge(StageOptions.Default, others);
+
+    /// <summary>Goes on with the items of this and of other pipelines, one of each in turn.</summary>
+    /// <param name="options">The settings of the stage, for example <see cref="StageOptions.FanIn"/>; the capacity is that of each input.</param>
+    /// <param name="others">The other pipelines.</param>
+    /// <inheritdoc cref="Merge(ReadOnlySpan{PipelineBuilder{NoInput, T}})" path="/remarks"/>
+    /// <exception cref="ArgumentNullException"><paramref name="options"/> or one of the others is null.</exception>
+    /// <exception cref="InvalidOperationException">One of the builders was continued before.</exception>
+    [OverloadResolutionPriority(1)]
+    public PipelineBuilder<TIn, T> Merge(StageOptions options, params ReadOnlySpan<PipelineBuilder<NoInput, T>> others)
     {
-        var merge = new StageDefinition("merge", StageOptions.Default, static setup => new MergeStage<T>(setup));
+        ArgumentNullException.ThrowIfNull(options);
+        foreach (PipelineBuilder<NoInput, T> other in others)
+            ArgumentNullException.ThrowIfNull(other, nameof(others));
+        var merge = new StageDefinition("merge", options, static setup => new MergeStage<T>(setup));
         ConnectTo(merge);
         foreach (PipelineBuilder<NoInput, T> other in others)
-        {
-            ArgumentNullException.ThrowIfNull(other, nameof(others));
             other.ConnectTo(merge);
-        }
 
         return new PipelineBuilder<TIn, T>(merge);
     }

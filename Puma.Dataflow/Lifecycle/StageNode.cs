@@ -368,6 +368,10 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
         Graph.OnItemDiscarded(item, reason, this);
     }
 
+    /// <summary>Whether the inputs that ended so far are enough to end the stage (<see cref="StageOptions.FanIn"/>). A failed or cancelled input never is by itself.</summary>
+    protected bool HaveInputsEnded() => Options.FanIn == FanIn.Any && Array.Exists(Inputs, static i => i.End is { Kind: EndKind.Completed })
+        || Array.TrueForAll(Inputs, static i => i.End is not null);
+
     /// <summary>The worst end marker of the inputs that were read to their end.</summary>
     protected EndMarker WorstInput() =>
         Inputs.Aggregate(EndMarker.Completed, static (worst, input) => input.End is { } end ? EndMarker.Worst(worst, end) : worst);

@@ -52,6 +52,10 @@ public sealed record StageOptions
     /// <value>Default <see langword="false"/>: the thread pool.</value>
     public bool OwnThread { get; init; }
 
+    /// <summary>When a stage with several inputs completes.</summary>
+    /// <value>Default <see cref="FanIn.All"/>. Only for merges, joins and runnables with several inputs.</value>
+    public FanIn FanIn { get; init; } = FanIn.All;
+
     /// <summary>What an entry does with an item when all slots are taken.</summary>
     /// <value>Default <see cref="FullMode.Wait"/>. Only for entries (<c>Accept</c>); branches have <c>WhenFull</c>.</value>
     public FullMode FullMode { get; init; } = FullMode.Wait;

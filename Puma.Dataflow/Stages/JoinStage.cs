@@ -21,6 +21,8 @@ internal sealed class JoinStage<T1, T2>(StageSetup setup) : MovingStage(setup)
         {
             Take(First, ref _first);
             Take(Second, ref _second);
+            if (Options.FanIn == FanIn.Any && (HasCompleted(First, _first.Has) || HasCompleted(Second, _second.Has)))
+                return;
             if (_first.Has && _second.Has)
             {
                 bool isDelivered = await WriteAsync(output, (_first.Item, _second.Item)).ConfigureAwait(false);
@@ -48,6 +50,8 @@ internal sealed class JoinStage<T1, T2>(StageSetup setup) : MovingStage(setup)
         Settle(Second, ref _second, isDelivered: false, DiscardReason.NoDemand);
         return default;
     }
+
+    private static bool HasCompleted(Link input, bool hasItem) => !hasItem && input.End is { Kind: EndKind.Completed };
 
     private static void Take<T>(Link<T> input, ref (bool Has, T Item) side)
     {

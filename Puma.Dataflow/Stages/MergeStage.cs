@@ -3,7 +3,7 @@ using Puma.Dataflow.Lifecycle;
 
 namespace Puma.Dataflow.Stages;
 
-/// <summary>Passes on the items of several inputs, one of each in turn; ends when all have ended.</summary>
+/// <summary>Passes on the items of several inputs, one of each in turn; ends when all have ended, or by option the first.</summary>
 internal sealed class MergeStage<T>(StageSetup setup) : MovingStage(setup)
 {
     protected override async Task RunAsync()
@@ -24,6 +24,8 @@ internal sealed class MergeStage<T>(StageSetup setup) : MovingStage(setup)
                     return;
             }
 
+            if (Options.FanIn == FanIn.Any && HaveInputsEnded())
+                return;
             if (!hasMoved && !await WaitForInputAsync().ConfigureAwait(false))
                 return;
         }

@@ -59,7 +59,7 @@ internal abstract class MovingStage(StageSetup setup) : StageNode(setup)
     /// <summary>Waits for more input, or returns false when all input has ended.</summary>
     protected async ValueTask<bool> WaitForInputAsync()
     {
-        if (Array.TrueForAll(Inputs, static i => i.End is not null))
+        if (HaveInputsEnded())
             return false;
         await WaitAsync(StageActivity.WaitingForInput).ConfigureAwait(false);
         BeginWork();

@@ -66,6 +66,8 @@ internal static class PlanRules
             problems.Add($"Stage '{name}': {(o.OwnThread ? nameof(o.OwnThread) : nameof(o.TickInterval))} has no effect on a {stage.Kind} stage. Remove it.");
         if (!stage.IsEntry && (o.FullMode != FullMode.Wait || o.SendTimeout is not null || o.CompleteWithLastSender))
             problems.Add($"Stage '{name}': FullMode, SendTimeout and CompleteWithLastSender are for entries (Accept); a branch has WhenFull. Remove them here.");
+        if (o.FanIn != FanIn.All && stage.Inputs.Count < 2)
+            problems.Add($"Stage '{name}': FanIn is {o.FanIn}, but the stage has {stage.Inputs.Count} inputs. Remove it.");
         Placement placement = o.Placement ?? pipeline.DefaultPlacement;
         if (placement is not InProcessPlacement and not null)
             problems.Add($"Stage '{name}': Placement is {placement.GetType().Name.Replace("Placement", "", StringComparison.Ordinal)}, which is not in this version. Use Placement.InProcess.");

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Diagnostics.CodeAnalysis;
 using Puma.Dataflow.Buffers;
 using Puma.Dataflow.Lifecycle;
 using Puma.Dataflow.Runnables;
@@ -11,7 +12,7 @@ namespace Puma.Dataflow.Stages;
 /// </summary>
 /// <param name="setup">What the stage is made from.</param>
 /// <param name="makeHandler">Makes the user code of one instance.</param>
-/// <param name="partition">Chooses the instance of an item by its key; null lets any free one take it.</param>
+/// <param name="partition">The hash of an item's key, by which its instance is chosen; null lets any free one take it.</param>
 internal sealed class PoolStage<TIn, TOut>(StageSetup setup, Func<ItemHandler<TIn, TOut>> makeHandler, Func<TIn, int>? partition) : StageNode(setup)
 {
     // All fields belong to the stage's stream but for _lowestFailure.
@@ -225,7 +226,12 @@ internal sealed class PoolStage<TIn, TOut>(StageSetup setup, Func<ItemHandler<TI
         if (partition is not null)
         {
             while (_input.TryRead(out TIn item))
-                Add(item, isTick: false, _workers[partition(item)]);
+            {
+                if (!TryPartition(item, out Worker? worker))
+                    return;
+                Add(item, isTick: false, worker);
+            }
+
             foreach (Worker worker in _workers)
                 StartNext(worker);
             return;
@@ -239,6 +245,25 @@ internal sealed class PoolStage<TIn, TOut>(StageSetup setup, Func<ItemHandler<TI
                     return;
                 Start(worker, Add(item, isTick: false, worker));
             }
+        }
+    }
+
+    /// <returns>False when the key could not be found, and the stage has failed.</returns>
+    private bool TryPartition(TIn item, [NotNullWhen(true)] out Worker? worker)
+    {
+        try
+        {
+            worker = _workers[(int)((uint)partition!(item) % (uint)_workers.Count)];
+            return true;
+        }
+        catch (Exception error)
+        {
+            _input.CountReceived();
+            Counters.CountFailed();
+            _input.Release(1);
+            Fail(error, _number + 1, attempt: 1);
+            worker = null;
+            return false;
         }
     }
 

@@ -75,10 +75,12 @@ internal sealed class PortStage(
                 }
             }
 
-            if (hasHandled)
+            if (hasHandled && Options.FanIn == FanIn.All)
                 continue;
             if (await CompleteEndedInputsAsync().ConfigureAwait(false))
                 break;
+            if (hasHandled)
+                continue;
             await WaitAsync(StageActivity.WaitingForInput).ConfigureAwait(false);
             BeginWork();
         }
@@ -103,19 +105,16 @@ internal sealed class PortStage(
 
     public ValueTask CallAsync(Func<ValueTask> callback) => _thread?.InvokeAsync(callback) ?? callback();
 
-    /// <returns>True when all inputs have ended.</returns>
+    /// <returns>True when enough inputs have ended.</returns>
     private async ValueTask<bool> CompleteEndedInputsAsync()
     {
-        bool haveAllEnded = true;
         foreach (PortReader reader in _readers)
         {
-            if (!reader.HasEnded)
-                haveAllEnded = false;
-            else if (reader.TakeCompletion() is { } onCompleted)
+            if (reader.HasEnded && reader.TakeCompletion() is { } onCompleted)
                 await CallAsync(() => onCompleted(DiscardToken)).ConfigureAwait(false);
         }
 
-        return haveAllEnded;
+        return HaveInputsEnded();
     }
 }
 
