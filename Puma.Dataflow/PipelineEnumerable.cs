@@ -37,7 +37,7 @@ internal sealed class PipelineEnumerable<T>(PipelinePlan plan) : IAsyncEnumerabl
         {
             return await exit.OutputAvailableAsync(CancellationToken.None).ConfigureAwait(false);
         }
-        catch (Exception) when (exit.Completion.IsCompleted || !exit.Completion.IsCompletedSuccessfully)
+        catch (Exception)
         {
             return false;
         }

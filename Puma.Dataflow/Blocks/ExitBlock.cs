@@ -55,6 +55,12 @@ internal sealed class ExitBlock<T>(ExitStage<T> stage, BufferBlockLink<T> link) 
 
     public T? ConsumeMessage(DataflowMessageHeader messageHeader, ITargetBlock<T> target, out bool messageConsumed)
     {
+        if (link.IsShut)
+        {
+            messageConsumed = false;
+            return default;
+        }
+
         T? value = ((ISourceBlock<T>)Buffer).ConsumeMessage(messageHeader, OuterOrNull(target)!, out messageConsumed);
         if (messageConsumed)
             stage.OnTaken(1);
@@ -62,7 +68,7 @@ internal sealed class ExitBlock<T>(ExitStage<T> stage, BufferBlockLink<T> link) 
     }
 
     public bool ReserveMessage(DataflowMessageHeader messageHeader, ITargetBlock<T> target) =>
-        ((ISourceBlock<T>)Buffer).ReserveMessage(messageHeader, OuterOrNull(target)!);
+        !link.IsShut && ((ISourceBlock<T>)Buffer).ReserveMessage(messageHeader, OuterOrNull(target)!);
 
     public void ReleaseReservation(DataflowMessageHeader messageHeader, ITargetBlock<T> target) =>
         ((ISourceBlock<T>)Buffer).ReleaseReservation(messageHeader, OuterOrNull(target)!);

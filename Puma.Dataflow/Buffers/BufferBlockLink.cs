@@ -25,6 +25,7 @@ internal sealed class BufferBlockLink<T>(string from, string to, int capacity, I
     // one of the two always sees the other (both sides pass a full fence in between).
     private int _writerWaits;
     private int _shut;
+    private bool _isDrained;
     private EndMarker? _marker;
 
     // Reader only: the items that were taken out of the block together.
@@ -34,7 +35,9 @@ internal sealed class BufferBlockLink<T>(string from, string to, int capacity, I
     /// <summary>The block itself, for the exit, whose reader is foreign code.</summary>
     public BufferBlock<T> Block => _block;
 
-    public override long Sent => Volatile.Read(ref _sent);
+    protected override long WrittenSoFar => Volatile.Read(ref _sent);
+
+    protected override bool IsDrained => Volatile.Read(ref _isDrained);
 
     public override int SlotsHeld => Volatile.Read(ref _held);
 
@@ -172,6 +175,10 @@ internal sealed class BufferBlockLink<T>(string from, string to, int capacity, I
         _block.Complete();
         while (TryRead(out T item))
             Discard(item, reason);
+
+        // An item that a foreign target has reserved cannot be taken out; its target will not get it either.
+        CountDiscarded(_block.Count);
+        Volatile.Write(ref _isDrained, true);
         Writer.OnReaderClosed();
         Writer.Wake();
     }

@@ -33,20 +33,27 @@ internal abstract class Link(string from, string to, int capacity, ILinkEnd writ
     /// <summary>Called for each item that this link discards.</summary>
     public required Action<object?, DiscardReason> OnDiscarded { get; init; }
 
-    /// <summary>Items that the writer handed over, drops included.</summary>
-    public abstract long Sent { get; }
+    /// <summary>The numbers now.</summary>
+    public LinkCounts Counts
+    {
+        get
+        {
+            bool isDrained = IsDrained;
+            long discarded = Volatile.Read(ref _discarded);
+            long received = Volatile.Read(ref _received);
 
-    /// <summary>Items whose handling started.</summary>
-    public long Received => Volatile.Read(ref _received);
+            // The writer counts an item just after it has handed it over, so its count may lag when the reader shuts the link.
+            // What the reader found is then exact: nothing can follow.
+            long sent = isDrained ? received + discarded : WrittenSoFar;
+            return new LinkCounts(sent, received, discarded, Volatile.Read(ref _dropped), Volatile.Read(ref _refused));
+        }
+    }
 
-    /// <summary>Items that were handed over and not handled, drops included.</summary>
-    public long Discarded => Volatile.Read(ref _discarded);
+    /// <summary>Items that the writer has counted, drops included.</summary>
+    protected abstract long WrittenSoFar { get; }
 
-    /// <summary>Items that were dropped because the link was full.</summary>
-    public long Dropped => Volatile.Read(ref _dropped);
-
-    /// <summary>Items that were dropped before they took a slot; part of <see cref="Sent"/>, never accepted.</summary>
-    public long Refused => Volatile.Read(ref _refused);
+    /// <summary>Whether the link is shut and everything that was in it is counted.</summary>
+    protected abstract bool IsDrained { get; }
 
     public abstract int SlotsHeld { get; }
 
@@ -83,14 +90,14 @@ internal abstract class Link(string from, string to, int capacity, ILinkEnd writ
     /// <summary>Counts an item whose handling starts. Reader only.</summary>
     public void CountReceived() => Volatile.Write(ref _received, _received + 1);
 
-    /// <summary>Counts what was neither received nor discarded when a stage is abandoned or has ended.</summary>
-    public void DiscardRest() => Interlocked.Add(ref _discarded, Math.Max(0, Sent - Received - Discarded));
-
     protected void CountDiscarded(object? item, DiscardReason reason)
     {
         Interlocked.Increment(ref _discarded);
         OnDiscarded(item, reason);
     }
+
+    /// <summary>Counts discarded items that nobody can get hold of any more.</summary>
+    protected void CountDiscarded(int items) => Interlocked.Add(ref _discarded, items);
 
     protected void CountDropped(bool accepted)
     {
@@ -107,6 +114,17 @@ internal abstract class Link(string from, string to, int capacity, ILinkEnd writ
     private long _discarded;
     private long _dropped;
     private long _refused;
+}
+
+/// <summary>What went over a link.</summary>
+/// <param name="Sent">Items that the writer handed over, drops included.</param>
+/// <param name="Received">Items whose handling started.</param>
+/// <param name="Discarded">Items that were handed over and not handled, drops included.</param>
+/// <param name="Dropped">Items that were dropped because the link was full.</param>
+/// <param name="Refused">Items that were dropped before they took a slot: sent and discarded, never accepted.</param>
+internal readonly record struct LinkCounts(long Sent, long Received, long Discarded, long Dropped, long Refused)
+{
+    public long Accepted => Sent - Refused;
 }
 
 /// <inheritdoc/>

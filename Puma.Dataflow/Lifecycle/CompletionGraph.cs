@@ -349,9 +349,15 @@ internal sealed class CompletionGraph
     {
         State = State,
         Stages = [.. Nodes.Select(static n => n.Report())],
-        Links = [.. Links.Select(static l => new LinkReport(l.From, l.To, l.Capacity, l.Sent, l.Received, l.Discarded, l.Dropped))],
+        Links = [.. Links.Select(static l => ReportOf(l))],
         Duration = Time.GetElapsedTime(_startTimestamp),
     };
+
+    private static LinkReport ReportOf(Link link)
+    {
+        LinkCounts counts = link.Counts;
+        return new LinkReport(link.From, link.To, link.Capacity, counts.Sent, counts.Received, counts.Discarded, counts.Dropped);
+    }
 
     // ---- Inside. ---------------------------------------------------------------------------------------------------------------------------
 
@@ -452,9 +458,6 @@ internal sealed class CompletionGraph
     {
         _watch?.Dispose();
         _callerToken.Unregister();
-        foreach (Link link in Links)
-            link.DiscardRest();
-
         RunState outcome;
         StageFaultedException? cause;
         CancellationToken token;

@@ -46,7 +46,7 @@ internal sealed class ProgressWatch : IDisposable
         lock (_gate)
         {
             long now = _graph.Time.GetTimestamp();
-            long progress = _graph.Nodes.Sum(static n => n.Counters.Settled + n.Inputs.Sum(static l => l.Sent + l.Received + l.Discarded));
+            long progress = _graph.Nodes.Sum(static n => n.Counters.Settled + n.Inputs.Sum(static l => l.Counts.Sent + l.Counts.Received + l.Counts.Discarded));
             if (progress != _lastProgress)
                 (_lastProgress, _lastChange, _hasWarned) = (progress, now, false);
             if (!_graph.IsDrainingAfterFault)

@@ -226,8 +226,6 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
 
         Raise(Attention.Discard);
         CloseLinks(_failure is null ? EndMarker.Canceled : new EndMarker(EndKind.Faulted, _failure));
-        foreach (Link input in Inputs)
-            input.DiscardRest();
         End(_failure is null ? StageState.Canceled : StageState.Faulted, EndReason.Abandoned, _failure);
     }
 
@@ -467,9 +465,10 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
         long discarded = inWork, received = 0, accepted = 0, queued = 0, slots = 0, maxSlots = 0, capacity = 0;
         foreach (Link input in Inputs)
         {
-            discarded += input.Discarded - input.Refused;
-            received += input.Received;
-            accepted += input.Sent - input.Refused;
+            LinkCounts counts = input.Counts;
+            discarded += counts.Discarded - counts.Refused;
+            received += counts.Received;
+            accepted += counts.Accepted;
             queued += input.Queued;
             slots += input.SlotsHeld;
             maxSlots += input.MaxSlotsHeld;
@@ -492,7 +491,7 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
             Failed = failed,
             Discarded = discarded,
             Abandoned = IsAbandoned ? Math.Max(0, received - settled) : 0,
-            Emitted = Outputs.Sum(static o => o.Sent),
+            Emitted = Outputs.Sum(static o => o.Counts.Sent),
             Restarts = Restarts,
             Queued = queued,
             InFlight = inFlight,
