@@ -144,14 +144,14 @@ internal sealed class AttemptRunner : IDisposable
             return new Fate(FateKind.Discarded, error, attempt);
         }
 
-        return new Fate(
-            _policy.Verdict switch
-            {
-                ErrorVerdict.Skip => FateKind.Skipped,
-                ErrorVerdict.DeadLetter => FateKind.DeadLettered,
-                _ => FateKind.Failed,
-            },
-            error,
-            attempt);
+        return new Fate(FateOf(_policy.Verdict), error, attempt);
     }
+
+    /// <summary>The fate of an item that failed for good.</summary>
+    public static FateKind FateOf(ErrorVerdict verdict) => verdict switch
+    {
+        ErrorVerdict.Skip => FateKind.Skipped,
+        ErrorVerdict.DeadLetter => FateKind.DeadLettered,
+        _ => FateKind.Failed,
+    };
 }

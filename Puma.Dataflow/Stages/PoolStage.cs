@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using System.Diagnostics.CodeAnalysis;
 using Puma.Dataflow.Buffers;
 using Puma.Dataflow.Lifecycle;
 using Puma.Dataflow.Runnables;
@@ -12,7 +11,7 @@ namespace Puma.Dataflow.Stages;
 /// </summary>
 /// <param name="setup">What the stage is made from.</param>
 /// <param name="makeHandler">Makes the user code of one instance.</param>
-/// <param name="partition">The hash of an item's key, by which its instance is chosen; null lets any free one take it.</param>
+/// <param name="partition">The hash code of an item's key, which chooses the instance; null lets any free one take it.</param>
 internal sealed class PoolStage<TIn, TOut>(StageSetup setup, Func<ItemHandler<TIn, TOut>> makeHandler, Func<TIn, int>? partition) : StageNode(setup)
 {
     // All fields belong to the stage's stream but for _lowestFailure.
@@ -211,27 +210,35 @@ internal sealed class PoolStage<TIn, TOut>(StageSetup setup, Func<ItemHandler<TI
 
     private void HandOut()
     {
-        if (IsFinishing || Volatile.Read(ref _lowestFailure) != long.MaxValue)
+        if (IsFinishing)
+        {
+            DiscardWaiting();
             return;
+        }
+
+        long lowestFailure = Volatile.Read(ref _lowestFailure);
+        if (lowestFailure != long.MaxValue)
+        {
+            // What waits for the instance of its key comes before the failure or is given up with it.
+            foreach (Worker worker in _workers)
+                StartNext(worker, lowestFailure);
+            return;
+        }
+
         foreach (Worker worker in _workers)
         {
             Reap(worker);
             if (worker is { Current: null, IsTickDue: true })
             {
                 worker.IsTickDue = false;
-                Start(worker, Add(default!, isTick: true, worker));
+                Start(worker, Enqueue(default!, isTick: true));
             }
         }
 
         if (partition is not null)
         {
-            while (_input.TryRead(out TIn item))
-            {
-                if (!TryPartition(item, out Worker? worker))
-                    return;
-                Add(item, isTick: false, worker);
-            }
-
+            while (Volatile.Read(ref _lowestFailure) == long.MaxValue && _input.TryRead(out TIn item))
+                AddByKey(item, partition);
             foreach (Worker worker in _workers)
                 StartNext(worker);
             return;
@@ -243,28 +250,29 @@ internal sealed class PoolStage<TIn, TOut>(StageSetup setup, Func<ItemHandler<TI
             {
                 if (!_input.TryRead(out TIn item))
                     return;
-                Start(worker, Add(item, isTick: false, worker));
+                Start(worker, Enqueue(item, isTick: false));
             }
         }
     }
 
-    /// <returns>False when the key could not be found, and the stage has failed.</returns>
-    private bool TryPartition(TIn item, [NotNullWhen(true)] out Worker? worker)
+    /// <summary>Gives an item to the instance of its key. A key that cannot be told is an error of the item.</summary>
+    private void AddByKey(TIn item, Func<TIn, int> keyHash)
     {
+        int hash;
         try
         {
-            worker = _workers[(int)((uint)partition!(item) % (uint)_workers.Count)];
-            return true;
+            hash = keyHash(item);
         }
         catch (Exception error)
         {
+            // No instance is chosen, so there is nothing to retry on.
             _input.CountReceived();
-            Counters.CountFailed();
-            _input.Release(1);
-            Fail(error, _number + 1, attempt: 1);
-            worker = null;
-            return false;
+            Enqueue(item, isTick: false).EndWith(new Fate(AttemptRunner.FateOf(Options.ErrorPolicy.Verdict), error));
+            return;
         }
+
+        Worker worker = _workers[(int)((uint)hash % (uint)_workers.Count)];
+        worker.Waiting.Enqueue(Enqueue(item, isTick: false));
     }
 
     private static void Reap(Worker worker)
@@ -273,21 +281,33 @@ internal sealed class PoolStage<TIn, TOut>(StageSetup setup, Func<ItemHandler<TI
             worker.Current = null;
     }
 
-    private void StartNext(Worker worker)
+    private void StartNext(Worker worker, long below = long.MaxValue)
     {
         Reap(worker);
-        if (worker.Current is null && worker.Waiting.TryDequeue(out WorkItem<TIn, TOut>? next))
-            Start(worker, next);
+        if (worker.Current is null && worker.Waiting.TryPeek(out WorkItem<TIn, TOut>? next) && next.Number < below)
+            Start(worker, worker.Waiting.Dequeue());
     }
 
-    private WorkItem<TIn, TOut> Add(TIn item, bool isTick, Worker worker)
+    /// <summary>A stage that finishes early handles no further item, also none that waits for the instance of its key.</summary>
+    private void DiscardWaiting()
+    {
+        foreach (Worker worker in _workers)
+        {
+            while (worker.Waiting.TryDequeue(out WorkItem<TIn, TOut>? work))
+            {
+                _window.RemoveAt(_window.IndexOf(work, _head));
+                _input.Discard(work.Item, DiscardReason.NoDemand);
+                _spares.Push(work);
+            }
+        }
+    }
+
+    private WorkItem<TIn, TOut> Enqueue(TIn item, bool isTick)
     {
         if (!_spares.TryPop(out WorkItem<TIn, TOut>? work))
             work = new WorkItem<TIn, TOut>(this, NoteFailure, Math.Min(_output?.Capacity ?? 1, 64));
         work.Reset(item, isTick ? _number : ++_number, isTick);
         _window.Add(work);
-        if (partition is not null && !isTick)
-            worker.Waiting.Enqueue(work);
         return work;
     }
 

@@ -64,6 +64,13 @@ internal sealed class WorkItem<TIn, TOut>(StageNode stage, Action<long> noteFail
         Fate fate = IsTick
             ? await TickAsync().ConfigureAwait(false)
             : await _attempts!.HandleAsync<TIn, TOut, WorkItem<TIn, TOut>>(_handler!, Item, Number, this, _token).ConfigureAwait(false);
+        EndWith(fate);
+    }
+
+    /// <summary>Decides the item. By its instance, or by the stage's stream when it never comes to one.</summary>
+    public void EndWith(Fate fate)
+    {
+        IsStarted = true;
         Fate = fate;
         if (fate.Kind == FateKind.Failed)
             noteFailure(Number);
