@@ -28,7 +28,9 @@ internal sealed class ManyHandler<TIn, TOut>(Func<TIn, CancellationToken, IEnume
         foreach (TOut value in transform(item, cancellationToken) ?? [])
         {
             cancellationToken.ThrowIfCancellationRequested();
-            await output.EmitAsync(value, cancellationToken).ConfigureAwait(false);
+
+            // Keeps the context: with a thread of its own, the stage reads the sequence there.
+            await output.EmitAsync(value, cancellationToken).ConfigureAwait(true);
         }
     }
 }
@@ -38,8 +40,9 @@ internal sealed class AsyncManyHandler<TIn, TOut>(Func<TIn, CancellationToken, I
 {
     public override async ValueTask HandleAsync(TIn item, Emitter<TOut> output, CancellationToken cancellationToken)
     {
-        await foreach (TOut value in transform(item, cancellationToken).WithCancellation(cancellationToken).ConfigureAwait(false))
-            await output.EmitAsync(value, cancellationToken).ConfigureAwait(false);
+        // Keeps the context: with a thread of its own, the stage reads the sequence there.
+        await foreach (TOut value in transform(item, cancellationToken).WithCancellation(cancellationToken).ConfigureAwait(true))
+            await output.EmitAsync(value, cancellationToken).ConfigureAwait(true);
     }
 }
 

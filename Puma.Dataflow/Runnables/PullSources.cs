@@ -2,6 +2,8 @@ using System.Threading.Channels;
 
 namespace Puma.Dataflow.Runnables;
 
+// The awaits of enumerables keep the context on purpose: with a thread of its own, a stage reads its sequence there.
+
 /// <summary>Reads an enumerable; asked to end, it reads no further.</summary>
 internal sealed class EnumerableBody<T>(IEnumerable<T> source) : SourceBody<T>
 {
@@ -11,7 +13,7 @@ internal sealed class EnumerableBody<T>(IEnumerable<T> source) : SourceBody<T>
         {
             ValueTask emitting = output.EmitAsync(item, default);
             if (!emitting.IsCompletedSuccessfully)
-                await emitting.ConfigureAwait(false);
+                await emitting.ConfigureAwait(true);
             if (output.IsStopping)
                 return;
         }
@@ -23,9 +25,9 @@ internal sealed class AsyncEnumerableBody<T>(IAsyncEnumerable<T> source) : Sourc
 {
     public override async ValueTask ProduceAsync(Emitter<T> output, CancellationToken stopToken)
     {
-        await foreach (T item in source.WithCancellation(stopToken).ConfigureAwait(false))
+        await foreach (T item in source.WithCancellation(stopToken).ConfigureAwait(true))
         {
-            await output.EmitAsync(item, default).ConfigureAwait(false);
+            await output.EmitAsync(item, default).ConfigureAwait(true);
             if (output.IsStopping)
                 return;
         }
