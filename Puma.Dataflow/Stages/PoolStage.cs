@@ -145,10 +145,13 @@ internal sealed class PoolStage<TIn, TOut>(StageSetup setup, Func<ItemHandler<TI
         for (int i = _head; i < _window.Count; i++)
         {
             WorkItem<TIn, TOut> work = _window[i];
-            bool isFailed = work.IsDone && work.Fate.Kind == FateKind.Failed;
+
+            // Looked at once, and before the outputs: an instance may emit and return in between, and that output would be lost.
+            bool isDone = work.IsDone;
+            bool isFailed = isDone && work.Fate.Kind == FateKind.Failed;
             if (dropsOrder && !isFailed)
                 continue;
-            bool isSettled = (dropsOrder || PassOutputs(work)) && work.IsDone;
+            bool isSettled = (dropsOrder || PassOutputs(work)) && isDone;
             if (isSettled)
             {
                 RemoveAt(ref i);
