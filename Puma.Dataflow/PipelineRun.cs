@@ -16,7 +16,7 @@ public class PipelineRun : IAsyncDisposable
         _nodes = run.Nodes;
     }
 
-    private protected CompletionGraph Graph { get; }
+    internal CompletionGraph Graph { get; }
 
     /// <summary>Ends when all stages run, or with the failure of the one that could not start.</summary>
     public Task Started => Graph.Started;

@@ -65,6 +65,16 @@ public sealed class TickSchedule
         }
     }
 
+    /// <summary>The time until the next tick; null when there is none.</summary>
+    internal TimeSpan? UntilNext
+    {
+        get
+        {
+            lock (_gate)
+                return _isEnded || _isPaused || _interval is null || _timer is null ? null : _next - Now;
+        }
+    }
+
     private TimeSpan Now => _time.GetElapsedTime(_origin);
 
     /// <summary>Stops the ticks until <see cref="Resume"/>. Does nothing when they are paused.</summary>

@@ -68,6 +68,9 @@ internal sealed class CompletionGraph
     /// <summary>Set before the run starts; dead-letter links included.</summary>
     public IReadOnlyList<Link> Links { get; private set; } = [];
 
+    /// <summary>Called whenever a stage begins to wait, to work or to end, so that a test can tell when a run is at rest. Must not block.</summary>
+    public Action? OnActivity { get; set; }
+
     /// <summary>Ends when all stages have started, or with the start-up failure.</summary>
     public Task Started => _started.Task;
 

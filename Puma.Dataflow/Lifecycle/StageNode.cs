@@ -121,7 +121,7 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
     protected bool IsFinishing => Has(Attention.Finish);
 
     /// <summary>Whether the stream must look at its bits before the next item.</summary>
-    protected bool NeedsAttention => Volatile.Read(ref _attention) != 0;
+    public bool NeedsAttention => Volatile.Read(ref _attention) != 0;
 
     /// <summary>Why an item in work is given up now.</summary>
     public DiscardReason ReasonToDiscard => _discardReason == DiscardReason.None ? DiscardReason.Faulted : _discardReason;
@@ -161,8 +161,17 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
     /// <summary>Says that something waits in the control lane.</summary>
     public void RaiseControl() => Raise(Attention.Control);
 
-    /// <summary>Shows that an instance waits until it may try an item again.</summary>
-    public virtual void OnRetryWait(bool waits) => SetActivity(waits ? StageActivity.WaitingForRetry : StageActivity.Working);
+    /// <summary>When the next attempt at an item is due, while the stage waits for it.</summary>
+    public DateTimeOffset RetryDue { get; private set; }
+
+    /// <summary>Shows that an instance waits until it may try an item again, or waits no longer.</summary>
+    /// <param name="due">When it may; null when the wait is over.</param>
+    public virtual void OnRetryWait(DateTimeOffset? due)
+    {
+        if (due is { } time)
+            RetryDue = time;
+        SetActivity(due is null ? StageActivity.Working : StageActivity.WaitingForRetry);
+    }
 
     /// <summary>Tells the stage to give up what it holds.</summary>
     /// <returns>False when it had been told before, or has ended.</returns>
@@ -340,7 +349,11 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
         SetActivity(StageActivity.Working);
     }
 
-    protected void SetActivity(StageActivity activity) => Volatile.Write(ref _activity, (int)activity);
+    protected void SetActivity(StageActivity activity)
+    {
+        Volatile.Write(ref _activity, (int)activity);
+        Graph.OnActivity?.Invoke();
+    }
 
     protected bool Has(Attention bits) => (Volatile.Read(ref _attention) & (int)bits) != 0;
 

@@ -8,6 +8,9 @@ internal abstract class Emitter<T>
 
     /// <summary>Whether a source should emit no more.</summary>
     public virtual bool IsStopping => false;
+
+    /// <summary>How many values would be accepted now without a wait.</summary>
+    public virtual int Room => 0;
 }
 
 /// <summary>The outputs of one attempt at an item.</summary>

@@ -17,6 +17,9 @@ public abstract class Runnable
     /// <exception cref="InvalidOperationException">The runnable has not been started.</exception>
     protected StageContext Context => _context ?? throw new InvalidOperationException($"{GetType().Name} has not been started: use Context from OnStartAsync on, not in the constructor.");
 
+    /// <summary>The context; null before the runnable was started.</summary>
+    internal StageContext? StartedContext => _context;
+
     /// <summary>Runs once, before the first item.</summary>
     /// <param name="cancellationToken">Fires when the stage must give up.</param>
     protected virtual ValueTask OnStartAsync(CancellationToken cancellationToken) => default;

@@ -113,10 +113,14 @@ internal sealed class AttemptRunner : IDisposable
         TimeSpan delay = _policy.RetryBackoff.DelayAfter(failures);
         if (delay <= TimeSpan.Zero)
             return !cancellationToken.IsCancellationRequested && !_stage.IsDiscarding;
-        _stage.OnRetryWait(waits: true);
+
+        // The timer first: whoever sees the wait may move a fake clock at once.
+        DateTimeOffset due = _stage.Graph.Time.GetUtcNow() + delay;
+        Task waiting = Task.Delay(delay, _stage.Graph.Time, cancellationToken);
+        _stage.OnRetryWait(due);
         try
         {
-            await Task.Delay(delay, _stage.Graph.Time, cancellationToken).ConfigureAwait(false);
+            await waiting.ConfigureAwait(false);
             return true;
         }
         catch (OperationCanceledException)
@@ -125,7 +129,7 @@ internal sealed class AttemptRunner : IDisposable
         }
         finally
         {
-            _stage.OnRetryWait(waits: false);
+            _stage.OnRetryWait(due: null);
         }
     }
 

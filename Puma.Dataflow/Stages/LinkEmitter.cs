@@ -13,6 +13,8 @@ internal class LinkEmitter<T>(StageNode stage, Link<T> link) : Emitter<T>, IAtte
 
     public override bool IsStopping => stage.IsStopping;
 
+    public override int Room => link.IsShut ? 0 : link.Capacity - link.SlotsHeld;
+
     public override ValueTask EmitAsync(T value, CancellationToken cancellationToken)
     {
         if (_isHolding)

@@ -32,7 +32,7 @@ internal sealed class PoolStage<TIn, TOut>(StageSetup setup, Func<ItemHandler<TI
 
     private int WindowCount => _window.Count - _head;
 
-    public override void OnRetryWait(bool waits) => Interlocked.Add(ref _retrying, waits ? 1 : -1);
+    public override void OnRetryWait(DateTimeOffset? due) => Interlocked.Add(ref _retrying, due is null ? -1 : 1);
 
     protected override async ValueTask StartAsync()
     {

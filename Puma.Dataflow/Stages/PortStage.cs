@@ -25,6 +25,9 @@ internal sealed class PortStage(
 
     public AttemptRunner Attempts { get; private set; } = null!;
 
+    /// <summary>Whether an input has ended and the runnable does not know it yet. Any thread, once the stage has started.</summary>
+    public bool HasUntoldEnd => _readers.Exists(static r => r.HasUntoldEnd);
+
     protected override async ValueTask StartAsync()
     {
         if (Options.OwnThread)
@@ -123,6 +126,9 @@ internal abstract class PortReader
 {
     public abstract bool HasEnded { get; }
 
+    /// <summary>Whether the end of the input was written and not handed out yet. Any thread.</summary>
+    public abstract bool HasUntoldEnd { get; }
+
     /// <summary>Handles and settles the next item of this input, if there is one.</summary>
     public abstract ValueTask<bool> TryHandleNextAsync(long number);
 
@@ -134,9 +140,11 @@ internal abstract class PortReader
 internal sealed class PortReader<T>(PortStage stage, Input<T> port, Link<T> link) : PortReader
 {
     private readonly PortHandler _handler = new(stage, port);
-    private Func<CancellationToken, ValueTask>? _onCompleted = port.OnCompleted;
+    private bool _isEndTold;
 
     public override bool HasEnded => link.End is not null;
+
+    public override bool HasUntoldEnd => link.IsCompleted && !Volatile.Read(ref _isEndTold);
 
     public override async ValueTask<bool> TryHandleNextAsync(long number)
     {
@@ -152,9 +160,10 @@ internal sealed class PortReader<T>(PortStage stage, Input<T> port, Link<T> link
 
     public override Func<CancellationToken, ValueTask>? TakeCompletion()
     {
-        Func<CancellationToken, ValueTask>? onCompleted = _onCompleted;
-        _onCompleted = null;
-        return onCompleted;
+        if (_isEndTold)
+            return null;
+        Volatile.Write(ref _isEndTold, true);
+        return port.OnCompleted;
     }
 
     private sealed class PortHandler(PortStage stage, Input<T> port) : ItemHandler<T, NoOutput>
