@@ -29,6 +29,7 @@ public sealed class PortHarness<[DynamicallyAccessedMembers(DynamicallyAccessedM
     /// <exception cref="ArgumentException"><paramref name="input"/> does not name a property, or one that was named before.</exception>
     public PortHarness<TRunnable> WithInput<T>(Expression<Func<TRunnable, Input<T>>> input)
     {
+        ArgumentNullException.ThrowIfNull(input);
         var opened = new HarnessInput<T>();
         Add(_inputs, input, opened);
         _endings.Add(opened.End);
@@ -46,6 +47,7 @@ public sealed class PortHarness<[DynamicallyAccessedMembers(DynamicallyAccessedM
     /// <exception cref="ArgumentException"><paramref name="output"/> does not name a property, or one that was named before.</exception>
     public PortHarness<TRunnable> WithOutput<T>(Expression<Func<TRunnable, Output<T>>> output)
     {
+        ArgumentNullException.ThrowIfNull(output);
         var collected = new HarnessOutput<T>();
         Add(_outputs, output, collected);
         _connections.Add(ports => ports.Branch(output, b => b.ForEach(collected.Add)));
@@ -57,10 +59,12 @@ public sealed class PortHarness<[DynamicallyAccessedMembers(DynamicallyAccessedM
     /// <param name="input">Names the input.</param>
     /// <param name="item">The item.</param>
     /// <exception cref="StageFaultedException">The item faulted the stage.</exception>
+    /// <exception cref="ArgumentNullException">The selector is null.</exception>
     /// <exception cref="ArgumentException">The input was not opened by <see cref="WithInput"/>.</exception>
     /// <exception cref="InvalidOperationException">The harness was not started, or the runnable has ended.</exception>
     public async Task SendAsync<T>(Expression<Func<TRunnable, Input<T>>> input, T item)
     {
+        ArgumentNullException.ThrowIfNull(input);
         await ((HarnessInput<T>)Find(_inputs, input, nameof(WithInput))).SendAsync(Run, item).ConfigureAwait(false);
         await RestAsync().ConfigureAwait(false);
     }
@@ -69,9 +73,11 @@ public sealed class PortHarness<[DynamicallyAccessedMembers(DynamicallyAccessedM
     /// <typeparam name="T">The item type of the input.</typeparam>
     /// <param name="input">Names the input.</param>
     /// <exception cref="StageFaultedException">The runnable failed.</exception>
+    /// <exception cref="ArgumentNullException">The selector is null.</exception>
     /// <exception cref="ArgumentException">The input was not opened by <see cref="WithInput"/>.</exception>
     public async Task CompleteAsync<T>(Expression<Func<TRunnable, Input<T>>> input)
     {
+        ArgumentNullException.ThrowIfNull(input);
         string name = NameOf(input);
         ((HarnessInput<T>)Find(_inputs, input, nameof(WithInput))).End();
         int port = _inputs.Keys.ToList().IndexOf(name);
@@ -82,8 +88,13 @@ public sealed class PortHarness<[DynamicallyAccessedMembers(DynamicallyAccessedM
     /// <summary>Everything that an output has emitted so far.</summary>
     /// <typeparam name="T">The value type of the output.</typeparam>
     /// <param name="output">Names the output.</param>
+    /// <exception cref="ArgumentNullException">The selector is null.</exception>
     /// <exception cref="ArgumentException">The output was not named by <see cref="WithOutput"/>.</exception>
-    public IReadOnlyList<T> Outputs<T>(Expression<Func<TRunnable, Output<T>>> output) => ((HarnessOutput<T>)Find(_outputs, output, nameof(WithOutput))).Values;
+    public IReadOnlyList<T> Outputs<T>(Expression<Func<TRunnable, Output<T>>> output)
+    {
+        ArgumentNullException.ThrowIfNull(output);
+        return ((HarnessOutput<T>)Find(_outputs, output, nameof(WithOutput))).Values;
+    }
 
     private protected override PipelineEnd<NoInput> Describe()
     {
@@ -111,11 +122,8 @@ public sealed class PortHarness<[DynamicallyAccessedMembers(DynamicallyAccessedM
             : throw new ArgumentException($"{typeof(TRunnable).Name}.{name} is unknown to the harness: name it by {method} before the start.", nameof(selector));
     }
 
-    private static string NameOf(LambdaExpression selector)
-    {
-        ArgumentNullException.ThrowIfNull(selector);
-        return selector.Body is MemberExpression { Expression: ParameterExpression } member
+    private static string NameOf(LambdaExpression selector) =>
+        selector.Body is MemberExpression { Expression: ParameterExpression } member
             ? member.Member.Name
             : throw new ArgumentException($"'{selector}' does not name a property of {typeof(TRunnable).Name}. Write r => r.PropertyName.", nameof(selector));
-    }
 }

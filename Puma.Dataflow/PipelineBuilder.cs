@@ -36,7 +36,7 @@ public class PipelineBuilder<TIn, T>
     internal void ConnectTo(StageDefinition next)
     {
         if (_continuedBy is not null)
-            throw new InvalidOperationException($"This builder was already continued by a {_continuedBy} stage and cannot be continued by a {next.Kind} stage as well. Use Broadcast to lead items to several stages.");
+            throw new InvalidOperationException($"The builder after '{Stage.Options.Name ?? Stage.Kind}' was already continued by a {_continuedBy} stage and cannot be continued by a {next.Kind} stage as well. Use Broadcast to lead items to several stages.");
         _continuedBy = next.Kind;
         Edge<T>.Connect(Stage, Port, next, Branch);
     }
@@ -486,6 +486,27 @@ public class PipelineBuilder<TIn, T>
     }
 
     /// <summary>Looks at each item and passes it on unchanged.</summary>
+    /// <typeparam name="TIgnored">What the delegate returns; it is dropped, so <c>Build()</c> refuses what ought to be awaited.</typeparam>
+    /// <param name="action">The delegate.</param>
+    /// <param name="options">The settings of the stage.</param>
+    /// <remarks>
+    /// Emits: each item unchanged, after the action has returned. Waits: while the next stage has no slot.
+    /// Completes: when the input has ended and every item was accepted. Faults: when the action throws and the error policy does not absorb it.
+    /// </remarks>
+    /// <exception cref="ArgumentNullException">The delegate is null.</exception>
+    /// <exception cref="InvalidOperationException">The builder was continued before.</exception>
+    [OverloadResolutionPriority(1)]
+    public PipelineBuilder<TIn, T> Tap<TIgnored>(Func<T, CancellationToken, TIgnored> action, StageOptions? options = null)
+    {
+        ArgumentNullException.ThrowIfNull(action);
+        return AddTap(options, action, (item, token) =>
+        {
+            _ = action(item, token);
+            return default;
+        });
+    }
+
+    /// <summary>Looks at each item and passes it on unchanged.</summary>
     /// <param name="action">The delegate.</param>
     /// <param name="options">The settings of the stage.</param>
     /// <remarks>
@@ -639,6 +660,27 @@ public class PipelineBuilder<TIn, T>
         return AddForEach(options, action, (item, token) =>
         {
             _ = action(item);
+            return default;
+        });
+    }
+
+    /// <summary>Consumes each item.</summary>
+    /// <typeparam name="TIgnored">What the delegate returns; it is dropped, so <c>Build()</c> refuses what ought to be awaited.</typeparam>
+    /// <param name="action">The delegate.</param>
+    /// <param name="options">The settings of the stage.</param>
+    /// <remarks>
+    /// Emits: nothing. Waits: never, but for the action.
+    /// Completes: when the input has ended and the last action has returned. Faults: when the action throws and the error policy does not absorb it.
+    /// </remarks>
+    /// <exception cref="ArgumentNullException">The delegate is null.</exception>
+    /// <exception cref="InvalidOperationException">The builder was continued before.</exception>
+    [OverloadResolutionPriority(1)]
+    public PipelineEnd<TIn> ForEach<TIgnored>(Func<T, CancellationToken, TIgnored> action, StageOptions? options = null)
+    {
+        ArgumentNullException.ThrowIfNull(action);
+        return AddForEach(options, action, (item, token) =>
+        {
+            _ = action(item, token);
             return default;
         });
     }
@@ -822,13 +864,17 @@ public class PipelineBuilder<TIn, T>
     /// Emits: an array when it is full, old enough, or the input has ended. Waits: while the next stage has no slot.
     /// Completes: when the input has ended and the last, partial array was accepted. Faults: when <paramref name="weight"/> throws.
     /// </remarks>
-    /// <exception cref="ArgumentOutOfRangeException"><paramref name="count"/> is below 1, or <paramref name="maxAge"/> is not positive.</exception>
+    /// <exception cref="ArgumentOutOfRangeException"><paramref name="count"/> is below 1, or <paramref name="maxAge"/> is not positive or too long for a timer.</exception>
     /// <exception cref="InvalidOperationException">The builder was continued before.</exception>
     public PipelineBuilder<TIn, T[]> Batch(int count, TimeSpan? maxAge = null, Func<T, long>? weight = null, StageOptions? options = null)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(count, 1);
         if (maxAge is { } age)
+        {
             ArgumentOutOfRangeException.ThrowIfLessThanOrEqual(age, TimeSpan.Zero, nameof(maxAge));
+            ArgumentOutOfRangeException.ThrowIfGreaterThan(age, TimeLimits.Longest, nameof(maxAge));
+        }
+
         return Continue<T[]>(new StageDefinition("batch", options ?? StageOptions.Default, setup => new BatchStage<T>(setup, count, maxAge, weight))
         {
             LeastCapacity = weight is null ? count : 1,

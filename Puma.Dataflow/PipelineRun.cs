@@ -48,12 +48,13 @@ public class PipelineRun : IAsyncDisposable
     }
 
     /// <summary>Completes the run, cancels it if it has not ended at the deadline, and returns its report when it has ended.</summary>
-    /// <param name="deadline">How long it may drain; not negative.</param>
+    /// <param name="deadline">How long it may drain; not negative, at most 49 days.</param>
     /// <returns>The report; the task never faults.</returns>
-    /// <exception cref="ArgumentOutOfRangeException"><paramref name="deadline"/> is negative.</exception>
+    /// <exception cref="ArgumentOutOfRangeException"><paramref name="deadline"/> is negative or too long for a timer.</exception>
     public Task<PipelineReport> StopAsync(TimeSpan deadline)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(deadline, TimeSpan.Zero);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(deadline, TimeLimits.Longest);
         Graph.Stop(deadline);
         return Graph.Report;
     }

@@ -29,7 +29,7 @@ public sealed class TickSchedule
     }
 
     /// <summary>The time between two ticks; null for none. A change counts from the last tick on.</summary>
-    /// <exception cref="ArgumentOutOfRangeException">The value is zero or negative.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The value is zero, negative or too long for a timer.</exception>
     public TimeSpan? Interval
     {
         get
@@ -41,7 +41,11 @@ public sealed class TickSchedule
         set
         {
             if (value is { } interval)
+            {
                 ArgumentOutOfRangeException.ThrowIfLessThanOrEqual(interval, TimeSpan.Zero, nameof(value));
+                ArgumentOutOfRangeException.ThrowIfGreaterThan(interval, TimeLimits.Longest, nameof(value));
+            }
+
             lock (_gate)
             {
                 TimeSpan now = Now;

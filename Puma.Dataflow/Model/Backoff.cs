@@ -12,22 +12,24 @@ public sealed class Backoff
 
     /// <summary>The same wait before each attempt.</summary>
     /// <param name="delay">The wait; not negative.</param>
-    /// <exception cref="ArgumentOutOfRangeException"><paramref name="delay"/> is negative.</exception>
+    /// <exception cref="ArgumentOutOfRangeException"><paramref name="delay"/> is negative or too long for a timer.</exception>
     public static Backoff Constant(TimeSpan delay)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(delay, TimeSpan.Zero);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(delay, TimeLimits.Longest);
         return new Backoff(_ => delay);
     }
 
     /// <summary>A wait that doubles with each attempt.</summary>
     /// <param name="first">The wait before the second attempt; positive.</param>
     /// <param name="max">The longest wait; default one minute, at least <paramref name="first"/>.</param>
-    /// <exception cref="ArgumentOutOfRangeException"><paramref name="first"/> is not positive, or <paramref name="max"/> is below it.</exception>
+    /// <exception cref="ArgumentOutOfRangeException"><paramref name="first"/> is not positive, or <paramref name="max"/> is below it or too long for a timer.</exception>
     public static Backoff Exponential(TimeSpan first, TimeSpan? max = null)
     {
         ArgumentOutOfRangeException.ThrowIfLessThanOrEqual(first, TimeSpan.Zero);
         TimeSpan longest = max ?? (first > TimeSpan.FromMinutes(1) ? first : TimeSpan.FromMinutes(1));
         ArgumentOutOfRangeException.ThrowIfLessThan(longest, first, nameof(max));
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(longest, TimeLimits.Longest, nameof(max));
         return new Backoff(failures =>
         {
             double ticks = first.Ticks * Math.Pow(2, failures - 1);

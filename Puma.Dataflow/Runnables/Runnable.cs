@@ -40,6 +40,8 @@ public abstract class Runnable
 
     internal ValueTask StartAsync(StageContext context, CancellationToken cancellationToken)
     {
+        if (_context is not null)
+            throw new InvalidOperationException($"{GetType().Name} has been started before, by stage '{_context.StageName}'. A runnable is one stream of one stage of one run: a factory must return a new one at each call.");
         _context = context;
         return OnStartAsync(cancellationToken);
     }

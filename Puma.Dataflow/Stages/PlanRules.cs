@@ -8,6 +8,8 @@ internal static class PlanRules
         var problems = new List<string>();
         foreach (IGrouping<string, StageDefinition> same in stages.Where(static s => s.Options.Name is not null).GroupBy(static s => s.Options.Name!).Where(static g => g.Count() > 1))
             problems.Add($"{same.Count()} stages have the Name '{same.Key}'. Give each stage a name of its own, and each part that is used twice a name in Through.");
+        foreach (IGrouping<object?, StageDefinition> same in stages.Where(static s => s.SingleUse is Runnable || (s.SingleUse is not null && !s.IsSource)).GroupBy(static s => s.SingleUse, ReferenceEqualityComparer.Instance).Where(static g => g.Count() > 1))
+            problems.Add($"Stages {string.Join(" and ", same.Select(s => $"'{names[s]}'"))} hold the same instance ({same.Key!.GetType().Name}). Give each stage an instance of its own, or a factory; use Merge to lead several streams into one.");
         foreach (StageDefinition stage in stages)
         {
             string name = names[stage];
@@ -53,6 +55,8 @@ internal static class PlanRules
             problems.Add($"Stage '{name}': MaxDegreeOfParallelism is {o.MaxDegreeOfParallelism}, but {(stage.SingleUse is null ? $"a {stage.Kind} stage has one instance" : "the stage was given an instance, not a factory")}. Use 1{(stage.SingleUse is null ? "" : ", or pass a factory")}.");
         else if (o.MaxDegreeOfParallelism > o.BoundedCapacity && o.BoundedCapacity >= 1)
             problems.Add($"Stage '{name}': MaxDegreeOfParallelism ({o.MaxDegreeOfParallelism}) is above BoundedCapacity ({o.BoundedCapacity}), so some instances could never work. Raise BoundedCapacity.");
+        if (!Enum.IsDefined(o.FullMode))
+            problems.Add($"Stage '{name}': FullMode is {o.FullMode}; it must be one of {string.Join(", ", Enum.GetNames<FullMode>())}.");
         CheckPositive(o.ItemTimeout, nameof(o.ItemTimeout), name, problems);
         CheckPositive(o.TickInterval, nameof(o.TickInterval), name, problems);
         CheckPositive(o.SendTimeout, nameof(o.SendTimeout), name, problems);
@@ -66,7 +70,9 @@ internal static class PlanRules
             problems.Add($"Stage '{name}': {(o.OwnThread ? nameof(o.OwnThread) : nameof(o.TickInterval))} has no effect on a {stage.Kind} stage. Remove it.");
         if (!stage.IsEntry && (o.FullMode != FullMode.Wait || o.SendTimeout is not null || o.CompleteWithLastSender))
             problems.Add($"Stage '{name}': FullMode, SendTimeout and CompleteWithLastSender are for entries (Accept); a branch has WhenFull. Remove them here.");
-        if (o.FanIn != FanIn.All && stage.Inputs.Count < 2)
+        if (!Enum.IsDefined(o.FanIn))
+            problems.Add($"Stage '{name}': FanIn is {o.FanIn}; it must be one of {string.Join(", ", Enum.GetNames<FanIn>())}.");
+        else if (o.FanIn != FanIn.All && stage.Inputs.Count < 2)
             problems.Add($"Stage '{name}': FanIn is {o.FanIn}, but the stage has {stage.Inputs.Count} inputs. Remove it.");
         Placement placement = o.Placement ?? pipeline.DefaultPlacement;
         if (placement is not InProcessPlacement and not null)
@@ -98,6 +104,8 @@ internal static class PlanRules
     private static void CheckEdge(Edge edge, Dictionary<StageDefinition, string> names, List<string> problems)
     {
         string name = names[edge.To];
+        if (edge.Branch is { } settings && !Enum.IsDefined(settings.FullMode))
+            problems.Add($"Stage '{name}': the branch that starts here has the full mode {settings.FullMode}; it must be one of {string.Join(", ", Enum.GetNames<FullMode>())}.");
         if (edge.Capacity < 1)
         {
             if (edge.Branch?.Capacity is { } capacity)
@@ -127,17 +135,19 @@ internal static class PlanRules
             problems.Add("PipelineOptions: TimeProvider is null. Use TimeProvider.System for the default.");
         if (o.DefaultPlacement is null)
             problems.Add("PipelineOptions: DefaultPlacement is null. Use Placement.InProcess for the default.");
-        if (o.AbortTimeout < TimeSpan.Zero)
-            problems.Add($"PipelineOptions: AbortTimeout is {o.AbortTimeout}; it must not be negative.");
-        if (o.DrainTimeout <= TimeSpan.Zero)
-            problems.Add($"PipelineOptions: DrainTimeout is {o.DrainTimeout}; it must be positive.");
-        if (o.StallTimeout <= TimeSpan.Zero && o.StallTimeout != Timeout.InfiniteTimeSpan)
-            problems.Add($"PipelineOptions: StallTimeout is {o.StallTimeout}; it must be positive, or Timeout.InfiniteTimeSpan for never.");
+        if (!Enum.IsDefined(o.FaultMode))
+            problems.Add($"PipelineOptions: FaultMode is {o.FaultMode}; it must be one of {string.Join(", ", Enum.GetNames<FaultMode>())}.");
+        if (o.AbortTimeout < TimeSpan.Zero || o.AbortTimeout > TimeLimits.Longest)
+            problems.Add($"PipelineOptions: AbortTimeout is {o.AbortTimeout}; it must not be negative, and at most {TimeLimits.Longest}.");
+        if (o.DrainTimeout <= TimeSpan.Zero || o.DrainTimeout > TimeLimits.Longest)
+            problems.Add($"PipelineOptions: DrainTimeout is {o.DrainTimeout}; it must be positive and at most {TimeLimits.Longest}.");
+        if ((o.StallTimeout <= TimeSpan.Zero && o.StallTimeout != Timeout.InfiniteTimeSpan) || o.StallTimeout > TimeLimits.Longest)
+            problems.Add($"PipelineOptions: StallTimeout is {o.StallTimeout}; it must be positive and at most {TimeLimits.Longest}, or Timeout.InfiniteTimeSpan for never.");
     }
 
     private static void CheckPositive(TimeSpan? value, string option, string name, List<string> problems)
     {
-        if (value <= TimeSpan.Zero)
-            problems.Add($"Stage '{name}': {option} is {value}; it must be positive, or null for none.");
+        if (value <= TimeSpan.Zero || value > TimeLimits.Longest)
+            problems.Add($"Stage '{name}': {option} is {value}; it must be positive and at most {TimeLimits.Longest}, or null for none.");
     }
 }
