@@ -131,6 +131,8 @@ internal sealed class EntryBlock<T>(StageNode stage, Link<T> link, TimeSpan? sen
             _postponed.Clear();
         }
 
+        // The stage may have looked between being told to end and this.
+        stage.Wake();
         foreach (Waiter waiter in waiters)
         {
             try
