@@ -39,22 +39,20 @@ internal static class GraphOrder
         return ordered;
     }
 
-    /// <summary>The stages of a branch: all that its edge leads to, and the sources that feed nothing else.</summary>
+    /// <summary>The stages of a branch: all that hang together with its first one without its edge. When the stage before the edge is among them, the branch joins the rest again.</summary>
     public static IReadOnlyCollection<StageDefinition> BranchOf(Edge edge)
     {
-        var branch = new List<StageDefinition> { edge.To };
-        for (int i = 0; i < branch.Count; i++)
+        var branch = new HashSet<StageDefinition> { edge.To };
+        var next = new Queue<StageDefinition>(branch);
+        while (next.TryDequeue(out StageDefinition? stage))
         {
-            foreach (Edge output in branch[i].Outputs.OfType<Edge>())
+            foreach (Edge other in stage.Inputs.Concat(stage.Outputs.OfType<Edge>()))
             {
-                if (!branch.Contains(output.To))
-                    branch.Add(output.To);
-            }
-
-            foreach (Edge input in branch[i].Inputs)
-            {
-                if (input.From != edge.From && !branch.Contains(input.From) && input.From.Outputs.OfType<Edge>().All(o => branch.Contains(o.To)))
-                    branch.Add(input.From);
+                if (other == edge)
+                    continue;
+                StageDefinition neighbour = other.From == stage ? other.To : other.From;
+                if (branch.Add(neighbour))
+                    next.Enqueue(neighbour);
             }
         }
 

@@ -122,8 +122,7 @@ internal static class PlanRules
 
         if (edge.Branch?.IsOptional != true)
             return;
-        IReadOnlyCollection<StageDefinition> branch = GraphOrder.BranchOf(edge);
-        if (branch.Any(s => s.Inputs.Any(i => i != edge && !branch.Contains(i.From))))
+        if (GraphOrder.BranchOf(edge).Contains(edge.From))
             problems.Add($"Stage '{name}': the optional branch that starts here joins the rest of the pipeline again, so it could not be detached. Make it end by itself, or do not make it optional.");
     }
 
