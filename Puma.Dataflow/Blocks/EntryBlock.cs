@@ -144,6 +144,9 @@ internal sealed class EntryBlock<T>(StageNode stage, Link<T> link, TimeSpan? sen
                 stage.Graph.AddSecondary(new StageFaultedException(stage.Name, error));
             }
         }
+
+        // The stage may have looked between the wish to stop and this.
+        stage.Wake();
     }
 
     /// <summary>A slot may be free: lets in who waits, on the thread pool. Any thread.</summary>
