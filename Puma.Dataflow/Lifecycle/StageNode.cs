@@ -124,7 +124,7 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
     public bool NeedsAttention => Volatile.Read(ref _attention) != 0;
 
     /// <summary>Why an item in work is given up now.</summary>
-    public DiscardReason ReasonToDiscard => _discardReason == DiscardReason.None ? DiscardReason.Faulted : _discardReason;
+    public DiscardReason ReasonToDiscard => _discardReason != DiscardReason.None ? _discardReason : IsFinishing ? DiscardReason.NoDemand : DiscardReason.Faulted;
 
     // ---- What others ask of the stage. Any thread. -------------------------------------------------------------------------------
 

@@ -30,6 +30,9 @@ internal sealed class PoolStage<TIn, TOut>(StageSetup setup, Func<ItemHandler<TI
 
     private bool IsOrdered => Options.EnsureOrdered;
 
+    /// <summary>Whether the outputs have an order that must not get a hole.</summary>
+    private bool MakesStream => IsOrdered && _output is not null;
+
     private int WindowCount => _window.Count - _head;
 
     public override void OnRetryWait(DateTimeOffset? due) => Interlocked.Add(ref _retrying, due is null ? -1 : 1);
@@ -68,6 +71,10 @@ internal sealed class PoolStage<TIn, TOut>(StageSetup setup, Func<ItemHandler<TI
             HandOut();
             if (WindowCount == 0 && (IsFinishing || _input.End is not null))
                 break;
+
+            // In order, an item that will not be handled ends the stream: what comes after it is given up as well.
+            if (IsFinishing && MakesStream && WindowCount > 0 && !_window[_head].IsStarted)
+                return;
 
             StageActivity activity = _isOutputFull ? StageActivity.WaitingForOutput
                 : WindowCount == 0 ? StageActivity.WaitingForInput
@@ -215,7 +222,8 @@ internal sealed class PoolStage<TIn, TOut>(StageSetup setup, Func<ItemHandler<TI
     {
         if (IsFinishing)
         {
-            DiscardWaiting();
+            if (!MakesStream)
+                DiscardWaiting();
             return;
         }
 
@@ -291,7 +299,7 @@ internal sealed class PoolStage<TIn, TOut>(StageSetup setup, Func<ItemHandler<TI
             Start(worker, worker.Waiting.Dequeue());
     }
 
-    /// <summary>A stage that finishes early handles no further item, also none that waits for the instance of its key.</summary>
+    /// <summary>A stage that finishes early handles no further item, also none that waits for the instance of its key. Out of order, the others stay.</summary>
     private void DiscardWaiting()
     {
         foreach (Worker worker in _workers)
