@@ -1,0 +1,34 @@
+using System.Collections.Concurrent;
+using System.Threading.Tasks.Dataflow;
+
+namespace Puma.Dataflow.Tests.Scenarios.RandomGraphs;
+
+/// <summary>What all stages of one run of a graph share.</summary>
+internal sealed class GraphContext
+{
+    private readonly List<(long At, Action Act)> _events = [];
+    private long _handled;
+
+    public GraphContext() => DeadLetterBlock = new ActionBlock<DeadLetter>(DeadLetters.Enqueue, new ExecutionDataflowBlockOptions { BoundedCapacity = 3 });
+
+    public ConcurrentQueue<DeadLetter> DeadLetters { get; } = [];
+
+    public ITargetBlock<DeadLetter> DeadLetterBlock { get; }
+
+    /// <summary>Where a stage runs: the one place that decides it.</summary>
+    public Func<Work, Placement> PickPlacement { get; init; } = static _ => Placement.InProcess;
+
+    /// <summary>Lets something happen, on another thread, when so many items have been handled by all stages together. Before the run starts.</summary>
+    public void At(long handled, Action act) => _events.Add((handled, act));
+
+    /// <summary>Counts an item that is handled.</summary>
+    public void Advance()
+    {
+        long handled = Interlocked.Increment(ref _handled);
+        foreach ((long at, Action act) in _events)
+        {
+            if (at == handled)
+                ThreadPool.UnsafeQueueUserWorkItem(static a => a(), act, preferLocal: false);
+        }
+    }
+}
