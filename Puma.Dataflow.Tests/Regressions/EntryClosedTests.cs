@@ -12,7 +12,7 @@ public sealed class EntryClosedTests : PipelineTest
     public async Task Entry_CompletedWhileItsStageLooks_Ends()
     {
         Pipeline<int> pipeline = Pipeline.Accept<int>().ForEach(static _ => { }).Build(Options);
-        for (int i = 0; i < 20_000; i++)
+        for (int i = 0; i < 5_000; i++)
         {
             await using PipelineRun<int> run = pipeline.Start(TestToken);
             await run.Started;
