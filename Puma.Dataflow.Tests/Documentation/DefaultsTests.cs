@@ -1,0 +1,37 @@
+using System.Globalization;
+using System.Reflection;
+
+namespace Puma.Dataflow.Tests.Documentation;
+
+/// <summary>The table of defaults in the README says what the options are.</summary>
+public sealed class DefaultsTests
+{
+    public static TheoryData<Type> OptionTypes => [typeof(StageOptions), typeof(PipelineOptions)];
+
+    [Theory]
+    [MemberData(nameof(OptionTypes))]
+    public void Table_HasEveryOptionWithItsDefault(Type type)
+    {
+        object options = Activator.CreateInstance(type)!;
+        IEnumerable<string> real = type.GetProperties(BindingFlags.Public | BindingFlags.Instance)
+            .Select(p => $"{p.Name} = {Show(p.GetValue(options))}");
+
+        IEnumerable<string> told = Repository.ReadTable("README.md", $"`{type.Name}`").Select(static row => $"{row[0].Trim('`')} = {row[1].Trim('`')}");
+
+        Assert.Equal(real.Order(StringComparer.Ordinal), told.Order(StringComparer.Ordinal));
+    }
+
+    private static string Show(object? value) => value switch
+    {
+        null => "null",
+        bool flag => flag ? "true" : "false",
+        int number => number.ToString(CultureInfo.InvariantCulture),
+        string text => $"\"{text}\"",
+        TimeSpan time => string.Create(CultureInfo.InvariantCulture, $"{time.TotalSeconds} s"),
+        Enum member => $"{member.GetType().Name}.{member}",
+        _ when ReferenceEquals(value, ErrorPolicy.Fault) => "ErrorPolicy.Fault",
+        _ when ReferenceEquals(value, Placement.InProcess) => "Placement.InProcess",
+        _ when ReferenceEquals(value, TimeProvider.System) => "TimeProvider.System",
+        _ => throw new NotSupportedException($"No text for a default of type {value.GetType()}."),
+    };
+}
