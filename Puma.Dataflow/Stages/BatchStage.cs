@@ -83,14 +83,13 @@ internal sealed class BatchStage<T>(StageSetup setup, int limit, TimeSpan? maxAg
             }
         }
 
-        if (_batch.Count == 0)
+        _batch.Add(item);
+        _weight += itemWeight;
+        if (_batch.Count == 1)
         {
             _since = Time.GetTimestamp();
             ArmTimer();
         }
-
-        _batch.Add(item);
-        _weight += itemWeight;
 
         // Light items could otherwise fill every slot without ever making a batch.
         if (_weight >= limit || _batch.Count >= _input.Capacity)
