@@ -37,6 +37,7 @@ public static class PipelineEndings
         {
             ArgumentNullException.ThrowIfNull(end);
             RefuseBranch<TIn>();
+            RefuseNoInput<TIn>();
             return new Pipeline<TIn>(PipelinePlan.Make(end.Stage, options));
         }
 
@@ -122,6 +123,6 @@ public static class PipelineEndings
     private static void RefuseNoInput<TIn>()
     {
         if (typeof(TIn) == typeof(NoInput))
-            throw new InvalidOperationException("This pipeline has a source of its own and takes no items. Use Build().Start(), or begin with Pipeline.Accept<T>().");
+            throw new InvalidOperationException("This pipeline has a source of its own and takes no items. Begin with Pipeline.Accept<T>(), or call Build() where its type is known as PipelineEnd<NoInput>, not in generic code.");
     }
 }

@@ -314,6 +314,7 @@ public sealed class BadInputTests : PipelineTest
     [Fact]
     public void Ends_OfTheWrongKind_AreRefusedAtTheCall()
     {
+        Assert.Contains("PipelineEnd<NoInput>", Assert.Throws<InvalidOperationException>(static () => BuildAny(Numbers.ForEach(static _ => { }))).Message, StringComparison.Ordinal);
         Assert.Contains("source of its own", Assert.Throws<InvalidOperationException>(static () => Numbers.ForEach(static _ => { }).AsBlock()).Message, StringComparison.Ordinal);
         Assert.Contains("source of its own", Assert.Throws<InvalidOperationException>(static () => Numbers.AsPart()).Message, StringComparison.Ordinal);
         Assert.Contains("at least one stage", Assert.Throws<InvalidOperationException>(static () => Pipeline.Accept<int>().AsPart()).Message, StringComparison.Ordinal);
@@ -378,9 +379,16 @@ public sealed class BadInputTests : PipelineTest
         await run.Completion.Within();
     }
 
-    private static void AssertProblem<TIn>(string what, PipelineEnd<TIn> end, PipelineOptions? options, params string[] expected)
+    private static Pipeline BuildAny<TIn>(PipelineEnd<TIn> end) => end.Build();
+
+    private static void AssertProblem(string what, PipelineEnd<int> end, PipelineOptions? options, params string[] expected) =>
+        AssertProblem(what, Assert.Throws<PipelineBuildException>(() => end.Build(options)), expected);
+
+    private static void AssertProblem(string what, PipelineEnd<NoInput> end, PipelineOptions? options, params string[] expected) =>
+        AssertProblem(what, Assert.Throws<PipelineBuildException>(() => end.Build(options)), expected);
+
+    private static void AssertProblem(string what, PipelineBuildException error, string[] expected)
     {
-        var error = Assert.Throws<PipelineBuildException>(() => end.Build(options));
         AssertContains(what, Assert.Single(error.Problems), expected);
         Assert.Equal(error.Problems[0], error.Message);
     }
