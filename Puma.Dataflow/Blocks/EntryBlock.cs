@@ -49,13 +49,13 @@ internal sealed class EntryBlock<T>(StageNode stage, Link<T> link, TimeSpan? sen
         lock (_gate)
         {
             if (_isClosed || link.IsShut)
-                return ValueTask.FromException(Closed());
+                return RefusedAsync(Closed());
             switch (TryAcceptLocked(item))
             {
                 case true:
                     return default;
                 case false when link.FullMode == FullMode.Fail:
-                    return ValueTask.FromException(new PipelineFullException(stage.Name, link.Capacity));
+                    return RefusedAsync(new PipelineFullException(stage.Name, link.Capacity));
             }
 
             waiter = new SenderWaiter(this, item);
@@ -144,9 +144,6 @@ internal sealed class EntryBlock<T>(StageNode stage, Link<T> link, TimeSpan? sen
                 stage.Graph.AddSecondary(new StageFaultedException(stage.Name, error));
             }
         }
-
-        // The stage may have looked between the wish to stop and this.
-        stage.Wake();
     }
 
     /// <summary>A slot may be free: lets in who waits, on the thread pool. Any thread.</summary>
@@ -258,6 +255,14 @@ internal sealed class EntryBlock<T>(StageNode stage, Link<T> link, TimeSpan? sen
         }
 
         return isConsumed;
+    }
+
+    /// <summary>A send that failed at once. Its exception counts as observed, also when the sender never looks.</summary>
+    private static ValueTask RefusedAsync(Exception error)
+    {
+        Task failed = Task.FromException(error);
+        _ = failed.Exception;
+        return new ValueTask(failed);
     }
 
     private PipelineClosedException Closed() => new(stage.Name, stage.Graph.State, stage.Graph.Cause);
