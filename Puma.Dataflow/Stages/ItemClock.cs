@@ -63,12 +63,15 @@ internal sealed class ItemClock : IDisposable
     public void Dispose()
     {
         _timer.Dispose();
-        _source?.Dispose();
+        lock (_gate)
+        {
+            _isRunning = false;
+            _source?.Dispose();
+        }
     }
 
     private void OnTimer()
     {
-        CancellationTokenSource? source = null;
         long itemNumber;
         int attempt;
         lock (_gate)
@@ -78,16 +81,16 @@ internal sealed class ItemClock : IDisposable
             if (!_hasFired)
             {
                 _hasFired = true;
-                source = _source;
                 _timer.Change(_stage.Graph.Options.AbortTimeout, Timeout.InfiniteTimeSpan);
+
+                // Inside the lock, so that it hits neither the next attempt nor a disposed source. The callbacks run elsewhere.
+                _stage.Graph.Own(_source!.CancelAsync());
+                return;
             }
 
             (itemNumber, attempt) = (_itemNumber, _attempt);
         }
 
-        if (source is not null)
-            _stage.Graph.Own(source.CancelAsync());
-        else
-            _stage.FailAndAbandon(new TimeoutException($"The handler of '{_stage.Name}' did not return within AbortTimeout ({_stage.Graph.Options.AbortTimeout}) after its ItemTimeout ({_timeout}) had fired its token for item {itemNumber}. It was left behind; let it observe its token."), itemNumber, attempt);
+        _stage.FailAndAbandon(new TimeoutException($"The handler of '{_stage.Name}' did not return within AbortTimeout ({_stage.Graph.Options.AbortTimeout}) after its ItemTimeout ({_timeout}) had fired its token for item {itemNumber}. It was left behind; let it observe its token."), itemNumber, attempt);
     }
 }
