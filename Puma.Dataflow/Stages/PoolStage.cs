@@ -35,7 +35,13 @@ internal sealed class PoolStage<TIn, TOut>(StageSetup setup, Func<ItemHandler<TI
 
     private int WindowCount => _window.Count - _head;
 
-    public override void OnRetryWait(DateTimeOffset? due) => Interlocked.Add(ref _retrying, due is null ? -1 : 1);
+    public override void OnRetryWait(DateTimeOffset? due)
+    {
+        Interlocked.Add(ref _retrying, due is null ? -1 : 1);
+
+        // What the stage waits for is shown by its stream.
+        Wake();
+    }
 
     protected override async ValueTask StartAsync()
     {
@@ -105,12 +111,15 @@ internal sealed class PoolStage<TIn, TOut>(StageSetup setup, Func<ItemHandler<TI
         {
             WorkItem<TIn, TOut> work = _window[i];
             if (work.IsTick)
-                continue;
-            if (work.IsStarted)
+            {
+                if (work.Fate is { Kind: FateKind.Failed, Error: { } error and not OperationCanceledException })
+                    Graph.AddSecondary(new StageFaultedException(Name, error));
+            }
+            else if (work.IsStarted)
             {
                 // It lost to a lower item, but what it threw is worth knowing.
-                if (work.Fate is { Kind: FateKind.Failed, Error: { } error })
-                    Graph.AddSecondary(new StageFaultedException(Name, error, work.Number, work.Fate.Attempt));
+                if (work.Fate is { Kind: FateKind.Failed, Error: { } lost })
+                    Graph.AddSecondary(new StageFaultedException(Name, lost, work.Number, work.Fate.Attempt));
                 DiscardInWork(work.Item, ReasonToDiscard);
                 _input.Release(1);
             }
