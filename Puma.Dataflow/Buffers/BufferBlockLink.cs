@@ -25,6 +25,7 @@ internal sealed class BufferBlockLink<T>(string from, string to, int capacity, I
     // one of the two always sees the other (both sides pass a full fence in between).
     private int _writerWaits;
     private int _shut;
+    private int _isShutting;
     private bool _isDrained;
     private EndMarker? _marker;
 
@@ -166,12 +167,21 @@ internal sealed class BufferBlockLink<T>(string from, string to, int capacity, I
         Reader.Wake();
     }
 
-    public override void Shut(DiscardReason reason)
+    public override void Refuse()
     {
         if (Interlocked.Exchange(ref _shut, 1) != 0)
             return;
+        Writer.OnReaderClosed();
+        Writer.Wake();
+    }
+
+    public override void Shut(DiscardReason reason)
+    {
+        if (Interlocked.Exchange(ref _isShutting, 1) != 0)
+            return;
 
         // The block refuses every post from here on, so what is found now is all there will ever be.
+        Volatile.Write(ref _shut, 1);
         _block.Complete();
         while (TryRead(out T item))
             Discard(item, reason);

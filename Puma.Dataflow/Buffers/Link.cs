@@ -75,7 +75,10 @@ internal abstract class Link(string from, string to, int capacity, ILinkEnd writ
     /// <summary>Writes the end marker. Takes no slot, never waits; only the first one counts.</summary>
     public abstract void Complete(EndMarker marker);
 
-    /// <summary>The reader wants no more: refuses every later write, discards what is queued and tells the writer.</summary>
+    /// <summary>The reader will read no more: refuses every later write and tells the writer. What is queued is for <see cref="Shut"/>. Any thread.</summary>
+    public abstract void Refuse();
+
+    /// <summary>The reader reads no more: refuses every later write, discards what is queued and tells the writer.</summary>
     public abstract void Shut(DiscardReason reason);
 
     /// <summary>Gives slots back. Reader only.</summary>

@@ -395,20 +395,21 @@ internal sealed class CompletionGraph
     /// <summary>Tells every stage from which the failed one can be reached that its work is in vain.</summary>
     private void DiscardUpstream(StageNode failed, OptionalScope? scope)
     {
-        var seen = new HashSet<StageNode> { failed };
-        var next = new Queue<StageNode>(seen);
+        var upstream = new HashSet<StageNode>();
+        var next = new Queue<StageNode>([failed]);
         while (next.TryDequeue(out StageNode? node))
         {
             foreach (StageNode writer in node.Inputs.Select(l => _writerOf[l]))
             {
                 // What lies before an optional branch goes on without it.
-                if ((scope is null || scope.Nodes.Contains(writer)) && seen.Add(writer))
-                {
-                    writer.RaiseDiscard(DiscardReason.Faulted);
+                if ((scope is null || scope.Nodes.Contains(writer)) && upstream.Add(writer))
                     next.Enqueue(writer);
-                }
             }
         }
+
+        // In the order of the graph: a stage that ends before the ones upstream of it have been told would end them for lack of demand.
+        foreach (StageNode node in Nodes.Where(upstream.Contains))
+            node.RaiseDiscard(DiscardReason.Faulted);
     }
 
     private void Abort()

@@ -175,7 +175,15 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
 
     /// <summary>Tells the stage to give up what it holds.</summary>
     /// <returns>False when it had been told before, or has ended.</returns>
-    public bool RaiseDiscard(DiscardReason reason, StageFaultedException? failure = null)
+    public bool RaiseDiscard(DiscardReason reason)
+    {
+        if (!TryDecideEnd(reason, failure: null))
+            return false;
+        RaiseDecided();
+        return true;
+    }
+
+    private bool TryDecideEnd(DiscardReason reason, StageFaultedException? failure)
     {
         lock (_gate)
         {
@@ -183,13 +191,20 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
                 return false;
             _discardReason = reason;
             _failure = failure;
+            return true;
         }
+    }
 
+    private void RaiseDecided()
+    {
         Raise(Attention.Discard);
         Graph.Own(_stopping.CancelAsync());
         Graph.Own(_discarding.CancelAsync());
         OnStop();
-        return true;
+
+        // Who writes to this stage need not wait until its user code has returned. An optional branch is left behind in this way.
+        foreach (Link input in Inputs)
+            input.Refuse();
     }
 
     /// <summary>Makes the stage itself the place of a failure.</summary>
@@ -199,20 +214,31 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
         if (error is OperationCanceledException && (IsDiscarding || (IsSource && IsStopping)))
             return;
         StageFaultedException fault = error as StageFaultedException ?? new StageFaultedException(Name, error, itemNumber, attempt);
-        if (RaiseDiscard(DiscardReason.Faulted, fault))
-            Graph.OnStageFaulted(this, fault);
-        else
+        if (!TryDecideEnd(DiscardReason.Faulted, fault))
+        {
             Graph.AddSecondary(fault);
+            return;
+        }
+
+        // First the stages upstream learn why, then this one ends: it would tell them that nobody wants their output.
+        Graph.OnStageFaulted(this, fault);
+        RaiseDecided();
     }
 
     /// <summary>Makes an end of the pipeline the place of a failure that foreign code tells of; it counts also when the end has done its part.</summary>
     public void FailFromOutside(Exception error)
     {
         var fault = new StageFaultedException(Name, error);
-        if (RaiseDiscard(DiscardReason.Faulted, fault) || EndReason == EndReason.InputEnded)
-            Graph.OnStageFaulted(this, fault);
-        else
+        bool isPlace = TryDecideEnd(DiscardReason.Faulted, fault);
+        if (!isPlace && EndReason != EndReason.InputEnded)
+        {
             Graph.AddSecondary(fault);
+            return;
+        }
+
+        Graph.OnStageFaulted(this, fault);
+        if (isPlace)
+            RaiseDecided();
     }
 
     /// <summary>Makes the stage the place of a failure although its user code has not returned, and leaves it behind.</summary>

@@ -31,9 +31,10 @@ internal static class Settlement
                 break;
         }
 
-        input.Release(1);
+        // The failure first: its slot must not let in an item that is then discarded.
         if (fate.Kind == FateKind.Failed)
             stage.Fail(fate.Error!, number, fate.Attempt);
+        input.Release(1);
     }
 
     /// <returns>False when the stage must give up before the dead letter was accepted.</returns>
