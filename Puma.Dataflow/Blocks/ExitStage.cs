@@ -36,6 +36,9 @@ internal sealed class ExitStage<T>(StageSetup setup) : StageNode(setup)
 
     protected override async Task RunAsync()
     {
+        // An item that a target accepts at once is taken a moment before the buffer block lets go of it: the last one needs a look after that.
+        Graph.Own(WakeAtEndAsync(_link.Block.Completion));
+
         // A buffer block removes an accepted item only after the target has returned, so the last item was taken when its slot is free.
         while (!IsDiscarding && !IsFinishing && (_link.End is null || _link.SlotsHeld > 0))
             await WaitAsync(StageActivity.WaitingForForeignCode).ConfigureAwait(false);
