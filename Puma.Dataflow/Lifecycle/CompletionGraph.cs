@@ -485,7 +485,6 @@ internal sealed class CompletionGraph
             SecondaryErrors = [.. _secondary],
             Abandoned = [.. Nodes.Where(static n => n.IsAbandoned).Select(static n => n.Name)],
         };
-        ConservationLaw.Assert(report);
         Log.RunEnded(Logger, Options.Name, outcome, report.Duration);
         _report.TrySetResult(report);
         if (cause is not null)
@@ -494,6 +493,9 @@ internal sealed class CompletionGraph
             _completion.TrySetCanceled(token);
         else
             _completion.TrySetResult(report);
+
+        // Last, so that a run whose numbers are wrong ends all the same.
+        ConservationLaw.Assert(report);
     }
 
     private static void SetObserved(TaskCompletionSource source, Exception error)
