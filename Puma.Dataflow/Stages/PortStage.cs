@@ -78,7 +78,8 @@ internal sealed class PortStage(
                 }
             }
 
-            if (hasHandled && Options.FanIn == FanIn.All)
+            // An input that has ended is told at once, not only when the others have nothing to do.
+            if (hasHandled && Options.FanIn == FanIn.All && !_readers.Exists(static r => r.HasUntoldEnd && r.HasEnded))
                 continue;
             if (await CompleteEndedInputsAsync().ConfigureAwait(false))
                 break;
