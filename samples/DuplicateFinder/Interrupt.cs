@@ -14,6 +14,9 @@ internal sealed class Interrupt : IDisposable
         Console.CancelKeyPress += OnCancelKey;
     }
 
+    /// <summary>Whether the user wanted to see the end before it came.</summary>
+    public bool HasStopped => Volatile.Read(ref _count) > 0;
+
     public void Dispose() => Console.CancelKeyPress -= OnCancelKey;
 
     private void OnCancelKey(object? sender, ConsoleCancelEventArgs e)

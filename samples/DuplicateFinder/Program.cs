@@ -28,6 +28,8 @@ await Progress.ShowAsync(run, findings, arguments.Json);
 
 PipelineReport report = await run.Report; // in each case: completed, cancelled or faulted
 Result.PrintProblems(report, findings);
+if (interrupt.HasStopped)
+    Console.Error.WriteLine("Stopped early: the rest of the folder was not looked at.");
 if (arguments.Json)
     Result.PrintJson(report, findings);
 else
