@@ -9,8 +9,10 @@ internal static class Progress
     private static readonly TimeSpan TableInterval = TimeSpan.FromMilliseconds(100);
     private static readonly TimeSpan LineInterval = TimeSpan.FromSeconds(2);
 
-    public static Task ShowAsync(PipelineRun run, Findings findings, bool json) =>
-        !json && !Console.IsOutputRedirected && AnsiConsole.Profile.Capabilities.Ansi ? ShowTableAsync(run, findings) : ShowLinesAsync(run, findings);
+    public static bool CanShowTable => !Console.IsOutputRedirected && AnsiConsole.Profile.Capabilities.Ansi;
+
+    public static Task ShowAsync(PipelineRun run, Findings findings, bool asTable) =>
+        asTable ? ShowTableAsync(run, findings) : ShowLinesAsync(run, findings);
 
     private static Task ShowTableAsync(PipelineRun run, Findings findings) =>
         AnsiConsole.Live(TableOf(run.Snapshot(), findings)).AutoClear(true).StartAsync(async live =>

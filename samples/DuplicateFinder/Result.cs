@@ -56,8 +56,12 @@ internal static class Result
     {
         foreach (DeadLetter letter in findings.Unreadable)
             Console.Error.WriteLine($"unreadable: {Printable(PathOf(letter))}: {letter.Error.Message}");
+        foreach (StageReport stage in report.Stages.Where(static s => s.Discarded > 0))
+            Console.Error.WriteLine($"{stage.Name}: {stage.Discarded:N0} items given up");
         if (report.Cause is { } cause)
             Console.Error.WriteLine(cause.Message);
+        foreach (Exception error in report.SecondaryErrors)
+            Console.Error.WriteLine(error.Message);
     }
 
     private static string PathOf(DeadLetter letter) => letter.Untyped switch

@@ -1,4 +1,5 @@
 using System.Threading.Tasks.Dataflow;
+using Microsoft.Extensions.Logging;
 using Puma.Dataflow;
 
 namespace DuplicateFinder;
@@ -7,7 +8,7 @@ namespace DuplicateFinder;
 internal static class Search
 {
     /// <exception cref="PipelineBuildException">The arguments ask for something that the library refuses.</exception>
-    public static Pipeline Build(Arguments arguments, Findings findings)
+    public static Pipeline Build(Arguments arguments, Findings findings, ILoggerFactory? loggers)
     {
         // One target for the dead letters of both stages that touch the disk.
         ErrorPolicy listUnreadable = ErrorPolicy.DeadLetter(new ActionBlock<DeadLetter>(findings.AddUnreadable));
@@ -26,6 +27,6 @@ internal static class Search
             })
             .Then(static () => new SameContent(), new() { Name = "group-by-hash" })
             .ForEach(findings.AddDuplicate, new() { Name = "report" })
-            .Build(new() { Name = "duplicates" });
+            .Build(new() { Name = "duplicates", LoggerFactory = loggers });
     }
 }
