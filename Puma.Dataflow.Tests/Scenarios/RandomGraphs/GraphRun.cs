@@ -250,7 +250,10 @@ internal sealed class GraphRun
             // An optional branch may have been detached, which cuts its own sinks short and no others.
             bool mayBeCut = sink.Work.IsOptional;
             IReadOnlyList<long> arrived = sink.TakeArrived();
-            if (flow.Mismatch(arrived, isWhole && !mayBeCut) is { } problem)
+
+            // A TPL block that is faulted drops what it holds while it still takes items from it, so one may get through behind a dropped one.
+            bool mayHaveGaps = sink.IsForeign && (report.State != RunState.Completed || mayBeCut);
+            if ((mayHaveGaps ? flow.Dropping() : flow).Mismatch(arrived, isWhole && !mayBeCut) is { } problem)
                 _problems.Enqueue($"Sink {sink.Work.Name}: {problem}.");
             if (least?.Sinks[sink] is { IsBehindCut: true, IsSequence: true } must && arrived.Count < must.Values.Count)
                 _problems.Enqueue($"Sink {sink.Work.Name} holds {arrived.Count} items, but {must.Values.Count} come from items before the failing one.");

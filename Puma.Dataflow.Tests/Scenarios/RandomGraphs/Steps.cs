@@ -376,7 +376,7 @@ internal sealed class Sink(Work work, SinkKind kind) : End
 
     public Work Work => work;
 
-    /// <summary>Whether its items may be lost with a foreign block.</summary>
+    /// <summary>Whether it is a foreign block, which loses what it holds when it is faulted.</summary>
     public bool IsForeign => kind is SinkKind.Block;
 
     public IReadOnlyList<long> TakeArrived()
