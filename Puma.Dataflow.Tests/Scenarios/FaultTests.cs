@@ -45,7 +45,7 @@ public sealed class FaultTests : LifecycleTest
         PipelineBuilder<NoInput, int> source = Pipeline.From(Naturals(), new() { Name = "source" });
         PipelineRun run = Start(DiamondRunnable.Join(source, left: x => x == 3 ? FailAt(fail) : new(x), right: static x => new(x), seen));
         await Waiting.UntilAsync(
-            () => run.Snapshot() is var now && now.Stage("left").SlotsHeld == 5 && now.Stage("right").SlotsHeld == 2 && now.Stage("split").SlotsHeld == 2,
+            () => run.Snapshot() is var now && now.Stage("left").Accepted == 7 && now.Stage("right") is { Accepted: 6, SlotsHeld: 2 } && now.Stage("split").SlotsHeld == 2,
             "the right side and the split wait");
         Assert.False(run.Completion.IsCompleted);
         fail.Open();

@@ -46,13 +46,15 @@ public sealed class FullLineFaultTests : LifecycleTest
         var fail = new Gate();
         var flow = new Gate();
         List<int> seen = [];
+        CancellationToken atSink = default;
         PipelineRun run = Start(
             Pipeline.From(SourceAsync(), new() { Name = "source" })
                 .Transform(x => StepAsync("a", x), Small with { Name = "a" })
                 .Transform(x => StepAsync("b", x), Small with { Name = "b" })
                 .ForEach(
-                    async x =>
+                    async (x, ct) =>
                     {
+                        atSink = ct;
                         await StepAsync("c", x);
                         await flow.WaitAsync();
                         seen.Add(x);
@@ -64,6 +66,8 @@ public sealed class FullLineFaultTests : LifecycleTest
         Assert.False(run.Completion.IsCompleted);
         fail.Open();
         await UntilFaultingAsync(run);
+        if (mode == FaultMode.Abort)
+            await Waiting.UntilAsync(() => atSink.IsCancellationRequested, "the sink knows");
         flow.Open();
         StageFaultedException fault = await Assert.ThrowsAsync<StageFaultedException>(() => run.Completion.Within());
         Assert.Equal(stage, fault.Stage);

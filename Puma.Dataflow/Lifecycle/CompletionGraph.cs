@@ -227,8 +227,8 @@ internal sealed class CompletionGraph
             AddSecondary(fault);
             if (scope.TryDetach())
                 Log.BranchDetached(Logger, scope.Name, node.Name, fault.InnerException);
-            StopSources(scope.Nodes);
             DiscardUpstream(node, scope);
+            StopSources(scope.Nodes);
             return;
         }
 
@@ -248,8 +248,9 @@ internal sealed class CompletionGraph
             return;
         }
 
-        StopSources(Nodes);
+        // In this order: a source upstream that were asked to stop first could still end as completed.
         DiscardUpstream(node, scope: null);
+        StopSources(Nodes);
     }
 
     /// <summary>Makes the reader of a link the place of a failure that its writer noticed.</summary>
