@@ -56,7 +56,7 @@ public sealed class FullLineFaultTests : LifecycleTest
                     {
                         atSink = ct;
                         await StepAsync("c", x);
-                        await flow.WaitAsync();
+                        await flow.WaitAsync(CancellationToken.None);
                         seen.Add(x);
                     },
                     Small with { Name = "c" }),
