@@ -62,6 +62,8 @@ public sealed class FullLineFaultTests : LifecycleTest
                     Small with { Name = "c" }),
             Options with { FaultMode = mode });
 
+        // Links can be full before the sink has begun its first item, which all numbers below count on.
+        await Waiting.UntilAsync(() => atSink.CanBeCanceled, "the sink works on its first item");
         await UntilFullAsync(run);
         Assert.False(run.Completion.IsCompleted);
         fail.Open();
