@@ -197,6 +197,60 @@ public sealed class OutcomeTests : LifecycleTest
         }
     }
 
+    [Theory] // S12, Puma 6, Puma 36
+    [InlineData(Event.Complete, RunState.Draining, RunState.Completed)]
+    [InlineData(Event.Cancel, RunState.Canceling, RunState.Canceled)]
+    [InlineData(Event.Fault, RunState.Faulting, RunState.Faulted)]
+    public async Task WithEverySlotTaken_AStagesEndAndACallAreRecordedAtOnce(Event call, RunState shown, RunState outcome)
+    {
+        ExpectFailure();
+        var inWork = new Gate();
+        var hold = new Gate();
+        List<int> seen = [];
+
+        // One slot each: the sink has 1, the work waits with 2, and there the source ends.
+        PipelineRun run = Start(Pipeline.From([1, 2], new() { Name = "source" })
+            .Transform(static x => x, new() { Name = "work", BoundedCapacity = 1 })
+            .ForEach(
+                async x =>
+                {
+                    inWork.Open();
+                    await hold.WaitAsync();
+                    seen.Add(x);
+                },
+                new() { Name = "sink", BoundedCapacity = 1 }));
+        await run.Stage("source").Completion.Within();
+        await UntilFullAsync(run);
+        await inWork.WaitAsync();
+        Assert.Equal(EndReason.InputEnded, run.Stage("source").EndReason);
+
+        switch (call)
+        {
+            case Event.Cancel:
+                run.Cancel();
+                break;
+            case Event.Fault:
+                run.Fault(new FormatException());
+                break;
+            default:
+                run.Complete();
+                break;
+        }
+
+        Assert.Equal(shown, run.State);
+        Assert.Equal(1, run.Snapshot().Stage("sink").SlotsHeld);
+        Assert.False(run.Completion.IsCompleted);
+        hold.Open();
+
+        PipelineReport report = await run.Report.Within();
+        Assert.Equal(outcome, report.State);
+        if (call == Event.Complete)
+            Assert.Equal([1, 2], seen);
+        else
+            Assert.Equal([1], seen);
+        AssertCounts(report, "work", accepted: 2, delivered: call == Event.Complete ? 2 : 1, discarded: call == Event.Complete ? 0 : 1);
+    }
+
     [Fact] // S3
     public async Task AFaultFromOutside_NamesNoStage_AndKeepsTheOriginalObject()
     {
