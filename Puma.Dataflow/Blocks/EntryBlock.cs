@@ -20,6 +20,9 @@ internal sealed class EntryBlock<T>(StageNode stage, Link<T> link, TimeSpan? sen
     private bool _isServing;
     private int _consuming;
 
+    /// <summary>The block that foreign sources are linked to and that they know; the entry itself unless it is part of another block.</summary>
+    public ITargetBlock<T> Face { get => field ?? this; set; }
+
     public Task Completion => stage.Graph.Completion;
 
     /// <summary>Whether it is closed and nothing is on its way in any more.</summary>
@@ -74,7 +77,9 @@ internal sealed class EntryBlock<T>(StageNode stage, Link<T> link, TimeSpan? sen
         {
             if (_isClosed || link.IsShut)
                 throw Closed();
-            return TryAcceptLocked(item);
+            if (TryAcceptLocked(item))
+                return true;
+            return link.IsShut ? throw Closed() : false;
         }
     }
 
@@ -93,7 +98,7 @@ internal sealed class EntryBlock<T>(StageNode stage, Link<T> link, TimeSpan? sen
                 if (TryAcceptLocked(messageValue))
                     return DataflowMessageStatus.Accepted;
             }
-            else if (_waiters.Count == 0 && !_isServing && link.TryReserve())
+            else if (_waiters.Count == 0 && (!_isServing || _consuming == 0) && link.TryReserve())
             {
                 _consuming++;
                 goto Consume;
@@ -207,7 +212,8 @@ internal sealed class EntryBlock<T>(StageNode stage, Link<T> link, TimeSpan? sen
     /// <summary>Accepts an item that nobody waits before, by a free slot or by what the full mode allows.</summary>
     private bool TryAcceptLocked(T item)
     {
-        if (_waiters.Count > 0 || _isServing)
+        // Who is being served is no longer in the list, and must not be overtaken either.
+        if (_waiters.Count > 0 || (_isServing && _consuming > 0))
             return false;
         if (link.TryWrite(item))
             return true;
@@ -216,12 +222,9 @@ internal sealed class EntryBlock<T>(StageNode stage, Link<T> link, TimeSpan? sen
         switch (link.FullMode)
         {
             case FullMode.DropOldest:
-                if (!link.TryDropOldest() || !link.TryWrite(item))
-                    link.DropNewest(item);
-                return true;
+                return (link.TryDropOldest() && link.TryWrite(item)) || link.DropNewest(item);
             case FullMode.DropNewest:
-                link.DropNewest(item);
-                return true;
+                return link.DropNewest(item);
             default:
                 return false;
         }
@@ -234,7 +237,7 @@ internal sealed class EntryBlock<T>(StageNode stage, Link<T> link, TimeSpan? sen
         T? value = default;
         try
         {
-            value = source.ConsumeMessage(header, this, out isConsumed);
+            value = source.ConsumeMessage(header, Face, out isConsumed);
         }
         finally
         {
@@ -297,8 +300,8 @@ internal sealed class EntryBlock<T>(StageNode stage, Link<T> link, TimeSpan? sen
         // A reservation that is released makes the source offer again, and learn that nobody takes it.
         public override void Refuse(EntryBlock<T> entry)
         {
-            if (source.ReserveMessage(header, entry))
-                source.ReleaseReservation(header, entry);
+            if (source.ReserveMessage(header, entry.Face))
+                source.ReleaseReservation(header, entry.Face);
         }
     }
 

@@ -18,7 +18,14 @@ internal sealed class ExitBlock<T>(ExitStage<T> stage, BufferBlockLink<T> link) 
     private readonly List<ITargetBlock<T>> _toBeTold = [];
     private EndMarker? _end;
 
+    private long _lastConsumed;
+
     private BufferBlock<T> Buffer => link.Block;
+
+    /// <summary>The block that foreign targets are linked from and that they know; the exit itself unless it is part of another block.</summary>
+    public ISourceBlock<T> Face { get => field ?? this; set; }
+
+    public int Count => link.Queued;
 
     public Task Completion => stage.Graph.Completion;
 
@@ -55,23 +62,30 @@ internal sealed class ExitBlock<T>(ExitStage<T> stage, BufferBlockLink<T> link) 
 
     public T? ConsumeMessage(DataflowMessageHeader messageHeader, ITargetBlock<T> target, out bool messageConsumed)
     {
-        if (link.IsShut)
-        {
-            messageConsumed = false;
-            return default;
-        }
-
         T? value = ((ISourceBlock<T>)Buffer).ConsumeMessage(messageHeader, OuterOrNull(target)!, out messageConsumed);
         if (messageConsumed)
+        {
+            Volatile.Write(ref _lastConsumed, messageHeader.Id);
             stage.OnTaken(1);
+        }
+        else
+        {
+            stage.Wake();
+        }
+
         return value;
     }
 
     public bool ReserveMessage(DataflowMessageHeader messageHeader, ITargetBlock<T> target) =>
         !link.IsShut && ((ISourceBlock<T>)Buffer).ReserveMessage(messageHeader, OuterOrNull(target)!);
 
-    public void ReleaseReservation(DataflowMessageHeader messageHeader, ITargetBlock<T> target) =>
+    public void ReleaseReservation(DataflowMessageHeader messageHeader, ITargetBlock<T> target)
+    {
         ((ISourceBlock<T>)Buffer).ReleaseReservation(messageHeader, OuterOrNull(target)!);
+
+        // An exit that gives up waits for it.
+        stage.Wake();
+    }
 
     /// <summary>Tells the linked targets how the stream ended. Called once, by the exit's stream.</summary>
     public void TellEnd(EndMarker end)
@@ -104,18 +118,17 @@ internal sealed class ExitBlock<T>(ExitStage<T> stage, BufferBlockLink<T> link) 
 
     private void Tell(ITargetBlock<T> target, EndMarker end)
     {
-        switch (end.Kind)
+        try
         {
-            case EndKind.Completed:
+            // A target must not take a truncated stream for a whole one.
+            if (end.Kind == EndKind.Completed)
                 target.Complete();
-                break;
-            case EndKind.Faulted:
-                target.Fault(end.Cause!);
-                break;
-            default:
-                // A target must not take a truncated stream for a whole one.
-                target.Fault(new OperationCanceledException($"The pipeline was cancelled before '{stage.Name}' had all its items."));
-                break;
+            else
+                target.Fault(end.Cause ?? stage.Graph.Cause ?? new OperationCanceledException($"The pipeline was cancelled before '{stage.Name}' had all its items."));
+        }
+        catch (Exception error)
+        {
+            stage.Graph.AddSecondary(new StageFaultedException(stage.Name, error));
         }
     }
 
@@ -130,18 +143,33 @@ internal sealed class ExitBlock<T>(ExitStage<T> stage, BufferBlockLink<T> link) 
 
         public DataflowMessageStatus OfferMessage(DataflowMessageHeader messageHeader, T messageValue, ISourceBlock<T>? source, bool consumeToAccept)
         {
-            DataflowMessageStatus status = target.OfferMessage(messageHeader, messageValue, exit, consumeToAccept);
+            // What is left in a link that is shut is discarded.
+            if (exit.IsShut)
+                return DataflowMessageStatus.Declined;
+            try
+            {
+                DataflowMessageStatus status = target.OfferMessage(messageHeader, messageValue, exit.Face, consumeToAccept);
 
-            // A message that had to be consumed was counted there.
-            if (status == DataflowMessageStatus.Accepted && !consumeToAccept)
-                exit.OnTakenByOffer();
-            return status;
+                // A target may consume a message while it is offered; then it was counted there. No other target can have: the buffer block lets
+                // nobody consume while it offers.
+                if (status == DataflowMessageStatus.Accepted && Volatile.Read(ref exit._lastConsumed) != messageHeader.Id)
+                    exit.OnTakenByOffer();
+                return status;
+            }
+            catch (Exception error)
+            {
+                // It would fault the buffer block, which drops what it holds without a trace.
+                exit.Fault(error);
+                return DataflowMessageStatus.Declined;
+            }
         }
 
         public void Complete() => exit.OnBufferCompleted(target);
 
         public void Fault(Exception exception) => exit.OnBufferCompleted(target);
     }
+
+    private bool IsShut => link.IsShut;
 
     private void OnTakenByOffer() => stage.OnTaken(1);
 }

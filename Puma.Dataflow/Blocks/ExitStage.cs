@@ -44,5 +44,18 @@ internal sealed class ExitStage<T>(StageSetup setup) : StageNode(setup)
             await WaitAsync(StageActivity.WaitingForForeignCode).ConfigureAwait(false);
     }
 
+    /// <summary>Waits until what foreign code has taken or reserved has a fate.</summary>
+    protected override async ValueTask ReturnAllAsync()
+    {
+        if (!IsDiscarding && !IsFinishing)
+            return;
+        _link.Shut(IsDiscarding ? ReasonToDiscard : DiscardReason.NoDemand);
+        while (_link.SlotsHeld > 0)
+        {
+            await WaitAsync(StageActivity.WaitingForForeignCode).ConfigureAwait(false);
+            _link.DiscardQueued();
+        }
+    }
+
     protected override void OnEnding(EndMarker marker) => Block.TellEnd(marker);
 }

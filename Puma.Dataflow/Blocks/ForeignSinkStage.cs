@@ -172,7 +172,7 @@ internal abstract class ForeignSinkStage<T>(StageSetup setup) : StageNode(setup)
             }
             else
             {
-                _told = end.Cause ?? (Exception)new OperationCanceledException($"The pipeline gave up before '{Name}' had handed over all its items.");
+                _told = end.Cause ?? Graph.Cause ?? new OperationCanceledException($"The pipeline gave up before '{Name}' had handed over all its items.");
                 _target!.Fault(_told);
             }
         }

@@ -4,14 +4,15 @@ namespace Puma.Dataflow.Buffers;
 
 /// <summary>
 /// The reference link: a bounded <see cref="BufferBlock{T}"/> with the slot count beside it, read in bursts.
-/// The block does the queueing; since a slot is taken first, it never postpones or declines for lack of room.
+/// The block does the queueing; since a slot is taken first, it never postpones or declines for lack of room: its bound is one above the
+/// slots, because it removes an item that was offered to a target only after the slot was given back.
 /// </summary>
 internal sealed class BufferBlockLink<T>(string from, string to, int capacity, ILinkEnd writer, ILinkEnd reader)
     : Link<T>(from, to, capacity, writer, reader)
 {
     private static readonly IList<T> NoBurst = [];
 
-    private readonly BufferBlock<T> _block = new(new DataflowBlockOptions { BoundedCapacity = capacity });
+    private readonly BufferBlock<T> _block = new(new DataflowBlockOptions { BoundedCapacity = capacity + 1 });
 
     // How many slots must be free before a waiting writer is woken while the reader goes on working.
     private readonly int _wakeAt = capacity <= 16 ? 1 : 16;
@@ -27,7 +28,11 @@ internal sealed class BufferBlockLink<T>(string from, string to, int capacity, I
     private int _shut;
     private int _isShutting;
     private bool _isDrained;
+    private DiscardReason _shutReason;
     private EndMarker? _marker;
+
+    // 1 while the writer hands an item over or drops one, so that a reader that ends waits for the counts to be whole.
+    private int _isWriting;
 
     // Reader only: the items that were taken out of the block together.
     private IList<T> _burst = NoBurst;
@@ -81,31 +86,49 @@ internal sealed class BufferBlockLink<T>(string from, string to, int capacity, I
 
     public override bool WriteReserved(T item)
     {
-        if (!_block.Post(item))
-        {
+        // No fence of our own is needed: the block's lock orders this against its completion in Shut.
+        Volatile.Write(ref _isWriting, 1);
+        bool isPosted = _block.Post(item);
+        if (isPosted)
+            Interlocked.Increment(ref _sent);
+        Volatile.Write(ref _isWriting, 0);
+        if (isPosted)
+            Reader.Wake();
+        else
             Release(1);
-            return false;
-        }
-
-        Interlocked.Increment(ref _sent);
-        Reader.Wake();
-        return true;
+        return isPosted;
     }
 
     public override bool TryDropOldest()
     {
-        if (!_block.TryReceive(out T? oldest))
+        // Full fence: either this sees the shut link, or Shut sees that the counts are not whole yet.
+        Interlocked.Exchange(ref _isWriting, 1);
+        T? oldest = default;
+        bool isDropped = !IsShut && _block.TryReceive(out oldest);
+        if (isDropped)
+            CountDropped(wasAccepted: true);
+        Volatile.Write(ref _isWriting, 0);
+        if (!isDropped)
             return false;
-        CountDropped(accepted: true);
-        Discard(oldest, DiscardReason.Dropped);
+        OnDiscarded(oldest, DiscardReason.Dropped);
+        Release(1);
         return true;
     }
 
-    public override void DropNewest(T item)
+    public override bool DropNewest(T item)
     {
-        Interlocked.Increment(ref _sent);
-        CountDropped(accepted: false);
-        CountDiscarded(item, DiscardReason.Dropped);
+        Interlocked.Exchange(ref _isWriting, 1);
+        bool isDropped = !IsShut;
+        if (isDropped)
+        {
+            Interlocked.Increment(ref _sent);
+            CountDropped(wasAccepted: false);
+        }
+
+        Volatile.Write(ref _isWriting, 0);
+        if (isDropped)
+            OnDiscarded(item, DiscardReason.Dropped);
+        return isDropped;
     }
 
     public override bool TryRead(out T item)
@@ -180,16 +203,23 @@ internal sealed class BufferBlockLink<T>(string from, string to, int capacity, I
         if (Interlocked.Exchange(ref _isShutting, 1) != 0)
             return;
 
-        // The block refuses every post from here on, so what is found now is all there will ever be.
+        // The block refuses every post from here on, so what is found now is all there will ever be, but for what a target has reserved.
         Volatile.Write(ref _shut, 1);
         _block.Complete();
-        while (TryRead(out T item))
-            Discard(item, reason);
-
-        // An item that a foreign target has reserved cannot be taken out; its target will not get it either.
-        CountDiscarded(_block.Count);
+        var spin = default(SpinWait);
+        while (Volatile.Read(ref _isWriting) != 0)
+            spin.SpinOnce();
+        _shutReason = reason;
+        DiscardQueued();
         Volatile.Write(ref _isDrained, true);
         Writer.OnReaderClosed();
         Writer.Wake();
+    }
+
+    /// <summary>Discards what is queued in a link that is shut. A reservation of a foreign target stands in the way until it is released.</summary>
+    public void DiscardQueued()
+    {
+        while (TryRead(out T item))
+            Discard(item, _shutReason);
     }
 }

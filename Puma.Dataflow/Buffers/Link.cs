@@ -99,13 +99,12 @@ internal abstract class Link(string from, string to, int capacity, ILinkEnd writ
         OnDiscarded(item, reason);
     }
 
-    /// <summary>Counts discarded items that nobody can get hold of any more.</summary>
-    protected void CountDiscarded(int items) => Interlocked.Add(ref _discarded, items);
-
-    protected void CountDropped(bool accepted)
+    /// <summary>Counts a dropped item as discarded; telling of it is the caller's.</summary>
+    protected void CountDropped(bool wasAccepted)
     {
+        Interlocked.Increment(ref _discarded);
         Interlocked.Increment(ref _dropped);
-        if (!accepted)
+        if (!wasAccepted)
             Interlocked.Increment(ref _refused);
     }
 
@@ -145,12 +144,13 @@ internal abstract class Link<T>(string from, string to, int capacity, ILinkEnd w
     /// <returns>False when the link was shut or completed meanwhile; the slot is given back.</returns>
     public abstract bool WriteReserved(T item);
 
-    /// <summary>Drops the oldest queued item.</summary>
-    /// <returns>False when nothing is queued.</returns>
+    /// <summary>Drops the oldest queued item. Writer only.</summary>
+    /// <returns>False when nothing is queued, or the link is shut.</returns>
     public abstract bool TryDropOldest();
 
     /// <summary>Counts an item that is dropped before it takes a slot. Writer only.</summary>
-    public abstract void DropNewest(T item);
+    /// <returns>False when the link is shut; nothing is counted then.</returns>
+    public abstract bool DropNewest(T item);
 
     /// <summary>Takes the next item out of the queue; its slot stays held. Reader only.</summary>
     public abstract bool TryRead(out T item);

@@ -38,12 +38,9 @@ internal abstract class MovingStage(StageSetup setup) : StageNode(setup)
         switch (link.FullMode)
         {
             case FullMode.DropOldest:
-                if (!link.TryDropOldest() || !link.TryWrite(value))
-                    link.DropNewest(value);
-                return true;
+                return (link.TryDropOldest() && link.TryWrite(value)) || link.DropNewest(value);
             case FullMode.DropNewest:
-                link.DropNewest(value);
-                return true;
+                return link.DropNewest(value);
             case FullMode.Fail:
                 // Of an optional branch only the branch fails.
                 var full = new PipelineFullException(link.To, link.Capacity);

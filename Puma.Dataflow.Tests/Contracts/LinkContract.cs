@@ -1,0 +1,338 @@
+using System.Collections.Concurrent;
+using Puma.Dataflow.Buffers;
+using Puma.Dataflow.Tests.Infrastructure;
+
+namespace Puma.Dataflow.Tests.Contracts;
+
+/// <summary>What a link does, whatever it is made of. An implementation adds a subclass that makes it.</summary>
+public abstract class LinkContract
+{
+    private readonly End _writer = new();
+    private readonly End _reader = new();
+    private readonly ConcurrentQueue<(object? Item, DiscardReason Reason)> _discarded = [];
+
+    /// <summary>Makes the link under test.</summary>
+    private protected abstract Link<T> Create<T>(int capacity, ILinkEnd writer, ILinkEnd reader, Action<object?, DiscardReason> onDiscarded, FullMode fullMode);
+
+    private Link<T> Create<T>(int capacity, FullMode fullMode = FullMode.Wait) =>
+        Create<T>(capacity, _writer, _reader, (item, reason) => _discarded.Enqueue((item, reason)), fullMode);
+
+    [Theory] // S34
+    [InlineData(1)]
+    [InlineData(7)]
+    [InlineData(128)]
+    public void Write_UntilFull_TakesExactlyTheCapacity_AndReadingAloneFreesNothing(int capacity)
+    {
+        Link<int> link = Create<int>(capacity);
+
+        for (int i = 0; i < capacity; i++)
+            Assert.True(link.TryWrite(i));
+        Assert.False(link.TryWrite(-1));
+        Assert.True(link.TryRead(out int first));
+        link.CountReceived();
+
+        Assert.Equal(0, first);
+        Assert.Equal((capacity, capacity - 1), (link.SlotsHeld, link.Queued));
+        Assert.False(link.TryReserve());
+        link.Release(1);
+        Assert.True(link.TryWrite(capacity));
+        Assert.Equal((capacity, capacity, capacity + 1L), (link.SlotsHeld, link.MaxSlotsHeld, link.Counts.Sent));
+    }
+
+    [Fact] // S34
+    public void Values_AcrossManyBursts_ComeInOrderAndOnce()
+    {
+        Link<int> link = Create<int>(5);
+        List<int> read = [];
+        int next = 0;
+
+        for (int round = 0; round < 200; round++)
+        {
+            for (int n = 0; n <= round % 5 && link.TryWrite(next); n++)
+                next++;
+            for (int n = 0; n <= round % 3 && link.TryRead(out int item); n++)
+            {
+                read.Add(item);
+                link.Release(1);
+            }
+        }
+
+        while (link.TryRead(out int item))
+            read.Add(item);
+        Assert.Equal(Enumerable.Range(0, next), read);
+    }
+
+    [Fact] // S34
+    public void Reservation_GivenBack_LeavesTheWholeCapacity()
+    {
+        Link<int> link = Create<int>(2);
+
+        Assert.True(link.TryReserve());
+        Assert.True(link.TryWrite(1));
+        Assert.False(link.TryReserve());
+        link.CancelReserve();
+
+        Assert.Equal((1, 1L), (link.SlotsHeld, link.Counts.Sent));
+        Assert.True(link.TryReserve());
+        Assert.True(link.WriteReserved(2));
+        Assert.False(link.TryWrite(3));
+    }
+
+    [Fact] // S34
+    public void WriteReserved_AfterTheLinkWasShut_IsRefusedAndGivesItsSlotBack()
+    {
+        Link<int> link = Create<int>(2);
+        Assert.True(link.TryReserve());
+
+        link.Shut(DiscardReason.Canceled);
+
+        Assert.False(link.WriteReserved(1));
+        Assert.Equal((0, 0L), (link.SlotsHeld, link.Counts.Sent));
+        Assert.Empty(_discarded);
+    }
+
+    [Fact] // S47, S30
+    public void DropOldest_DropsWhatWaitsLongest_AndKeepsTheOrder()
+    {
+        Link<int> link = Create<int>(3, FullMode.DropOldest);
+        for (int i = 1; i <= 3; i++)
+            Assert.True(link.TryWrite(i));
+        Assert.True(link.TryRead(out int inWork));
+        link.CountReceived();
+
+        Assert.True(link.TryDropOldest());
+        Assert.True(link.TryWrite(4));
+        Assert.False(link.TryWrite(5));
+
+        Assert.Equal(1, inWork);
+        Assert.Equal([(2, DiscardReason.Dropped)], _discarded);
+        Assert.Equal([3, 4], ReadAll(link));
+        Assert.Equal((4L, 3L, 1L, 1L, 0L), (link.Counts.Sent, link.Counts.Received, link.Counts.Discarded, link.Counts.Dropped, link.Counts.Refused));
+    }
+
+    [Fact] // S47
+    public void DropOldest_WhenEverythingHeldIsInWork_FindsNothing()
+    {
+        Link<int> link = Create<int>(1, FullMode.DropOldest);
+        Assert.True(link.TryWrite(1));
+        Assert.True(link.TryRead(out _));
+
+        Assert.False(link.TryDropOldest());
+
+        Assert.Empty(_discarded);
+        Assert.Equal(1, link.SlotsHeld);
+    }
+
+    [Fact] // S47, S30
+    public void DropNewest_IsCountedButTakesNoSlot()
+    {
+        Link<int> link = Create<int>(1, FullMode.DropNewest);
+        Assert.True(link.TryWrite(1));
+
+        Assert.True(link.DropNewest(2));
+
+        Assert.Equal([(2, DiscardReason.Dropped)], _discarded);
+        Assert.Equal((2L, 1L, 1L, 1L, 1), (link.Counts.Sent, link.Counts.Discarded, link.Counts.Dropped, link.Counts.Refused, link.SlotsHeld));
+        link.Shut(DiscardReason.Canceled);
+        Assert.False(link.DropNewest(3));
+        Assert.Equal((2L, 2L), (link.Counts.Sent, link.Counts.Discarded));
+    }
+
+    [Fact] // S12, S47
+    public void EndMarker_OnAFullLink_TakesNoSlot_AndShowsAfterTheLastValue()
+    {
+        Link<int> link = Create<int>(2);
+        Assert.True(link.TryWrite(1));
+        Assert.True(link.TryWrite(2));
+
+        link.Complete(EndMarker.Completed);
+        link.Complete(EndMarker.Canceled);
+
+        Assert.True(link.IsCompleted);
+        Assert.Null(link.End);
+        Assert.True(link.TryRead(out _));
+        Assert.Null(link.End);
+        Assert.True(link.TryRead(out int last));
+        Assert.Equal(2, last);
+        Assert.Same(EndMarker.Completed, link.End);
+        Assert.Equal(2, link.SlotsHeld);
+        Assert.False(link.TryRead(out _));
+    }
+
+    [Fact] // S12
+    public void Write_AfterTheEndMarker_IsRefused()
+    {
+        Link<int> link = Create<int>(2);
+        Assert.True(link.TryReserve());
+        link.Complete(EndMarker.Completed);
+
+        Assert.False(link.WriteReserved(1));
+        Assert.False(link.TryWrite(2));
+
+        Assert.Equal((0, 0L), (link.SlotsHeld, link.Counts.Sent));
+        Assert.NotNull(link.End);
+    }
+
+    [Fact] // S13, S30
+    public void Shut_DiscardsWhatIsQueued_TellsTheWriterOnce_AndRefusesWrites()
+    {
+        Link<int> link = Create<int>(4);
+        for (int i = 1; i <= 4; i++)
+            Assert.True(link.TryWrite(i));
+        Assert.True(link.TryRead(out _));
+        link.CountReceived();
+
+        link.Shut(DiscardReason.NoDemand);
+        link.Shut(DiscardReason.Faulted);
+
+        Assert.True(link.IsShut);
+        Assert.Equal([(2, DiscardReason.NoDemand), (3, DiscardReason.NoDemand), (4, DiscardReason.NoDemand)], _discarded);
+        Assert.Equal(1, link.SlotsHeld);
+        Assert.Equal(1, _writer.ReaderClosed);
+        Assert.False(link.TryWrite(5));
+        Assert.False(link.TryReserve());
+        Assert.Equal(link.Counts.Sent, link.Counts.Received + link.Counts.Discarded);
+    }
+
+    [Fact] // S6, S30: the counts are whole when Shut returns, whatever the writer is doing.
+    public async Task Shut_WhileAnotherThreadWrites_Conserves()
+    {
+        for (int round = 0; round < 300; round++)
+        {
+            Link<int> link = Create<int>(round % 3 == 0 ? 1 : 64, (FullMode)(round % 3));
+            long accepted = 0;
+            var running = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+            Task writing = Task.Run(() =>
+            {
+                for (int i = 0; !link.IsShut; i++)
+                {
+                    if (link.TryWrite(i)
+                        || (link.FullMode == FullMode.DropOldest && link.TryDropOldest() && link.TryWrite(i))
+                        || (link.FullMode != FullMode.Wait && link.DropNewest(i)))
+                    {
+                        accepted++;
+                        running.TrySetResult();
+                    }
+                }
+            }, TestContext.Current.CancellationToken);
+            await running.Task.Within();
+            for (int n = 0; n < round && link.TryRead(out _); n++)
+            {
+                link.CountReceived();
+                link.Release(1);
+            }
+
+            link.Shut(DiscardReason.Canceled);
+            long sent = link.Counts.Sent, settled = link.Counts.Received + link.Counts.Discarded;
+            await writing.Within();
+
+            Assert.Equal(sent, settled);
+            Assert.Equal((accepted, 0), (link.Counts.Sent, link.SlotsHeld));
+        }
+
+        Assert.NotEmpty(_discarded);
+    }
+
+    [Theory] // S16, S34: each side waits only for the other's signal.
+    [InlineData(1)]
+    [InlineData(2)]
+    [InlineData(17)]
+    [InlineData(128)]
+    public async Task Wakeups_UnderLoad_AreNeverLost(int capacity)
+    {
+        const int Items = 50_000;
+        Link<int> link = Create<int>(capacity);
+        Task writing = Task.Run(async () =>
+        {
+            for (int i = 0; i < Items; i++)
+            {
+                while (!link.TryWrite(i))
+                {
+                    link.AskForSlot();
+                    if (link.TryWrite(i))
+                        break;
+                    await _writer.Signal.WaitAsync();
+                }
+            }
+
+            link.Complete(EndMarker.Completed);
+        }, TestContext.Current.CancellationToken);
+
+        int next = 0;
+        while (link.End is null)
+        {
+            if (link.TryRead(out int item))
+            {
+                Assert.Equal(next++, item);
+                link.CountReceived();
+                link.Release(1);
+                continue;
+            }
+
+            link.Flush();
+            if (link.End is null)
+                await _reader.Signal.WaitAsync().Within();
+        }
+
+        await writing.Within();
+        Assert.Equal((Items, 0), (next, link.SlotsHeld));
+        Assert.InRange(link.MaxSlotsHeld, 1, capacity);
+    }
+
+    [Fact] // S34: the last slots come back when the reader flushes, before it waits.
+    public void Flush_WakesAWriterThatAskedForASlot()
+    {
+        Link<int> link = Create<int>(64);
+        while (link.TryWrite(0)) { }
+        link.AskForSlot();
+        Assert.True(link.TryRead(out _));
+
+        link.Release(1);
+        link.Flush();
+
+        Assert.Equal(1, _writer.Wakes);
+        link.Flush();
+        Assert.Equal(1, _writer.Wakes);
+    }
+
+    private static List<int> ReadAll(Link<int> link)
+    {
+        List<int> items = [];
+        while (link.TryRead(out int item))
+        {
+            link.CountReceived();
+            link.Release(1);
+            items.Add(item);
+        }
+
+        return items;
+    }
+
+    /// <summary>One end of the link under test: counts what it is told, and wakes who waits.</summary>
+    private sealed class End : ILinkEnd
+    {
+        private int _wakes;
+        private int _readerClosed;
+
+        public Wakeup Signal { get; } = new();
+
+        public int Wakes => Volatile.Read(ref _wakes);
+
+        public int ReaderClosed => Volatile.Read(ref _readerClosed);
+
+        public void Wake()
+        {
+            Interlocked.Increment(ref _wakes);
+            Signal.Set();
+        }
+
+        public void OnReaderClosed() => Interlocked.Increment(ref _readerClosed);
+    }
+}
+
+/// <inheritdoc/>
+public sealed class BufferBlockLinkTests : LinkContract
+{
+    private protected override Link<T> Create<T>(int capacity, ILinkEnd writer, ILinkEnd reader, Action<object?, DiscardReason> onDiscarded, FullMode fullMode) =>
+        new BufferBlockLink<T>("writer", "reader", capacity, writer, reader) { FullMode = fullMode, OnDiscarded = onDiscarded };
+}
