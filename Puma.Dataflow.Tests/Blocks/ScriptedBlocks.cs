@@ -98,14 +98,33 @@ internal sealed class ScriptedTarget : ITargetBlock<int>
             return "nothing";
         bool wasReserved = _reserved is not null;
         _reserved = null;
-        int value = offer.Source.ConsumeMessage(offer.Header, this, out bool isConsumed);
+
+        // The source offers its next message as soon as this one is taken, and that may be accepted before this method goes on.
+        int place;
         lock (_gate)
         {
-            // A new offer may have come meanwhile.
-            if (_offer?.Header == offer.Header)
-                _offer = null;
-            if (isConsumed)
-                _taken.Add(value);
+            place = _taken.Count;
+            _taken.Add(0);
+        }
+
+        bool isConsumed = false;
+        int value = 0;
+        try
+        {
+            value = offer.Source.ConsumeMessage(offer.Header, this, out isConsumed);
+        }
+        finally
+        {
+            lock (_gate)
+            {
+                // A new offer may have come meanwhile.
+                if (_offer?.Header == offer.Header)
+                    _offer = null;
+                if (isConsumed)
+                    _taken[place] = value;
+                else
+                    _taken.RemoveAt(place);
+            }
         }
 
         return $"consumed {isConsumed} {value} reserved {wasReserved}";
