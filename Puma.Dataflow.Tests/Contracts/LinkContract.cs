@@ -100,12 +100,12 @@ public abstract class LinkContract
         Assert.True(link.TryRead(out int inWork));
         link.CountReceived();
 
-        Assert.True(link.TryDropOldest());
-        Assert.True(link.TryWrite(4));
+        Assert.True(link.TryOffer(4, out bool hasDropped, out int dropped));
         Assert.False(link.TryWrite(5));
 
         Assert.Equal(1, inWork);
-        Assert.Equal([(2, DiscardReason.Dropped)], _discarded);
+        Assert.True(hasDropped);
+        Assert.Equal(2, dropped);
         Assert.Equal([3, 4], ReadAll(link));
         Assert.Equal((4L, 3L, 1L, 1L, 0L), (link.Counts.Sent, link.Counts.Received, link.Counts.Discarded, link.Counts.Dropped, link.Counts.Refused));
     }
@@ -117,7 +117,7 @@ public abstract class LinkContract
         Assert.True(link.TryWrite(1));
         Assert.True(link.TryRead(out _));
 
-        Assert.False(link.TryDropOldest());
+        Assert.False(link.TryDropOldest(out _));
 
         Assert.Empty(_discarded);
         Assert.Equal(1, link.SlotsHeld);
@@ -129,9 +129,10 @@ public abstract class LinkContract
         Link<int> link = Create<int>(1, FullMode.DropNewest);
         Assert.True(link.TryWrite(1));
 
-        Assert.True(link.DropNewest(2));
+        Assert.True(link.TryOffer(2, out bool hasDropped, out int dropped));
 
-        Assert.Equal([(2, DiscardReason.Dropped)], _discarded);
+        Assert.True(hasDropped);
+        Assert.Equal(2, dropped);
         Assert.Equal((2L, 1L, 1L, 1L, 1), (link.Counts.Sent, link.Counts.Discarded, link.Counts.Dropped, link.Counts.Refused, link.SlotsHeld));
         link.Shut(DiscardReason.Canceled);
         Assert.False(link.DropNewest(3));
@@ -207,7 +208,7 @@ public abstract class LinkContract
                 for (int i = 0; !link.IsShut; i++)
                 {
                     if (link.TryWrite(i)
-                        || (link.FullMode == FullMode.DropOldest && link.TryDropOldest() && link.TryWrite(i))
+                        || (link.FullMode == FullMode.DropOldest && link.TryDropOldest(out _) && link.TryWrite(i))
                         || (link.FullMode != FullMode.Wait && link.DropNewest(i)))
                     {
                         accepted++;

@@ -48,23 +48,26 @@ internal sealed class EntryBlock<T>(StageNode stage, Link<T> link, TimeSpan? sen
     {
         if (cancellationToken.IsCancellationRequested)
             return ValueTask.FromCanceled(cancellationToken);
-        SenderWaiter waiter;
+        SenderWaiter? waiter = null;
+        bool hasDropped;
+        T? dropped;
         lock (_gate)
         {
             if (_isClosed || link.IsShut)
                 return RefusedAsync(Closed());
-            switch (TryAcceptLocked(item))
+            if (!TryAcceptLocked(item, out hasDropped, out dropped))
             {
-                case true:
-                    return default;
-                case false when link.FullMode == FullMode.Fail:
+                if (link.FullMode == FullMode.Fail && !link.IsShut)
                     return RefusedAsync(new PipelineFullException(stage.Name, link.Capacity));
+                waiter = new SenderWaiter(this, item);
+                waiter.Node = _waiters.AddLast(waiter);
             }
-
-            waiter = new SenderWaiter(this, item);
-            waiter.Node = _waiters.AddLast(waiter);
         }
 
+        if (hasDropped)
+            link.OnDiscarded(dropped, DiscardReason.Dropped);
+        if (waiter is null)
+            return default;
         waiter.Arm(stage.Graph.Time, sendTimeout, cancellationToken);
         ServeWaiters();
         return new ValueTask(waiter.Task);
@@ -73,14 +76,18 @@ internal sealed class EntryBlock<T>(StageNode stage, Link<T> link, TimeSpan? sen
     /// <summary>Hands an item over if there is a slot.</summary>
     public bool TrySend(T item)
     {
+        bool isAccepted, hasDropped;
+        T? dropped;
         lock (_gate)
         {
             if (_isClosed || link.IsShut)
                 throw Closed();
-            if (TryAcceptLocked(item))
-                return true;
-            return link.IsShut ? throw Closed() : false;
+            isAccepted = TryAcceptLocked(item, out hasDropped, out dropped);
         }
+
+        if (hasDropped)
+            link.OnDiscarded(dropped, DiscardReason.Dropped);
+        return isAccepted || (link.IsShut ? throw Closed() : false);
     }
 
     public DataflowMessageStatus OfferMessage(DataflowMessageHeader messageHeader, T messageValue, ISourceBlock<T>? source, bool consumeToAccept)
@@ -89,37 +96,41 @@ internal sealed class EntryBlock<T>(StageNode stage, Link<T> link, TimeSpan? sen
             throw new ArgumentException("The message header is not valid.", nameof(messageHeader));
         if (source is null && consumeToAccept)
             throw new ArgumentException("A message without a source cannot be consumed.", nameof(consumeToAccept));
+        bool hasDropped = false, mustConsume = false;
+        T? dropped = default;
+        DataflowMessageStatus status;
         lock (_gate)
         {
             if (_isClosed)
                 return DataflowMessageStatus.DecliningPermanently;
-            if (!consumeToAccept)
-            {
-                if (TryAcceptLocked(messageValue))
-                    return DataflowMessageStatus.Accepted;
-            }
-            else if (_waiters.Count == 0 && (!_isServing || _consuming == 0) && link.TryReserve())
+            if (consumeToAccept && IsNobodyBeforeLocked && link.TryReserve())
             {
                 _consuming++;
-                goto Consume;
+                mustConsume = true;
+                status = DataflowMessageStatus.Accepted;
             }
-
-            if (source is null || link.FullMode == FullMode.Fail)
-                return DataflowMessageStatus.Declined;
-
-            // One message per source; a newer one takes the place of the older.
-            var waiter = new ForeignWaiter(source, messageHeader);
-            if (_postponed.TryGetValue(source, out LinkedListNode<Waiter>? node))
-                node.Value = waiter;
+            else if (!consumeToAccept && TryAcceptLocked(messageValue, out hasDropped, out dropped))
+            {
+                status = DataflowMessageStatus.Accepted;
+            }
+            else if (source is null || link.FullMode == FullMode.Fail)
+            {
+                status = DataflowMessageStatus.Declined;
+            }
             else
-                _postponed.Add(source, _waiters.AddLast(waiter));
+            {
+                PostponeLocked(source, messageHeader);
+                status = DataflowMessageStatus.Postponed;
+            }
         }
 
-        ServeWaiters();
-        return DataflowMessageStatus.Postponed;
-
-    Consume:
-        return Consume(source!, messageHeader) ? DataflowMessageStatus.Accepted : DataflowMessageStatus.NotAvailable;
+        if (hasDropped)
+            link.OnDiscarded(dropped, DiscardReason.Dropped);
+        if (mustConsume && !Consume(source!, messageHeader))
+            return DataflowMessageStatus.NotAvailable;
+        if (status == DataflowMessageStatus.Postponed)
+            ServeWaiters();
+        return status;
     }
 
     /// <summary>Lets nobody in any more and sends all who wait away. Any thread; only the first call counts.</summary>
@@ -209,25 +220,24 @@ internal sealed class EntryBlock<T>(StageNode stage, Link<T> link, TimeSpan? sen
         stage.Wake();
     }
 
-    /// <summary>Accepts an item that nobody waits before, by a free slot or by what the full mode allows.</summary>
-    private bool TryAcceptLocked(T item)
+    /// <summary>Whether nobody waits; who is being served is no longer in the list, and must not be overtaken either.</summary>
+    private bool IsNobodyBeforeLocked => _waiters.Count == 0 && (!_isServing || _consuming == 0);
+
+    /// <summary>Keeps one message per source; a newer one takes the place of the older.</summary>
+    private void PostponeLocked(ISourceBlock<T> source, DataflowMessageHeader header)
     {
-        // Who is being served is no longer in the list, and must not be overtaken either.
-        if (_waiters.Count > 0 || (_isServing && _consuming > 0))
-            return false;
-        if (link.TryWrite(item))
-            return true;
-        if (link.IsShut)
-            return false;
-        switch (link.FullMode)
-        {
-            case FullMode.DropOldest:
-                return (link.TryDropOldest() && link.TryWrite(item)) || link.DropNewest(item);
-            case FullMode.DropNewest:
-                return link.DropNewest(item);
-            default:
-                return false;
-        }
+        var waiter = new ForeignWaiter(source, header);
+        if (_postponed.TryGetValue(source, out LinkedListNode<Waiter>? node))
+            node.Value = waiter;
+        else
+            _postponed.Add(source, _waiters.AddLast(waiter));
+    }
+
+    /// <summary>Accepts an item that nobody waits before, by a free slot or by what the full mode allows.</summary>
+    private bool TryAcceptLocked(T item, out bool hasDropped, out T? dropped)
+    {
+        (hasDropped, dropped) = (false, default);
+        return IsNobodyBeforeLocked && link.TryOffer(item, out hasDropped, out dropped);
     }
 
     /// <summary>Takes a foreign source's message into the reserved slot.</summary>

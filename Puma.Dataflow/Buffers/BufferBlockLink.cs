@@ -99,18 +99,17 @@ internal sealed class BufferBlockLink<T>(string from, string to, int capacity, I
         return isPosted;
     }
 
-    public override bool TryDropOldest()
+    public override bool TryDropOldest(out T? oldest)
     {
         // Full fence: either this sees the shut link, or Shut sees that the counts are not whole yet.
         Interlocked.Exchange(ref _isWriting, 1);
-        T? oldest = default;
+        oldest = default;
         bool isDropped = !IsShut && _block.TryReceive(out oldest);
         if (isDropped)
             CountDropped(wasAccepted: true);
         Volatile.Write(ref _isWriting, 0);
         if (!isDropped)
             return false;
-        OnDiscarded(oldest, DiscardReason.Dropped);
         Release(1);
         return true;
     }
@@ -126,8 +125,6 @@ internal sealed class BufferBlockLink<T>(string from, string to, int capacity, I
         }
 
         Volatile.Write(ref _isWriting, 0);
-        if (isDropped)
-            OnDiscarded(item, DiscardReason.Dropped);
         return isDropped;
     }
 

@@ -144,11 +144,11 @@ internal abstract class Link<T>(string from, string to, int capacity, ILinkEnd w
     /// <returns>False when the link was shut or completed meanwhile; the slot is given back.</returns>
     public abstract bool WriteReserved(T item);
 
-    /// <summary>Drops the oldest queued item. Writer only.</summary>
+    /// <summary>Drops the oldest queued item. Telling <see cref="Link.OnDiscarded"/> is the caller's. Writer only.</summary>
     /// <returns>False when nothing is queued, or the link is shut.</returns>
-    public abstract bool TryDropOldest();
+    public abstract bool TryDropOldest(out T? oldest);
 
-    /// <summary>Counts an item that is dropped before it takes a slot. Writer only.</summary>
+    /// <summary>Counts an item that is dropped before it takes a slot. Telling <see cref="Link.OnDiscarded"/> is the caller's. Writer only.</summary>
     /// <returns>False when the link is shut; nothing is counted then.</returns>
     public abstract bool DropNewest(T item);
 
@@ -165,4 +165,31 @@ internal abstract class Link<T>(string from, string to, int capacity, ILinkEnd w
     /// <summary>Takes a slot and hands the item over. Writer only.</summary>
     /// <returns>False when no slot is free or the link is shut.</returns>
     public bool TryWrite(T item) => TryReserve() && WriteReserved(item);
+
+    /// <summary>Hands the item over by a slot, or by what the full mode allows instead. Writer only.</summary>
+    /// <param name="item">The item.</param>
+    /// <param name="hasDropped">Whether an item was dropped for it; telling <see cref="Link.OnDiscarded"/> is the caller's, outside of its locks.</param>
+    /// <param name="dropped">That item: an older one, or this one.</param>
+    /// <returns>False when the writer has to wait or to fail, or the link is shut.</returns>
+    public bool TryOffer(T item, out bool hasDropped, out T? dropped)
+    {
+        (hasDropped, dropped) = (false, default);
+        if (TryWrite(item))
+            return true;
+        if (IsShut)
+            return false;
+        if (FullMode == FullMode.DropOldest)
+        {
+            // The slot of the dropped item is the writer's, unless the link is shut meanwhile.
+            hasDropped = TryDropOldest(out dropped);
+            if (hasDropped)
+                return TryWrite(item);
+        }
+
+        if (FullMode is not (FullMode.DropOldest or FullMode.DropNewest))
+            return false;
+        hasDropped = DropNewest(item);
+        dropped = item;
+        return hasDropped;
+    }
 }

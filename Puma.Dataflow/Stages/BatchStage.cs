@@ -67,6 +67,8 @@ internal sealed class BatchStage<T>(StageSetup setup, int limit, TimeSpan? maxAg
             }
             catch (Exception error)
             {
+                // What came before it leaves first.
+                await FlushAsync().ConfigureAwait(false);
                 await this.SettleAsync(_input, item, _number, new Fate(FateKind.Failed, error)).ConfigureAwait(false);
                 return;
             }

@@ -40,7 +40,7 @@ internal sealed class BroadcastStage<T>(StageSetup setup) : MovingStage(setup)
         bool isComplete = true;
         for (int i = 0; i < branches.Length; i++)
         {
-            isWaiting[i] = !TryOffer(branches[i], item);
+            isWaiting[i] = !this.TryOffer(branches[i], item);
             isComplete &= !isWaiting[i];
         }
 
@@ -55,7 +55,7 @@ internal sealed class BroadcastStage<T>(StageSetup setup) : MovingStage(setup)
                 if (!isWaiting[i] || branches[i].IsShut)
                     continue;
                 branches[i].AskForSlot();
-                isWaiting[i] = !TryOffer(branches[i], item);
+                isWaiting[i] = !this.TryOffer(branches[i], item);
                 if (isWaiting[i])
                 {
                     isComplete = false;

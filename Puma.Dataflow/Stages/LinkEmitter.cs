@@ -83,7 +83,7 @@ internal class LinkEmitter<T>(StageNode stage, Link<T> link) : Emitter<T>, IAtte
             }
 
             link.AskForSlot();
-            if (link.TryWrite(value))
+            if (stage.TryOffer(link, value))
                 return;
             await stage.WaitAsync(StageActivity.WaitingForOutput, link).ConfigureAwait(false);
             stage.BeginWork();

@@ -15,42 +15,16 @@ internal abstract class MovingStage(StageSetup setup) : StageNode(setup)
     {
         while (!IsDiscarding && !link.IsShut)
         {
-            if (TryOffer(link, value))
+            if (this.TryOffer(link, value))
                 return true;
             link.AskForSlot();
-            if (TryOffer(link, value))
+            if (this.TryOffer(link, value))
                 return true;
             await WaitAsync(StageActivity.WaitingForOutput, link).ConfigureAwait(false);
             BeginWork();
         }
 
         return false;
-    }
-
-    /// <summary>Writes a value if the link has a slot or its full mode makes do without one.</summary>
-    /// <returns>False when the writer has to wait, or the reader wants no more.</returns>
-    protected bool TryOffer<T>(Link<T> link, T value)
-    {
-        if (link.TryWrite(value))
-            return true;
-        if (link.IsShut)
-            return false;
-        switch (link.FullMode)
-        {
-            case FullMode.DropOldest:
-                return (link.TryDropOldest() && link.TryWrite(value)) || link.DropNewest(value);
-            case FullMode.DropNewest:
-                return link.DropNewest(value);
-            case FullMode.Fail:
-                // Of an optional branch only the branch fails.
-                var full = new PipelineFullException(link.To, link.Capacity);
-                if (!link.IsOptional)
-                    throw full;
-                Graph.FailReader(link, full);
-                return false;
-            default:
-                return false;
-        }
     }
 
     /// <summary>Waits for more input, or returns false when all input has ended.</summary>
