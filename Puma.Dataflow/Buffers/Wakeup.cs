@@ -13,8 +13,9 @@ internal interface ILinkEnd
 }
 
 /// <summary>
-/// An auto-reset signal with one waiter at a time, which allocates nothing. A signal that comes while nobody waits is kept,
-/// so a waiter that looks at its conditions after each wait misses nothing; it may be woken for nothing.
+/// An auto-reset signal for one waiter at a time, which allocates nothing. A signal that comes while nobody waits is kept, so a waiter that
+/// looks at its conditions after each wait misses nothing; it may be woken for nothing. A second waiter, which only an emit outside of its
+/// handler can be, harms neither itself nor the first: it looks again until the first one is gone.
 /// </summary>
 internal sealed class Wakeup : IValueTaskSource
 {
@@ -22,27 +23,44 @@ internal sealed class Wakeup : IValueTaskSource
     private const int Signaled = 1;
     private const int Waiting = 2;
 
+    // Signaled while somebody waited, who has not taken the signal yet; the core is the waiter's until then.
+    private const int Resuming = 3;
+
     private int _state;
     private ManualResetValueTaskSourceCore<bool> _core = new() { RunContinuationsAsynchronously = true };
 
     /// <summary>Signals. Any thread.</summary>
     public void Set()
     {
-        // The exchange is also the full fence between what the caller changed and the waiter's state.
-        if (Interlocked.Exchange(ref _state, Signaled) == Waiting)
-            _core.SetResult(true);
+        // Between what the caller changed and the look at the state: either this sees the waiter, or the waiter sees the change.
+        Interlocked.MemoryBarrier();
+        while (true)
+        {
+            switch (Volatile.Read(ref _state))
+            {
+                case Idle when Interlocked.CompareExchange(ref _state, Signaled, Idle) == Idle:
+                    return;
+                case Waiting when Interlocked.CompareExchange(ref _state, Resuming, Waiting) == Waiting:
+                    _core.SetResult(true);
+                    return;
+                case Signaled or Resuming:
+                    return;
+            }
+        }
     }
 
-    /// <summary>Waits for the next signal, or takes the kept one. One caller at a time.</summary>
+    /// <summary>Waits for the next signal, or takes the kept one.</summary>
     public ValueTask WaitAsync()
     {
-        int before = Interlocked.CompareExchange(ref _state, Waiting, Idle);
-        if (before == Idle)
-            return new ValueTask(this, _core.Version);
-        if (before == Waiting)
-            throw new InvalidOperationException("Two waits at once on one stage: await each EmitAsync before the next one.");
-        Interlocked.Exchange(ref _state, Idle);
-        return default;
+        switch (Interlocked.CompareExchange(ref _state, Waiting, Idle))
+        {
+            case Idle:
+                return new ValueTask(this, _core.Version);
+            case Signaled when Interlocked.CompareExchange(ref _state, Idle, Signaled) == Signaled:
+                return default;
+            default:
+                return LookAgainAsync();
+        }
     }
 
     ValueTaskSourceStatus IValueTaskSource.GetStatus(short token) => _core.GetStatus(token);
@@ -55,7 +73,9 @@ internal sealed class Wakeup : IValueTaskSource
         _core.GetResult(token);
         _core.Reset();
 
-        // Only now may the next wait begin: a signal that comes from here on is kept for it.
+        // Only now may the next wait begin. What was signaled since the waiter was woken, it sees after this.
         Interlocked.Exchange(ref _state, Idle);
     }
+
+    private static async ValueTask LookAgainAsync() => await Task.Yield();
 }

@@ -11,19 +11,24 @@ internal class LinkEmitter<T>(StageNode stage, Link<T> link) : Emitter<T>, IAtte
     private bool _isHolding;
     private bool _wasRefused;
 
+    // 1 while a value is on its way: user code that does not await its emits must not get into its own.
+    private int _isEmitting;
+
     public override bool IsStopping => stage.IsStopping;
 
     public override int Room => link.IsShut ? 0 : link.Capacity - link.SlotsHeld;
 
+    /// <exception cref="InvalidOperationException">Another emit has not returned.</exception>
     public override ValueTask EmitAsync(T value, CancellationToken cancellationToken)
     {
+        if (Interlocked.Exchange(ref _isEmitting, 1) != 0)
+            throw new InvalidOperationException($"Stage '{stage.Name}' emits while another of its emits has not returned. Await each EmitAsync before the next one.");
         if (_isHolding)
-        {
             (_held ??= []).Add(value);
-            return default;
-        }
-
-        return !stage.IsDiscarding && link.TryWrite(value) ? default : EmitSlowAsync(value, cancellationToken);
+        else if (stage.IsDiscarding || !link.TryWrite(value))
+            return EmitSlowAsync(value, cancellationToken);
+        Volatile.Write(ref _isEmitting, 0);
+        return default;
     }
 
     public void Hold()
@@ -58,12 +63,25 @@ internal class LinkEmitter<T>(StageNode stage, Link<T> link) : Emitter<T>, IAtte
 
     private async ValueTask EmitSlowAsync(T value, CancellationToken cancellationToken)
     {
+        try
+        {
+            await WaitAndWriteAsync(value, cancellationToken).ConfigureAwait(false);
+        }
+        finally
+        {
+            Volatile.Write(ref _isEmitting, 0);
+        }
+    }
+
+    private async ValueTask WaitAndWriteAsync(T value, CancellationToken cancellationToken)
+    {
         using CancellationTokenRegistration wake = cancellationToken.CanBeCanceled
             ? cancellationToken.UnsafeRegister(static state => ((StageNode)state!).Wake(), stage)
             : default;
         while (true)
         {
-            if (stage.IsDiscarding)
+            // The link is completed when the emit was not awaited and the stage has ended meanwhile.
+            if (stage.IsDiscarding || link.IsCompleted)
             {
                 _wasRefused = true;
                 throw new OperationCanceledException($"Stage '{stage.Name}' gives up what it holds; nothing can be emitted any more.", stage.DiscardToken);
@@ -87,7 +105,11 @@ internal class LinkEmitter<T>(StageNode stage, Link<T> link) : Emitter<T>, IAtte
                 return;
             await stage.WaitAsync(StageActivity.WaitingForOutput, link).ConfigureAwait(false);
             stage.BeginWork();
+
+            // A tick that runs here may emit, too.
+            Volatile.Write(ref _isEmitting, 0);
             await CheckpointAsync().ConfigureAwait(false);
+            Volatile.Write(ref _isEmitting, 1);
         }
     }
 }
