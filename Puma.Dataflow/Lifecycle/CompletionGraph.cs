@@ -487,13 +487,15 @@ internal sealed class CompletionGraph
             Abandoned = [.. Nodes.Where(static n => n.IsAbandoned).Select(static n => n.Name)],
         };
         Log.RunEnded(Logger, Options.Name, outcome, report.Duration);
-        _report.TrySetResult(report);
         if (cause is not null)
             SetObserved(_completion, cause);
         else if (outcome == RunState.Canceled)
             _completion.TrySetCanceled(token);
         else
             _completion.TrySetResult(report);
+
+        // Last, because who disposes a run waits for it and may look at Completion then.
+        _report.TrySetResult(report);
 
         // Last, so that a run whose numbers are wrong ends all the same.
         ConservationLaw.Assert(report);
