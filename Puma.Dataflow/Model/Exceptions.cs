@@ -83,12 +83,18 @@ public sealed class StageFaultedException : PipelineException
     {
         for (Exception? error = InnerException; error is not null; error = error.InnerException)
         {
-            if (error is T || (error is AggregateException aggregate && aggregate.Flatten().InnerExceptions.Any(static e => e is T)))
+            if (IsOf<T>(error) || (error is AggregateException aggregate && aggregate.Flatten().InnerExceptions.Any(IsOf<T>)))
+                return true;
+            if (error is RemoteRunnableException { InnerExceptions.Count: > 1 } remote && remote.InnerExceptions.Any(IsOf<T>))
                 return true;
         }
 
         return false;
     }
+
+    private static bool IsOf<T>(Exception error)
+        where T : Exception =>
+        error is T || (error is RemoteRunnableException remote && remote.Is<T>());
 
     private static string Describe(string? stage, Exception cause, long? itemNumber, int attempt)
     {
@@ -99,4 +105,85 @@ public sealed class StageFaultedException : PipelineException
         string attempts = attempt > 1 ? $" (attempt {attempt})" : "";
         return $"Stage '{stage}' failed{item}{attempts} in process {Environment.ProcessId}. {what}";
     }
+}
+
+/// <summary>An exception of another process, as data: no type of the other process is made here.</summary>
+/// <remarks>Its <see cref="Exception.Message"/> is the original one; <see cref="Exception.Data"/> holds what the original's held, as far as it can travel.</remarks>
+public sealed class RemoteRunnableException : PipelineException
+{
+    internal RemoteRunnableException(string typeName, IReadOnlyList<string> baseTypeNames, string message, string remoteStackTrace, IReadOnlyList<Exception> innerExceptions, int processId)
+        : base(message, innerExceptions.Count > 0 ? innerExceptions[0] : null)
+    {
+        TypeName = typeName;
+        BaseTypeNames = baseTypeNames;
+        RemoteStackTrace = remoteStackTrace;
+        InnerExceptions = innerExceptions;
+        ProcessId = processId;
+    }
+
+    /// <summary>The full name of the original type.</summary>
+    public string TypeName { get; }
+
+    /// <summary>The full names of the types that the original derives from, the nearest first.</summary>
+    public IReadOnlyList<string> BaseTypeNames { get; }
+
+    /// <summary>The stack trace of the process that it was thrown in, with file and line as far as that process knew them.</summary>
+    public string RemoteStackTrace { get; }
+
+    /// <summary>All inner exceptions; several only when the original was an <see cref="AggregateException"/>.</summary>
+    public IReadOnlyList<Exception> InnerExceptions { get; }
+
+    /// <summary>The process that it was thrown in.</summary>
+    public int ProcessId { get; }
+
+    /// <summary>Whether the original is of a type, or of one that derives from it.</summary>
+    /// <typeparam name="T">The type; compared by its full name.</typeparam>
+    public bool Is<T>()
+        where T : Exception =>
+        typeof(T).FullName is { } name && (TypeName == name || BaseTypeNames.Contains(name));
+
+    /// <summary>The type, the message and both stack traces.</summary>
+    public override string ToString()
+    {
+        string text = $"{TypeName}: {Message} (in process {ProcessId})";
+        if (InnerException is not null)
+            text += $"{Environment.NewLine} ---> {InnerException}{Environment.NewLine}   --- End of inner exception ---";
+        if (RemoteStackTrace.Length > 0)
+            text += $"{Environment.NewLine}{RemoteStackTrace}{Environment.NewLine}   --- End of the stack trace of process {ProcessId} ---";
+        return StackTrace is null ? text : text + Environment.NewLine + StackTrace;
+    }
+}
+
+/// <summary>A child process was lost: it crashed, was killed, hung or broke the protocol.</summary>
+public sealed class ChildProcessLostException : PipelineException
+{
+    internal ChildProcessLostException(string stage, ChildExit exit, int inFlight, Exception? inner = null)
+        : base(Describe(stage, exit, inFlight), inner)
+    {
+        Stage = stage;
+        Exit = exit;
+        InFlight = inFlight;
+    }
+
+    /// <summary>The stage whose child it was.</summary>
+    public string Stage { get; }
+
+    /// <summary>How the child ended.</summary>
+    public ChildExit Exit { get; }
+
+    /// <summary>How many items the child held.</summary>
+    public int InFlight { get; }
+
+    private static string Describe(string stage, ChildExit exit, int inFlight)
+    {
+        string held = inFlight == 0 ? "It held no items." : $"It held {inFlight} item{(inFlight == 1 ? "" : "s")}.";
+        string stderr = exit.StandardError.Length == 0 ? "" : $" Its last lines on standard error:{Environment.NewLine}{exit.StandardError}";
+        return $"The child process {exit.ProcessId} of stage '{stage}' was lost. {exit.Description} {held}{stderr}";
+    }
+}
+
+/// <summary>A stage cannot run in a child process in this program as it is deployed. The message names the fix.</summary>
+public sealed class IsolationNotSupportedException : PipelineException
+{
+    internal IsolationNotSupportedException(string message, Exception? inner = null) : base(message, inner) { }
 }

@@ -8,10 +8,10 @@ public abstract record Placement
     /// <summary>The stage runs in this process, on the thread pool (or on its own thread, see <see cref="StageOptions.OwnThread"/>). This is the default.</summary>
     public static InProcessPlacement InProcess { get; } = new();
 
-    /// <summary>The stage runs in a child process. Not in this version: <c>Build()</c> refuses it.</summary>
+    /// <summary>Each instance of the stage runs in a child process of its own. What happens when one is lost, and its limits, are set by <c>with { … }</c>.</summary>
     public static ChildProcessPlacement ChildProcess { get; } = new();
 
-    /// <summary>The stage runs in this process behind the codec and framing of a child process. Not in this version: <c>Build()</c> refuses it.</summary>
+    /// <summary>The stage runs in this process behind the codec and framing of a child process, so that a test finds what cannot travel.</summary>
     public static LoopbackPlacement Loopback { get; } = new();
 }
 
@@ -21,18 +21,56 @@ public sealed record InProcessPlacement : Placement
     internal InProcessPlacement() { }
 }
 
-/// <summary>The stage runs in a child process.</summary>
+/// <summary>The stage runs in child processes, one for each instance.</summary>
 public sealed record ChildProcessPlacement : Placement
 {
     internal ChildProcessPlacement() { }
 
-    /// <summary>How long a child may take until its stage has started.</summary>
+    /// <summary>What happens when a child is lost: it crashed, was killed, hung or broke the protocol. An exception of user code is no loss.</summary>
+    /// <value>Default <see cref="LossPolicy.Fault"/>.</value>
+    public LossPolicy OnLoss { get; init; } = LossPolicy.Fault;
+
+    /// <summary>Whether a runnable may be made anew after a loss although what it remembered is gone.</summary>
+    /// <value>Default <see cref="StateLoss.Refused"/>: <c>Build()</c> refuses a restart of a runnable. Delegates have no memory and need no consent.</value>
+    public StateLoss StateLoss { get; init; } = StateLoss.Refused;
+
+    /// <summary>How long a child may take from its start until its stage has started (<c>OnStartAsync</c> included).</summary>
     /// <value>Default 30 seconds; must be positive.</value>
     public TimeSpan StartTimeout { get; init; } = TimeSpan.FromSeconds(30);
+
+    /// <summary>How long a child may give no sign of life at all (stopped, or frozen in native code that blocks the whole process) before it is killed as lost.</summary>
+    /// <value>Default 30 seconds; must be positive, or <see cref="Timeout.InfiniteTimeSpan"/> for never. A handler that takes long is no hang: see <see cref="StageOptions.ItemTimeout"/>.</value>
+    public TimeSpan HangTimeout { get; init; } = TimeSpan.FromSeconds(30);
+
+    /// <summary>How long a child that was asked to end may take before it is terminated, and then killed with its process group.</summary>
+    /// <value>Default 3 seconds; not negative. <see cref="PipelineOptions.AbortTimeout"/> ends the wait in any case.</value>
+    public TimeSpan StopGrace { get; init; } = TimeSpan.FromSeconds(3);
+
+    /// <summary>Variables that are set in the child's environment, on top of this process's own; a null value removes one.</summary>
+    /// <value>Default empty.</value>
+    public IReadOnlyDictionary<string, string?> Environment { get; init; } = new Dictionary<string, string?>();
+
+    /// <summary>The most bytes that the child's managed heap may hold; beyond that it ends with an out-of-memory failure, which is a loss.</summary>
+    /// <value>Default <see langword="null"/>: no limit of ours. At least 16 MiB.</value>
+    public long? MemoryLimit { get; init; }
+
+    /// <summary>The directory in which the child runs.</summary>
+    /// <value>Default <see langword="null"/>: that of this process.</value>
+    public string? WorkingDirectory { get; init; }
 }
 
 /// <summary>The stage runs in this process behind the codec and framing of a child process.</summary>
 public sealed record LoopbackPlacement : Placement
 {
     internal LoopbackPlacement() { }
+}
+
+/// <summary>Whether a runnable may lose its memory in a restart.</summary>
+public enum StateLoss
+{
+    /// <summary>It may not.</summary>
+    Refused,
+
+    /// <summary>It may: it keeps nothing that matters, or restores it in <c>OnStartAsync</c>.</summary>
+    Accepted,
 }
