@@ -408,9 +408,15 @@ internal sealed class CompletionGraph
             }
         }
 
-        // In the order of the graph: a stage that ends before the ones upstream of it have been told would end them for lack of demand.
-        foreach (StageNode node in Nodes.Where(upstream.Contains))
-            node.RaiseDiscard(DiscardReason.Faulted);
+        Discard(Nodes.Where(upstream.Contains), DiscardReason.Faulted);
+    }
+
+    /// <summary>Makes stages give up what they hold. All are decided before the first is told: its end would otherwise end its neighbours for another reason.</summary>
+    private static void Discard(IEnumerable<StageNode> nodes, DiscardReason reason)
+    {
+        List<StageNode> decided = [.. nodes.Where(n => n.TryDecideDiscard(reason))];
+        foreach (StageNode node in decided)
+            node.RaiseDecided();
     }
 
     private void Abort()
@@ -423,8 +429,7 @@ internal sealed class CompletionGraph
             _abandonTimer = Time.CreateTimer(static state => ((CompletionGraph)state!).AbandonRest(), this, Options.AbortTimeout, Timeout.InfiniteTimeSpan);
         }
 
-        foreach (StageNode node in Nodes)
-            node.RaiseDiscard(DiscardReason.Canceled);
+        Discard(Nodes, DiscardReason.Canceled);
     }
 
     private void AbandonRest()

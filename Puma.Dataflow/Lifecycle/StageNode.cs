@@ -174,14 +174,15 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
     }
 
     /// <summary>Tells the stage to give up what it holds.</summary>
-    /// <returns>False when it had been told before, or has ended.</returns>
-    public bool RaiseDiscard(DiscardReason reason)
+    public void RaiseDiscard(DiscardReason reason)
     {
-        if (!TryDecideEnd(reason, failure: null))
-            return false;
-        RaiseDecided();
-        return true;
+        if (TryDecideDiscard(reason))
+            RaiseDecided();
     }
+
+    /// <summary>Decides that the stage will give up what it holds; <see cref="RaiseDecided"/> must follow.</summary>
+    /// <returns>False when that, or another end, was decided before.</returns>
+    public bool TryDecideDiscard(DiscardReason reason) => TryDecideEnd(reason, failure: null);
 
     private bool TryDecideEnd(DiscardReason reason, StageFaultedException? failure)
     {
@@ -195,7 +196,8 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
         }
     }
 
-    private void RaiseDecided()
+    /// <summary>Tells the stage what was decided of it.</summary>
+    public void RaiseDecided()
     {
         Raise(Attention.Discard);
         Graph.Own(_stopping.CancelAsync());
