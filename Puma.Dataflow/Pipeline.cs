@@ -2,6 +2,8 @@ using System.Runtime.CompilerServices;
 using System.Threading.Channels;
 using System.Threading.Tasks.Dataflow;
 using Puma.Dataflow.Blocks;
+using Puma.Dataflow.Isolation.Recipes;
+using Puma.Dataflow.Isolation.Worker;
 using Puma.Dataflow.Runnables;
 using Puma.Dataflow.Stages;
 
@@ -95,7 +97,7 @@ public class Pipeline
     public static PipelineBuilder<NoInput, T> From<T>(SourceRunnable<T> source, StageOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(source);
-        return new PipelineBuilder<NoInput, T>(RunnableStages.Source(options, () => source, source));
+        return new PipelineBuilder<NoInput, T>(RunnableStages.Source(options, source));
     }
 
     /// <summary>Begins with a runnable, which a factory makes anew for each run.</summary>
@@ -107,7 +109,7 @@ public class Pipeline
     public static PipelineBuilder<NoInput, T> From<T>(Func<SourceRunnable<T>> factory, StageOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(factory);
-        return new PipelineBuilder<NoInput, T>(RunnableStages.Source(options, factory, null));
+        return new PipelineBuilder<NoInput, T>(RunnableStages.Source(options, factory));
     }
 
     /// <summary>Begins with a runnable, which a factory makes anew from an options value for each run.</summary>
@@ -121,7 +123,7 @@ public class Pipeline
     public static PipelineBuilder<NoInput, T> From<TOptions, T>(Func<TOptions, SourceRunnable<T>> factory, TOptions runnableOptions, StageOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(factory);
-        return new PipelineBuilder<NoInput, T>(RunnableStages.Source(options, () => factory(runnableOptions), null));
+        return new PipelineBuilder<NoInput, T>(RunnableStages.Source(options, factory, runnableOptions));
     }
 
     /// <summary>Begins with an entry, to which callers and foreign blocks send items.</summary>
@@ -145,7 +147,15 @@ public class Pipeline
     public static PipelineEnd<NoInput> Of(Func<CommandRunnable> factory, StageOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(factory);
-        return new PipelineEnd<NoInput>(new StageDefinition("command", options ?? StageOptions.Default, setup => new CommandStage(setup, () => RunnableStages.Made(factory))) { HasInstances = true, IsSource = true });
+        var recipe = new Recipe<CommandRunnable>(HostedCommand.Make, static (code, _) => RunnableStages.Made(((Func<CommandRunnable>)code!)()), factory) { HasState = true };
+        return new PipelineEnd<NoInput>(new StageDefinition("command", options ?? StageOptions.Default, setup => setup.Options.Placement is InProcessPlacement
+            ? new CommandStage(setup, recipe.Make)
+            : new ChildStage(setup, new ChildPlan(recipe, [], [], HasBody: true)))
+        {
+            HasInstances = true,
+            IsSource = true,
+            Recipe = recipe,
+        });
     }
 
     /// <summary>Goes on with the items of several pipelines, one of each in turn.</summary>
@@ -203,7 +213,7 @@ public class Pipeline
     }
 
     private static PipelineBuilder<NoInput, T> Source<T>(string kind, StageOptions? options, Func<SourceBody<T>> makeBody) =>
-        new(new StageDefinition(kind, options ?? StageOptions.Default, setup => ItemStages.CreateSource(setup, makeBody)) { HasInstances = true, IsSource = true });
+        new(ItemStages.DefineSource(kind, options, new Recipe<SourceBody<T>>(HostedSource<T>.Make, (_, _) => makeBody(), null) { LocalOnly = "it reads an object of this process. To read elsewhere, use a source runnable with a static factory." }));
 }
 
 /// <summary>The immutable description of a pipeline to which items are sent.</summary>

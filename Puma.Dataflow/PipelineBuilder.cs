@@ -4,6 +4,9 @@ using System.Runtime.CompilerServices;
 using System.Threading.Channels;
 using System.Threading.Tasks.Dataflow;
 using Puma.Dataflow.Blocks;
+using Puma.Dataflow.Buffers;
+using Puma.Dataflow.Isolation.Recipes;
+using Puma.Dataflow.Isolation.Worker;
 using Puma.Dataflow.Lifecycle;
 using Puma.Dataflow.Runnables;
 using Puma.Dataflow.Stages;
@@ -15,6 +18,9 @@ namespace Puma.Dataflow;
 /// <typeparam name="T">The item type at this point.</typeparam>
 public class PipelineBuilder<TIn, T>
 {
+    /// <summary>For stages without user code, which have nothing to gain elsewhere.</summary>
+    private static readonly StageOptions InThisProcess = new() { Placement = Placement.InProcess };
+
     private string? _continuedBy;
 
     internal PipelineBuilder(StageDefinition stage, int port = 0)
@@ -53,41 +59,26 @@ public class PipelineBuilder<TIn, T>
         return new PipelineEnd<TIn>(next);
     }
 
-    private static StageDefinition Items<TOut>(string kind, StageOptions? options, Func<ItemHandler<T, TOut>> makeHandler, bool isOneToOne = false, bool isAsyncStream = false) =>
-        new(kind, options ?? StageOptions.Default, setup => ItemStages.Create(setup, makeHandler))
-        {
-            ItemType = typeof(T),
-            AllowsParallelism = true,
-            HasInstances = true,
-            IsOneToOne = isOneToOne,
-            IsAsyncStream = isAsyncStream,
-        };
+    private static StageDefinition Items<TOut>(string kind, StageOptions? options, Delegate? userCode, CodeMaker<ItemHandler<T, TOut>> maker, bool isOneToOne = false, bool isAsyncStream = false) =>
+        ItemStages.Define(kind, options, new Recipe<ItemHandler<T, TOut>>(HostedItems<T, TOut>.Make, maker, userCode), isOneToOne: isOneToOne, isAsyncStream: isAsyncStream);
 
-    private static StageDefinition Sink(string kind, StageOptions? options, Func<ItemHandler<T, NoOutput>> makeHandler) =>
-        new(kind, options ?? StageOptions.Default, setup => ItemStages.CreateSink(setup, makeHandler))
-        {
-            ItemType = typeof(T),
-            AllowsParallelism = true,
-            HasInstances = true,
-        };
+    private PipelineBuilder<TIn, TOut> AddTransform<TOut>(StageOptions? options, Delegate transform, CodeMaker<ItemHandler<T, TOut>> maker) =>
+        Continue<TOut>(Items("transform", options, transform, maker, isOneToOne: true));
 
-    private PipelineBuilder<TIn, TOut> AddTransform<TOut>(StageOptions? options, Func<T, CancellationToken, ValueTask<TOut>> transform) =>
-        Continue<TOut>(Items<TOut>("transform", options, () => new AsyncTransformHandler<T, TOut>(transform), isOneToOne: true));
+    private PipelineBuilder<TIn, T> AddWhere(StageOptions? options, Delegate predicate, CodeMaker<ItemHandler<T, T>> maker) =>
+        Continue<T>(Items("where", options, predicate, maker));
 
-    private PipelineBuilder<TIn, T> AddWhere(StageOptions? options, Func<T, CancellationToken, ValueTask<bool>> predicate) =>
-        Continue<T>(Items<T>("where", options, () => new WhereHandler<T>(predicate)));
-
-    private PipelineBuilder<TIn, T> AddTap(StageOptions? options, Delegate original, Func<T, CancellationToken, ValueTask> action)
+    private PipelineBuilder<TIn, T> AddTap(StageOptions? options, Delegate action, CodeMaker<ItemHandler<T, T>> maker)
     {
-        StageDefinition stage = Items<T>("tap", options, () => new TapHandler<T>(action), isOneToOne: true);
-        DroppedResults.Check(original, stage.Problems);
+        StageDefinition stage = Items("tap", options, action, maker, isOneToOne: true);
+        DroppedResults.Check(action, stage.Problems);
         return Continue<T>(stage);
     }
 
-    private PipelineEnd<TIn> AddForEach(StageOptions? options, Delegate original, Func<T, CancellationToken, ValueTask> action)
+    private PipelineEnd<TIn> AddForEach(StageOptions? options, Delegate action, CodeMaker<ItemHandler<T, NoOutput>> maker)
     {
-        StageDefinition stage = Sink("for-each", options, () => new ForEachHandler<T>(action));
-        DroppedResults.Check(original, stage.Problems);
+        StageDefinition stage = Items("for-each", options, action, maker);
+        DroppedResults.Check(action, stage.Problems);
         return EndWith(stage);
     }
 
@@ -105,7 +96,7 @@ public class PipelineBuilder<TIn, T>
     public PipelineBuilder<TIn, TOut> Transform<TOut>(Func<T, CancellationToken, ValueTask<TOut>> transform, StageOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(transform);
-        return AddTransform(options, transform);
+        return AddTransform(options, transform, static (code, _) => new AsyncTransformHandler<T, TOut>((Func<T, CancellationToken, ValueTask<TOut>>)code!));
     }
 
     /// <summary>Makes one output of each item.</summary>
@@ -122,7 +113,11 @@ public class PipelineBuilder<TIn, T>
     public PipelineBuilder<TIn, TOut> Transform<TOut>(Func<T, CancellationToken, Task<TOut>> transform, StageOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(transform);
-        return AddTransform(options, (item, token) => new ValueTask<TOut>(transform(item, token)));
+        return AddTransform(options, transform, static (code, _) =>
+        {
+            var user = (Func<T, CancellationToken, Task<TOut>>)code!;
+            return new AsyncTransformHandler<T, TOut>((item, token) => new ValueTask<TOut>(user(item, token)));
+        });
     }
 
     /// <summary>Makes one output of each item.</summary>
@@ -139,7 +134,11 @@ public class PipelineBuilder<TIn, T>
     public PipelineBuilder<TIn, TOut> Transform<TOut>(Func<T, ValueTask<TOut>> transform, StageOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(transform);
-        return AddTransform(options, (item, _) => transform(item));
+        return AddTransform(options, transform, static (code, _) =>
+        {
+            var user = (Func<T, ValueTask<TOut>>)code!;
+            return new AsyncTransformHandler<T, TOut>((item, _) => user(item));
+        });
     }
 
     /// <summary>Makes one output of each item.</summary>
@@ -156,7 +155,11 @@ public class PipelineBuilder<TIn, T>
     public PipelineBuilder<TIn, TOut> Transform<TOut>(Func<T, Task<TOut>> transform, StageOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(transform);
-        return AddTransform(options, (item, _) => new ValueTask<TOut>(transform(item)));
+        return AddTransform(options, transform, static (code, _) =>
+        {
+            var user = (Func<T, Task<TOut>>)code!;
+            return new AsyncTransformHandler<T, TOut>((item, _) => new ValueTask<TOut>(user(item)));
+        });
     }
 
     /// <summary>Makes one output of each item.</summary>
@@ -173,7 +176,7 @@ public class PipelineBuilder<TIn, T>
     public PipelineBuilder<TIn, TOut> Transform<TOut>(Func<T, CancellationToken, TOut> transform, StageOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(transform);
-        return Continue<TOut>(Items<TOut>("transform", options, () => new TransformHandler<T, TOut>(transform), isOneToOne: true));
+        return Continue<TOut>(Items("transform", options, transform, static (code, _) => new TransformHandler<T, TOut>((Func<T, CancellationToken, TOut>)code!), isOneToOne: true));
     }
 
     /// <summary>Makes one output of each item.</summary>
@@ -189,7 +192,11 @@ public class PipelineBuilder<TIn, T>
     public PipelineBuilder<TIn, TOut> Transform<TOut>(Func<T, TOut> transform, StageOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(transform);
-        return Continue<TOut>(Items<TOut>("transform", options, () => new TransformHandler<T, TOut>((item, _) => transform(item)), isOneToOne: true));
+        return Continue<TOut>(Items("transform", options, transform, static (code, _) =>
+        {
+            var user = (Func<T, TOut>)code!;
+            return new TransformHandler<T, TOut>((item, _) => user(item));
+        }, isOneToOne: true));
     }
 
     /// <summary>Refused at compile time: a transform returns a value.</summary>
@@ -234,7 +241,7 @@ public class PipelineBuilder<TIn, T>
     public PipelineBuilder<TIn, TOut> TransformMany<TOut>(Func<T, CancellationToken, IAsyncEnumerable<TOut>> transform, StageOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(transform);
-        return Continue<TOut>(Items<TOut>("transform-many", options, () => new AsyncManyHandler<T, TOut>(transform), isAsyncStream: true));
+        return Continue<TOut>(Items("transform-many", options, transform, static (code, _) => new AsyncManyHandler<T, TOut>((Func<T, CancellationToken, IAsyncEnumerable<TOut>>)code!), isAsyncStream: true));
     }
 
     /// <summary>Makes any number of outputs of each item.</summary>
@@ -251,7 +258,11 @@ public class PipelineBuilder<TIn, T>
     public PipelineBuilder<TIn, TOut> TransformMany<TOut>(Func<T, IAsyncEnumerable<TOut>> transform, StageOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(transform);
-        return Continue<TOut>(Items<TOut>("transform-many", options, () => new AsyncManyHandler<T, TOut>((item, _) => transform(item)), isAsyncStream: true));
+        return Continue<TOut>(Items("transform-many", options, transform, static (code, _) =>
+        {
+            var user = (Func<T, IAsyncEnumerable<TOut>>)code!;
+            return new AsyncManyHandler<T, TOut>((item, _) => user(item));
+        }, isAsyncStream: true));
     }
 
     /// <summary>Makes any number of outputs of each item.</summary>
@@ -268,7 +279,7 @@ public class PipelineBuilder<TIn, T>
     public PipelineBuilder<TIn, TOut> TransformMany<TOut>(Func<T, CancellationToken, IEnumerable<TOut>> transform, StageOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(transform);
-        return Continue<TOut>(Items<TOut>("transform-many", options, () => new ManyHandler<T, TOut>(transform)));
+        return Continue<TOut>(Items("transform-many", options, transform, static (code, _) => new ManyHandler<T, TOut>((Func<T, CancellationToken, IEnumerable<TOut>>)code!)));
     }
 
     /// <summary>Makes any number of outputs of each item.</summary>
@@ -284,7 +295,11 @@ public class PipelineBuilder<TIn, T>
     public PipelineBuilder<TIn, TOut> TransformMany<TOut>(Func<T, IEnumerable<TOut>> transform, StageOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(transform);
-        return Continue<TOut>(Items<TOut>("transform-many", options, () => new ManyHandler<T, TOut>((item, _) => transform(item))));
+        return Continue<TOut>(Items("transform-many", options, transform, static (code, _) =>
+        {
+            var user = (Func<T, IEnumerable<TOut>>)code!;
+            return new ManyHandler<T, TOut>((item, _) => user(item));
+        }));
     }
 
     /// <summary>Passes on the items for which a predicate holds.</summary>
@@ -300,7 +315,7 @@ public class PipelineBuilder<TIn, T>
     public PipelineBuilder<TIn, T> Where(Func<T, CancellationToken, ValueTask<bool>> predicate, StageOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(predicate);
-        return AddWhere(options, predicate);
+        return AddWhere(options, predicate, static (code, _) => new WhereHandler<T>((Func<T, CancellationToken, ValueTask<bool>>)code!));
     }
 
     /// <summary>Passes on the items for which a predicate holds.</summary>
@@ -316,7 +331,11 @@ public class PipelineBuilder<TIn, T>
     public PipelineBuilder<TIn, T> Where(Func<T, CancellationToken, Task<bool>> predicate, StageOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(predicate);
-        return AddWhere(options, (item, token) => new ValueTask<bool>(predicate(item, token)));
+        return AddWhere(options, predicate, static (code, _) =>
+        {
+            var user = (Func<T, CancellationToken, Task<bool>>)code!;
+            return new WhereHandler<T>((item, token) => new ValueTask<bool>(user(item, token)));
+        });
     }
 
     /// <summary>Passes on the items for which a predicate holds.</summary>
@@ -332,7 +351,11 @@ public class PipelineBuilder<TIn, T>
     public PipelineBuilder<TIn, T> Where(Func<T, ValueTask<bool>> predicate, StageOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(predicate);
-        return AddWhere(options, (item, _) => predicate(item));
+        return AddWhere(options, predicate, static (code, _) =>
+        {
+            var user = (Func<T, ValueTask<bool>>)code!;
+            return new WhereHandler<T>((item, _) => user(item));
+        });
     }
 
     /// <summary>Passes on the items for which a predicate holds.</summary>
@@ -348,7 +371,11 @@ public class PipelineBuilder<TIn, T>
     public PipelineBuilder<TIn, T> Where(Func<T, Task<bool>> predicate, StageOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(predicate);
-        return AddWhere(options, (item, _) => new ValueTask<bool>(predicate(item)));
+        return AddWhere(options, predicate, static (code, _) =>
+        {
+            var user = (Func<T, Task<bool>>)code!;
+            return new WhereHandler<T>((item, _) => new ValueTask<bool>(user(item)));
+        });
     }
 
     /// <summary>Passes on the items for which a predicate holds.</summary>
@@ -363,7 +390,11 @@ public class PipelineBuilder<TIn, T>
     public PipelineBuilder<TIn, T> Where(Func<T, bool> predicate, StageOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(predicate);
-        return AddWhere(options, (item, _) => new ValueTask<bool>(predicate(item)));
+        return AddWhere(options, predicate, static (code, _) =>
+        {
+            var user = (Func<T, bool>)code!;
+            return new WhereHandler<T>((item, _) => new ValueTask<bool>(user(item)));
+        });
     }
 
     /// <summary>Looks at each item and passes it on unchanged.</summary>
@@ -379,7 +410,7 @@ public class PipelineBuilder<TIn, T>
     public PipelineBuilder<TIn, T> Tap(Func<T, CancellationToken, ValueTask> action, StageOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(action);
-        return AddTap(options, action, action);
+        return AddTap(options, action, static (code, _) => new TapHandler<T>((Func<T, CancellationToken, ValueTask>)code!));
     }
 
     /// <summary>Looks at each item and passes it on unchanged.</summary>
@@ -395,7 +426,11 @@ public class PipelineBuilder<TIn, T>
     public PipelineBuilder<TIn, T> Tap(Func<T, CancellationToken, Task> action, StageOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(action);
-        return AddTap(options, action, (item, token) => new ValueTask(action(item, token)));
+        return AddTap(options, action, static (code, _) =>
+        {
+            var user = (Func<T, CancellationToken, Task>)code!;
+            return new TapHandler<T>((item, token) => new ValueTask(user(item, token)));
+        });
     }
 
     /// <summary>Looks at each item and passes it on unchanged.</summary>
@@ -412,7 +447,11 @@ public class PipelineBuilder<TIn, T>
     public PipelineBuilder<TIn, T> Tap<TIgnored>(Func<T, CancellationToken, ValueTask<TIgnored>> action, StageOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(action);
-        return AddTap(options, action, async (item, token) => await action(item, token).ConfigureAwait(false));
+        return AddTap(options, action, static (code, _) =>
+        {
+            var user = (Func<T, CancellationToken, ValueTask<TIgnored>>)code!;
+            return new TapHandler<T>(async (item, token) => await user(item, token).ConfigureAwait(false));
+        });
     }
 
     /// <summary>Looks at each item and passes it on unchanged.</summary>
@@ -428,7 +467,11 @@ public class PipelineBuilder<TIn, T>
     public PipelineBuilder<TIn, T> Tap(Func<T, ValueTask> action, StageOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(action);
-        return AddTap(options, action, (item, _) => action(item));
+        return AddTap(options, action, static (code, _) =>
+        {
+            var user = (Func<T, ValueTask>)code!;
+            return new TapHandler<T>((item, _) => user(item));
+        });
     }
 
     /// <summary>Looks at each item and passes it on unchanged.</summary>
@@ -444,7 +487,11 @@ public class PipelineBuilder<TIn, T>
     public PipelineBuilder<TIn, T> Tap(Func<T, Task> action, StageOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(action);
-        return AddTap(options, action, (item, _) => new ValueTask(action(item)));
+        return AddTap(options, action, static (code, _) =>
+        {
+            var user = (Func<T, Task>)code!;
+            return new TapHandler<T>((item, _) => new ValueTask(user(item)));
+        });
     }
 
     /// <summary>Looks at each item and passes it on unchanged.</summary>
@@ -461,7 +508,11 @@ public class PipelineBuilder<TIn, T>
     public PipelineBuilder<TIn, T> Tap<TIgnored>(Func<T, ValueTask<TIgnored>> action, StageOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(action);
-        return AddTap(options, action, async (item, _) => await action(item).ConfigureAwait(false));
+        return AddTap(options, action, static (code, _) =>
+        {
+            var user = (Func<T, ValueTask<TIgnored>>)code!;
+            return new TapHandler<T>(async (item, _) => await user(item).ConfigureAwait(false));
+        });
     }
 
     /// <summary>Looks at each item and passes it on unchanged.</summary>
@@ -478,10 +529,14 @@ public class PipelineBuilder<TIn, T>
     public PipelineBuilder<TIn, T> Tap<TIgnored>(Func<T, TIgnored> action, StageOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(action);
-        return AddTap(options, action, (item, token) =>
+        return AddTap(options, action, static (code, _) =>
         {
-            _ = action(item);
-            return default;
+            var user = (Func<T, TIgnored>)code!;
+            return new TapHandler<T>((item, token) =>
+            {
+                _ = user(item);
+                return default;
+            });
         });
     }
 
@@ -499,10 +554,14 @@ public class PipelineBuilder<TIn, T>
     public PipelineBuilder<TIn, T> Tap<TIgnored>(Func<T, CancellationToken, TIgnored> action, StageOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(action);
-        return AddTap(options, action, (item, token) =>
+        return AddTap(options, action, static (code, _) =>
         {
-            _ = action(item, token);
-            return default;
+            var user = (Func<T, CancellationToken, TIgnored>)code!;
+            return new TapHandler<T>((item, token) =>
+            {
+                _ = user(item, token);
+                return default;
+            });
         });
     }
 
@@ -519,10 +578,14 @@ public class PipelineBuilder<TIn, T>
     public PipelineBuilder<TIn, T> Tap(Action<T, CancellationToken> action, StageOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(action);
-        return AddTap(options, action, (item, token) =>
+        return AddTap(options, action, static (code, _) =>
         {
-            action(item, token);
-            return default;
+            var user = (Action<T, CancellationToken>)code!;
+            return new TapHandler<T>((item, token) =>
+            {
+                user(item, token);
+                return default;
+            });
         });
     }
 
@@ -538,10 +601,14 @@ public class PipelineBuilder<TIn, T>
     public PipelineBuilder<TIn, T> Tap(Action<T> action, StageOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(action);
-        return AddTap(options, action, (item, token) =>
+        return AddTap(options, action, static (code, _) =>
         {
-            action(item);
-            return default;
+            var user = (Action<T>)code!;
+            return new TapHandler<T>((item, token) =>
+            {
+                user(item);
+                return default;
+            });
         });
     }
 
@@ -558,7 +625,7 @@ public class PipelineBuilder<TIn, T>
     public PipelineEnd<TIn> ForEach(Func<T, CancellationToken, ValueTask> action, StageOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(action);
-        return AddForEach(options, action, action);
+        return AddForEach(options, action, static (code, _) => new ForEachHandler<T>((Func<T, CancellationToken, ValueTask>)code!));
     }
 
     /// <summary>Consumes each item.</summary>
@@ -574,7 +641,11 @@ public class PipelineBuilder<TIn, T>
     public PipelineEnd<TIn> ForEach(Func<T, CancellationToken, Task> action, StageOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(action);
-        return AddForEach(options, action, (item, token) => new ValueTask(action(item, token)));
+        return AddForEach(options, action, static (code, _) =>
+        {
+            var user = (Func<T, CancellationToken, Task>)code!;
+            return new ForEachHandler<T>((item, token) => new ValueTask(user(item, token)));
+        });
     }
 
     /// <summary>Consumes each item.</summary>
@@ -591,7 +662,11 @@ public class PipelineBuilder<TIn, T>
     public PipelineEnd<TIn> ForEach<TIgnored>(Func<T, CancellationToken, ValueTask<TIgnored>> action, StageOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(action);
-        return AddForEach(options, action, async (item, token) => await action(item, token).ConfigureAwait(false));
+        return AddForEach(options, action, static (code, _) =>
+        {
+            var user = (Func<T, CancellationToken, ValueTask<TIgnored>>)code!;
+            return new ForEachHandler<T>(async (item, token) => await user(item, token).ConfigureAwait(false));
+        });
     }
 
     /// <summary>Consumes each item.</summary>
@@ -607,7 +682,11 @@ public class PipelineBuilder<TIn, T>
     public PipelineEnd<TIn> ForEach(Func<T, ValueTask> action, StageOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(action);
-        return AddForEach(options, action, (item, _) => action(item));
+        return AddForEach(options, action, static (code, _) =>
+        {
+            var user = (Func<T, ValueTask>)code!;
+            return new ForEachHandler<T>((item, _) => user(item));
+        });
     }
 
     /// <summary>Consumes each item.</summary>
@@ -623,7 +702,11 @@ public class PipelineBuilder<TIn, T>
     public PipelineEnd<TIn> ForEach(Func<T, Task> action, StageOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(action);
-        return AddForEach(options, action, (item, _) => new ValueTask(action(item)));
+        return AddForEach(options, action, static (code, _) =>
+        {
+            var user = (Func<T, Task>)code!;
+            return new ForEachHandler<T>((item, _) => new ValueTask(user(item)));
+        });
     }
 
     /// <summary>Consumes each item.</summary>
@@ -640,7 +723,11 @@ public class PipelineBuilder<TIn, T>
     public PipelineEnd<TIn> ForEach<TIgnored>(Func<T, ValueTask<TIgnored>> action, StageOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(action);
-        return AddForEach(options, action, async (item, _) => await action(item).ConfigureAwait(false));
+        return AddForEach(options, action, static (code, _) =>
+        {
+            var user = (Func<T, ValueTask<TIgnored>>)code!;
+            return new ForEachHandler<T>(async (item, _) => await user(item).ConfigureAwait(false));
+        });
     }
 
     /// <summary>Consumes each item.</summary>
@@ -657,10 +744,14 @@ public class PipelineBuilder<TIn, T>
     public PipelineEnd<TIn> ForEach<TIgnored>(Func<T, TIgnored> action, StageOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(action);
-        return AddForEach(options, action, (item, token) =>
+        return AddForEach(options, action, static (code, _) =>
         {
-            _ = action(item);
-            return default;
+            var user = (Func<T, TIgnored>)code!;
+            return new ForEachHandler<T>((item, token) =>
+            {
+                _ = user(item);
+                return default;
+            });
         });
     }
 
@@ -678,10 +769,14 @@ public class PipelineBuilder<TIn, T>
     public PipelineEnd<TIn> ForEach<TIgnored>(Func<T, CancellationToken, TIgnored> action, StageOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(action);
-        return AddForEach(options, action, (item, token) =>
+        return AddForEach(options, action, static (code, _) =>
         {
-            _ = action(item, token);
-            return default;
+            var user = (Func<T, CancellationToken, TIgnored>)code!;
+            return new ForEachHandler<T>((item, token) =>
+            {
+                _ = user(item, token);
+                return default;
+            });
         });
     }
 
@@ -698,10 +793,14 @@ public class PipelineBuilder<TIn, T>
     public PipelineEnd<TIn> ForEach(Action<T, CancellationToken> action, StageOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(action);
-        return AddForEach(options, action, (item, token) =>
+        return AddForEach(options, action, static (code, _) =>
         {
-            action(item, token);
-            return default;
+            var user = (Action<T, CancellationToken>)code!;
+            return new ForEachHandler<T>((item, token) =>
+            {
+                user(item, token);
+                return default;
+            });
         });
     }
 
@@ -717,10 +816,14 @@ public class PipelineBuilder<TIn, T>
     public PipelineEnd<TIn> ForEach(Action<T> action, StageOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(action);
-        return AddForEach(options, action, (item, token) =>
+        return AddForEach(options, action, static (code, _) =>
         {
-            action(item);
-            return default;
+            var user = (Action<T>)code!;
+            return new ForEachHandler<T>((item, token) =>
+            {
+                user(item);
+                return default;
+            });
         });
     }
 
@@ -733,7 +836,7 @@ public class PipelineBuilder<TIn, T>
     /// <exception cref="InvalidOperationException">The builder was continued before.</exception>
     public PipelineBuilder<TIn, TOut> OfType<TOut>()
         where TOut : T =>
-        Continue<TOut>(Items<TOut>("of-type", null, static () => new OfTypeHandler<T, TOut>()));
+        Continue<TOut>(Items("of-type", InThisProcess, null, static (_, _) => new OfTypeHandler<T, TOut>()));
 
     /// <summary>Hands the items to a runnable that exists already. Such a pipeline runs once.</summary>
     /// <typeparam name="TOut">What the runnable emits.</typeparam>
@@ -748,7 +851,7 @@ public class PipelineBuilder<TIn, T>
     public PipelineBuilder<TIn, TOut> Then<TOut>(Runnable<T, TOut> runnable, StageOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(runnable);
-        return Continue<TOut>(RunnableStages.Items<T, TOut>(options, () => runnable, null, runnable));
+        return Continue<TOut>(RunnableStages.Items<T, TOut>(options, runnable));
     }
 
     /// <summary>Hands the items to a runnable, which a factory makes anew for each run and instance.</summary>
@@ -761,7 +864,7 @@ public class PipelineBuilder<TIn, T>
     public PipelineBuilder<TIn, TOut> Then<TOut>(Func<Runnable<T, TOut>> factory, StageOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(factory);
-        return Continue<TOut>(RunnableStages.Items(options, factory, null, null));
+        return Continue<TOut>(RunnableStages.Items(options, factory));
     }
 
     /// <summary>Hands the items to a runnable, which a factory makes anew from an options value for each run and instance.</summary>
@@ -776,7 +879,7 @@ public class PipelineBuilder<TIn, T>
     public PipelineBuilder<TIn, TOut> Then<TOptions, TOut>(Func<TOptions, Runnable<T, TOut>> factory, TOptions runnableOptions, StageOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(factory);
-        return Continue<TOut>(RunnableStages.Items(options, () => factory(runnableOptions), null, null));
+        return Continue<TOut>(RunnableStages.Items(options, factory, runnableOptions));
     }
 
     /// <summary>Makes the next stage hand all items of a key to the same instance.</summary>
@@ -840,7 +943,14 @@ public class PipelineBuilder<TIn, T>
     public PipelineBuilder<TIn, TOut> Through<TOut>(Func<IPropagatorBlock<T, TOut>> factory, StageOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(factory);
-        return Continue<TOut>(new StageDefinition("through", options ?? StageOptions.Default, setup => new ForeignStage<T, TOut>(setup, factory)));
+        var recipe = new Recipe<IPropagatorBlock<T, TOut>>(HostedBlock<T, TOut>.Make, static (code, _) => ((Func<IPropagatorBlock<T, TOut>>)code!)(), factory) { HasState = true };
+        return Continue<TOut>(new StageDefinition("through", options ?? StageOptions.Default, setup => setup.Options.Placement is InProcessPlacement
+            ? new ForeignStage<T, TOut>(setup, recipe.Make)
+            : new ChildStage(setup, new ChildPlan(recipe, [static (stage, link, codecs) => new ChildInput<T>(stage, (Link<T>)link, codecs, keyHash: null)], [static (stage, link, codecs) => new ChildOutput<TOut>(stage, (Link<TOut>)link, codecs)], IsForeign: true)))
+        {
+            Recipe = recipe,
+            CarriedTypes = [typeof(T), typeof(TOut)],
+        });
     }
 
     /// <summary>Hands the items to a part that was described before; its stages become stages of this pipeline.</summary>
@@ -1028,7 +1138,7 @@ public class PipelineBuilder<TIn, T>
     public PipelineEnd<TIn> To(SinkRunnable<T> sink, StageOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(sink);
-        return EndWith(RunnableStages.Sink(options, () => sink, null, sink));
+        return EndWith(RunnableStages.Sink(options, sink));
     }
 
     /// <summary>Hands the items to a runnable, which a factory makes anew for each run and instance.</summary>
@@ -1040,7 +1150,7 @@ public class PipelineBuilder<TIn, T>
     public PipelineEnd<TIn> To(Func<SinkRunnable<T>> factory, StageOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(factory);
-        return EndWith(RunnableStages.Sink(options, factory, null, null));
+        return EndWith(RunnableStages.Sink(options, factory));
     }
 
     /// <summary>Hands the items to a runnable, which a factory makes anew from an options value for each run and instance.</summary>
@@ -1054,6 +1164,6 @@ public class PipelineBuilder<TIn, T>
     public PipelineEnd<TIn> To<TOptions>(Func<TOptions, SinkRunnable<T>> factory, TOptions runnableOptions, StageOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(factory);
-        return EndWith(RunnableStages.Sink(options, () => factory(runnableOptions), null, null));
+        return EndWith(RunnableStages.Sink(options, factory, runnableOptions));
     }
 }

@@ -2,6 +2,10 @@ using System.Diagnostics.CodeAnalysis;
 using System.Linq.Expressions;
 using System.Reflection;
 using Puma.Dataflow.Buffers;
+using Puma.Dataflow.Isolation.Codec;
+using Puma.Dataflow.Isolation.Recipes;
+using Puma.Dataflow.Isolation.Worker;
+using Puma.Dataflow.Lifecycle;
 using Puma.Dataflow.Runnables;
 using Puma.Dataflow.Stages;
 
@@ -16,14 +20,23 @@ public sealed class PortBuilder<TIn, [DynamicallyAccessedMembers(DynamicallyAcce
     private readonly StageDefinition _stage;
     private readonly List<Func<PortRunnable, PortStage, Link, PortReader>> _inputs = [];
     private readonly List<Func<PortRunnable, PortStage, Link, IAttemptOutputs>> _outputs = [];
+    private readonly List<Func<StageNode, Link, ItemCodecs, ChildInput>> _childInputs = [];
+    private readonly List<Func<StageNode, Link, ItemCodecs, ChildOutput>> _childOutputs = [];
+    private readonly List<string> _ports = [];
+    private readonly List<Type> _carried = [];
     private readonly HashSet<string> _connected = [];
 
     internal PortBuilder(Func<TRunnable> factory, StageOptions? options)
     {
-        _stage = new StageDefinition("runnable", options ?? StageOptions.Default, setup => new PortStage(setup, () => RunnableStages.Made(factory), _inputs, _outputs))
+        var recipe = new Recipe<PortRunnable>(HostedPorts.Make, static (code, _) => RunnableStages.Made(((Func<TRunnable>)code!)()), factory, ports: _ports) { HasState = true };
+        _stage = new StageDefinition("runnable", options ?? StageOptions.Default, setup => setup.Options.Placement is InProcessPlacement
+            ? new PortStage(setup, recipe.Make, _inputs, _outputs)
+            : new ChildStage(setup, new ChildPlan(recipe, _childInputs, _childOutputs, HasPorts: true)))
         {
             ItemType = typeof(object),
             HasInstances = true,
+            Recipe = recipe,
+            CarriedTypes = _carried,
         };
         NoteUnconnected();
     }
@@ -75,6 +88,9 @@ public sealed class PortBuilder<TIn, [DynamicallyAccessedMembers(DynamicallyAcce
         PropertyInfo property = Property(input);
         source.ConnectTo(_stage);
         _inputs.Add((runnable, stage, link) => new PortReader<T>(stage, Port<Input<T>>(runnable, property), (Link<T>)link));
+        _childInputs.Add(static (stage, link, codecs) => new ChildInput<T>(stage, (Link<T>)link, codecs, keyHash: null));
+        _ports.Add(property.Name);
+        _carried.Add(typeof(T));
         NoteUnconnected();
     }
 
@@ -87,6 +103,9 @@ public sealed class PortBuilder<TIn, [DynamicallyAccessedMembers(DynamicallyAcce
             Port<Output<T>>(runnable, property).Emitter = emitter;
             return emitter;
         });
+        _childOutputs.Add(static (stage, link, codecs) => new ChildOutput<T>(stage, (Link<T>)link, codecs));
+        _ports.Add(HostedPorts.OutputMark + property.Name);
+        _carried.Add(typeof(T));
         NoteUnconnected();
         return _outputs.Count - 1;
     }

@@ -103,6 +103,6 @@ internal sealed partial class LibraryModel
 
     private static string ThisFile([CallerFilePath] string path = "") => path;
 
-    [GeneratedRegex(@"^[^/\r\n]*?\b(?:class|record|struct|interface|enum)\s+(?:class\s+|struct\s+)?(?<name>[A-Z]\w*)", RegexOptions.Multiline)]
+    [GeneratedRegex(@"^[^/\r\n]*?\b(?:(?:class|record|struct|interface|enum)\s+(?:class\s+|struct\s+)?|delegate\s+\w+\s+)(?<name>[A-Z]\w*)", RegexOptions.Multiline)]
     private static partial Regex TypeDeclaration();
 }

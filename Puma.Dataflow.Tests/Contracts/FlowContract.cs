@@ -48,3 +48,15 @@ public sealed class InProcessFlowTests : FlowContract
 {
     protected override Placement Placement => Placement.InProcess;
 }
+
+/// <inheritdoc/>
+public sealed class LoopbackFlowTests : FlowContract
+{
+    protected override Placement Placement => Placement.Loopback;
+}
+
+/// <inheritdoc/>
+public sealed class ChildProcessFlowTests : FlowContract
+{
+    protected override Placement Placement => Placement.ChildProcess;
+}

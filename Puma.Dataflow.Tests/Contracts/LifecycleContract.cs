@@ -192,3 +192,15 @@ public sealed class InProcessLifecycleTests : LifecycleContract
 {
     protected override Placement Placement => Placement.InProcess;
 }
+
+/// <inheritdoc/>
+public sealed class LoopbackLifecycleTests : LifecycleContract
+{
+    protected override Placement Placement => Placement.Loopback;
+}
+
+/// <inheritdoc/>
+public sealed class ChildProcessLifecycleTests : LifecycleContract
+{
+    protected override Placement Placement => Placement.ChildProcess;
+}

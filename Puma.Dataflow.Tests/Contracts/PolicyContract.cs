@@ -143,3 +143,15 @@ public sealed class InProcessPolicyTests : PolicyContract
 {
     protected override Placement Placement => Placement.InProcess;
 }
+
+/// <inheritdoc/>
+public sealed class LoopbackPolicyTests : PolicyContract
+{
+    protected override Placement Placement => Placement.Loopback;
+}
+
+/// <inheritdoc/>
+public sealed class ChildProcessPolicyTests : PolicyContract
+{
+    protected override Placement Placement => Placement.ChildProcess;
+}

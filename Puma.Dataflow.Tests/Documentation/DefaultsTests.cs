@@ -6,13 +6,13 @@ namespace Puma.Dataflow.Tests.Documentation;
 /// <summary>The table of defaults in the README says what the options are.</summary>
 public sealed class DefaultsTests
 {
-    public static TheoryData<Type> OptionTypes => [typeof(StageOptions), typeof(PipelineOptions)];
+    public static TheoryData<Type> OptionTypes => [typeof(StageOptions), typeof(PipelineOptions), typeof(ChildProcessPlacement)];
 
     [Theory]
     [MemberData(nameof(OptionTypes))]
     public void Table_HasEveryOptionWithItsDefault(Type type)
     {
-        object options = Activator.CreateInstance(type)!;
+        object options = type == typeof(ChildProcessPlacement) ? Placement.ChildProcess : Activator.CreateInstance(type)!;
         IEnumerable<string> real = type.GetProperties(BindingFlags.Public | BindingFlags.Instance)
             .Select(p => $"{p.Name} = {Show(p.GetValue(options))}");
 
@@ -31,6 +31,8 @@ public sealed class DefaultsTests
         Enum member => $"{member.GetType().Name}.{member}",
         _ when ReferenceEquals(value, ErrorPolicy.Fault) => "ErrorPolicy.Fault",
         _ when ReferenceEquals(value, Placement.InProcess) => "Placement.InProcess",
+        _ when ReferenceEquals(value, LossPolicy.Fault) => "LossPolicy.Fault",
+        System.Collections.ICollection { Count: 0 } => "empty",
         _ when ReferenceEquals(value, TimeProvider.System) => "TimeProvider.System",
         _ => throw new NotSupportedException($"No text for a default of type {value.GetType()}."),
     };

@@ -55,4 +55,16 @@ internal static partial class Log
 
     [LoggerMessage(32, LogLevel.Warning, "Pipeline '{Pipeline}': {Warning}")]
     public static partial void BuildWarning(ILogger logger, string pipeline, string warning);
+
+    [LoggerMessage(40, LogLevel.Warning, "Stage '{Stage}' lost its child process {ProcessId} with {Items} items: {Exit}")]
+    public static partial void ChildLost(ILogger logger, string stage, int processId, string exit, int items);
+
+    [LoggerMessage(41, LogLevel.Information, "Stage '{Stage}' starts a new child process in {Delay} and sends {Items} items again")]
+    public static partial void ChildRestarting(ILogger logger, string stage, int items, TimeSpan delay);
+
+    [LoggerMessage(42, LogLevel.Information, "{Line}")]
+    public static partial void ChildWrote(ILogger logger, string line);
+
+    [LoggerMessage(43, LogLevel.Warning, "{Line}")]
+    public static partial void ChildWroteError(ILogger logger, string line);
 }

@@ -251,7 +251,7 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
     }
 
     /// <summary>Leaves the stage behind whose user code did not return in time.</summary>
-    public void Abandon()
+    public virtual void Abandon()
     {
         lock (_gate)
         {

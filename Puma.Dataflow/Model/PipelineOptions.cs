@@ -39,6 +39,14 @@ public sealed record PipelineOptions
     /// <value>Default 30 seconds; positive, or <see cref="Timeout.InfiniteTimeSpan"/> for never.</value>
     public TimeSpan StallTimeout { get; init; } = TimeSpan.FromSeconds(30);
 
+    /// <summary>Makes a codec that is asked first how items are carried to child processes; called once in each process.</summary>
+    /// <value>Default <see langword="null"/>: the library's own. Must not capture anything; <c>Build()</c> checks it.</value>
+    public Func<IItemCodec>? ItemCodec { get; init; }
+
+    /// <summary>The types that items, or members of items, may have although they are declared as a base type or an interface.</summary>
+    /// <value>Default empty. A value of a type that is not declared is an error of its item, never cut down to the base type.</value>
+    public IReadOnlyList<Type> DerivedTypes { get; init; } = [];
+
     /// <summary>Called for each item that is discarded, so that pooled or disposable items can be released.</summary>
     /// <value>Default <see langword="null"/>.</value>
     /// <remarks>May be called from several threads at once. An exception that it throws is a secondary error of the run.</remarks>

@@ -18,6 +18,8 @@ public abstract class InputPort
     private protected InputPort(Func<CancellationToken, ValueTask>? onCompleted) => OnCompleted = onCompleted;
 
     internal Func<CancellationToken, ValueTask>? OnCompleted { get; }
+
+    internal abstract TResult Accept<TResult>(IInputVisitor<TResult> visitor);
 }
 
 /// <summary>An input of a <see cref="PortRunnable"/> for items of one type.</summary>
@@ -27,12 +29,16 @@ public abstract class InputPort
 public sealed class Input<T>(Func<T, CancellationToken, ValueTask> onItem, Func<CancellationToken, ValueTask>? onCompleted = null) : InputPort(onCompleted)
 {
     internal Func<T, CancellationToken, ValueTask> OnItem { get; } = onItem ?? throw new ArgumentNullException(nameof(onItem));
+
+    internal override TResult Accept<TResult>(IInputVisitor<TResult> visitor) => visitor.Visit(this);
 }
 
 /// <summary>An output of a <see cref="PortRunnable"/>.</summary>
 public abstract class OutputPort
 {
     private protected OutputPort() { }
+
+    internal abstract void Accept(IOutputVisitor visitor);
 }
 
 /// <summary>An output of a <see cref="PortRunnable"/> for values of one type.</summary>
@@ -40,6 +46,8 @@ public abstract class OutputPort
 public sealed class Output<T> : OutputPort
 {
     internal Emitter<T>? Emitter { get; set; }
+
+    internal override void Accept(IOutputVisitor visitor) => visitor.Visit(this);
 
     /// <summary>Hands a value to the stage that this output leads to; completes when it was accepted. Await it before the next one.</summary>
     /// <param name="value">The value; from here on it belongs to the pipeline.</param>

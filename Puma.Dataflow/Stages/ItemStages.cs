@@ -1,28 +1,63 @@
 using Puma.Dataflow.Buffers;
+using Puma.Dataflow.Isolation.Recipes;
+using Puma.Dataflow.Isolation.Worker;
 using Puma.Dataflow.Lifecycle;
 using Puma.Dataflow.Runnables;
 
 namespace Puma.Dataflow.Stages;
 
-/// <summary>Chooses the stage for user code that handles items: one instance in line, or a pool.</summary>
+/// <summary>Chooses the stage for user code: one instance in line, a pool, or children elsewhere.</summary>
 internal static class ItemStages
 {
-    public static StageNode Create<TIn, TOut>(StageSetup setup, Func<ItemHandler<TIn, TOut>> makeHandler, Func<TIn, int>? partition = null)
+    /// <summary>Describes a stage that handles items; of a sink the output type is <see cref="NoOutput"/>.</summary>
+    public static StageDefinition Define<TIn, TOut>(
+        string kind, StageOptions? options, Recipe<ItemHandler<TIn, TOut>> recipe, Func<TIn, int>? partition = null, object? singleUse = null, bool isOneToOne = false, bool isAsyncStream = false) =>
+        new(kind, options ?? StageOptions.Default, setup => Create(setup, recipe, partition, isOneToOne))
+        {
+            ItemType = typeof(TIn),
+            AllowsParallelism = singleUse is null,
+            HasInstances = true,
+            SingleUse = singleUse,
+            IsOneToOne = isOneToOne,
+            IsAsyncStream = isAsyncStream,
+            Recipe = recipe,
+            CarriedTypes = typeof(TOut) == typeof(NoOutput) ? [typeof(TIn)] : [typeof(TIn), typeof(TOut)],
+        };
+
+    public static StageDefinition DefineSource<TOut>(string kind, StageOptions? options, Recipe<SourceBody<TOut>> recipe, object? singleUse = null) =>
+        new(kind, options ?? StageOptions.Default, setup => CreateSource(setup, recipe))
+        {
+            HasInstances = true,
+            IsSource = true,
+            SingleUse = singleUse,
+            Recipe = recipe,
+            CarriedTypes = [typeof(TOut)],
+        };
+
+    private static StageNode Create<TIn, TOut>(StageSetup setup, Recipe<ItemHandler<TIn, TOut>> recipe, Func<TIn, int>? partition, bool isOneToOne)
     {
-        Func<ItemHandler<TIn, TOut>> make = setup.Options.OwnThread ? () => new OwnThreadHandler<TIn, TOut>(makeHandler, setup.Name) : makeHandler;
-        return setup.Options.MaxDegreeOfParallelism == 1
-            ? new SerialStage<TIn, TOut, LinkEmitter<TOut>>(setup, make, static stage => new LinkEmitter<TOut>(stage, (Link<TOut>)stage.Outputs[0]))
-            : new PoolStage<TIn, TOut>(setup, make, partition);
+        if (setup.Options.Placement is not InProcessPlacement)
+        {
+            var plan = new ChildPlan(
+                recipe,
+                [(stage, link, codecs) => new ChildInput<TIn>(stage, (Link<TIn>)link, codecs, partition)],
+                typeof(TOut) == typeof(NoOutput) ? [] : [static (stage, link, codecs) => new ChildOutput<TOut>(stage, (Link<TOut>)link, codecs)],
+                IsOneToOne: isOneToOne);
+            return new ChildStage(setup, plan) { IsPartitioned = partition is not null };
+        }
+
+        Func<ItemHandler<TIn, TOut>> make = setup.Options.OwnThread ? () => new OwnThreadHandler<TIn, TOut>(recipe.Make, setup.Name) : recipe.Make;
+        if (setup.Options.MaxDegreeOfParallelism > 1)
+            return new PoolStage<TIn, TOut>(setup, make, partition);
+        if (make is Func<ItemHandler<TIn, NoOutput>> makeSink)
+            return new SerialStage<TIn, NoOutput, NullEmitter>(setup, makeSink, static _ => NullEmitter.Instance);
+        return new SerialStage<TIn, TOut, LinkEmitter<TOut>>(setup, make, static stage => new LinkEmitter<TOut>(stage, (Link<TOut>)stage.Outputs[0]));
     }
 
-    public static StageNode CreateSink<TIn>(StageSetup setup, Func<ItemHandler<TIn, NoOutput>> makeHandler, Func<TIn, int>? partition = null)
+    private static StageNode CreateSource<TOut>(StageSetup setup, Recipe<SourceBody<TOut>> recipe)
     {
-        Func<ItemHandler<TIn, NoOutput>> make = setup.Options.OwnThread ? () => new OwnThreadHandler<TIn, NoOutput>(makeHandler, setup.Name) : makeHandler;
-        return setup.Options.MaxDegreeOfParallelism == 1
-            ? new SerialStage<TIn, NoOutput, NullEmitter>(setup, make, static _ => NullEmitter.Instance)
-            : new PoolStage<TIn, NoOutput>(setup, make, partition);
+        if (setup.Options.Placement is not InProcessPlacement)
+            return new ChildStage(setup, new ChildPlan(recipe, [], [static (stage, link, codecs) => new ChildOutput<TOut>(stage, (Link<TOut>)link, codecs)], HasBody: true));
+        return new SourceStage<TOut>(setup, setup.Options.OwnThread ? () => new OwnThreadBody<TOut>(recipe.Make, setup.Name) : recipe.Make);
     }
-
-    public static StageNode CreateSource<TOut>(StageSetup setup, Func<SourceBody<TOut>> makeBody) =>
-        new SourceStage<TOut>(setup, setup.Options.OwnThread ? () => new OwnThreadBody<TOut>(makeBody, setup.Name) : makeBody);
 }

@@ -2,6 +2,7 @@ using Microsoft.Extensions.Logging;
 using Puma.Dataflow.Blocks;
 using Puma.Dataflow.Buffers;
 using Puma.Dataflow.Diagnostics;
+using Puma.Dataflow.Isolation.Launch;
 using Puma.Dataflow.Lifecycle;
 using Puma.Dataflow.Logging;
 
@@ -31,6 +32,7 @@ internal sealed class PipelinePlan
     /// <exception cref="PipelineBuildException">Something is wrong; all problems are listed.</exception>
     public static PipelinePlan Make(StageDefinition anyStage, PipelineOptions? options)
     {
+        ChildMain.EndIfNotTakenOver();
         options ??= PipelineOptions.Default;
         List<StageDefinition> stages = GraphOrder.Of(anyStage);
         Dictionary<StageDefinition, string> names = StageNaming.Name(stages);
@@ -55,7 +57,7 @@ internal sealed class PipelinePlan
         var nodes = new Dictionary<StageDefinition, StageNode>(_stages.Count);
         foreach (StageDefinition stage in _stages)
         {
-            var setup = new StageSetup(_names[stage], stage.Kind, stage.Options with { Placement = stage.Options.Placement ?? _options.DefaultPlacement }, graph);
+            var setup = new StageSetup(_names[stage], stage.Kind, stage.Options with { Placement = stage.PlacementIn(_options) }, graph);
             StageNode node = stage.Create(setup);
             node.Inputs = new Link[stage.Inputs.Count];
             node.Outputs = new Link[stage.Outputs.Count];

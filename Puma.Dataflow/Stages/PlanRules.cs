@@ -22,6 +22,7 @@ internal static class PlanRules
         foreach (Edge edge in stages.SelectMany(static s => s.Inputs))
             CheckEdge(edge, names, problems);
         CheckPipeline(options, problems);
+        IsolationRules.Check(stages, names, options, problems);
         return problems;
     }
 
@@ -74,9 +75,6 @@ internal static class PlanRules
             problems.Add($"Stage '{name}': FanIn is {o.FanIn}; it must be one of {string.Join(", ", Enum.GetNames<FanIn>())}.");
         else if (o.FanIn != FanIn.All && stage.Inputs.Count < 2)
             problems.Add($"Stage '{name}': FanIn is {o.FanIn}, but the stage has {stage.Inputs.Count} inputs. Remove it.");
-        Placement placement = o.Placement ?? pipeline.DefaultPlacement;
-        if (placement is not InProcessPlacement and not null)
-            problems.Add($"Stage '{name}': Placement is {placement.GetType().Name.Replace("Placement", "", StringComparison.Ordinal)}, which is not in this version. Use Placement.InProcess.");
     }
 
     private static void CheckPolicy(StageDefinition stage, string name, ErrorPolicy policy, List<string> problems)
@@ -144,7 +142,7 @@ internal static class PlanRules
             problems.Add($"PipelineOptions: StallTimeout is {o.StallTimeout}; it must be positive and at most {TimeLimits.Longest}, or Timeout.InfiniteTimeSpan for never.");
     }
 
-    private static void CheckPositive(TimeSpan? value, string option, string name, List<string> problems)
+    internal static void CheckPositive(TimeSpan? value, string option, string name, List<string> problems)
     {
         if (value <= TimeSpan.Zero || value > TimeLimits.Longest)
             problems.Add($"Stage '{name}': {option} is {value}; it must be positive and at most {TimeLimits.Longest}, or null for none.");

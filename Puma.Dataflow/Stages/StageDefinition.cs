@@ -1,3 +1,4 @@
+using Puma.Dataflow.Isolation.Recipes;
 using Puma.Dataflow.Lifecycle;
 
 namespace Puma.Dataflow.Stages;
@@ -47,6 +48,16 @@ internal sealed class StageDefinition(string kind, StageOptions options, Func<St
     /// <summary>Whether its outputs are an asynchronous stream, which cannot be taken back for a retry.</summary>
     public bool IsAsyncStream { get; init; }
 
+    /// <summary>How its user code is made, when it can be made elsewhere; null for stages that only move items, and for foreign objects.</summary>
+    public Recipe? Recipe { get; init; }
+
+    /// <summary>The types that travel when it runs elsewhere.</summary>
+    public IReadOnlyList<Type> CarriedTypes { get; init; } = [];
+
+    /// <summary>Where its instances live: the pipeline's default is for stages whose user code can move, not for those that hold an object of this process to read.</summary>
+    public Placement PlacementIn(PipelineOptions pipeline) =>
+        options.Placement ?? (Recipe is null || (IsSource && Recipe.LocalOnly is not null) ? Placement.InProcess : pipeline.DefaultPlacement);
+
     /// <summary>What else is wrong with the stage; each text says what to do.</summary>
     public List<string> Problems { get; } = [];
 
@@ -62,6 +73,8 @@ internal sealed class StageDefinition(string kind, StageOptions options, Func<St
         LeastCapacity = LeastCapacity,
         SingleUse = SingleUse,
         IsAsyncStream = IsAsyncStream,
+        Recipe = Recipe,
+        CarriedTypes = CarriedTypes,
         Unfinished = Unfinished,
     };
 }

@@ -1,0 +1,136 @@
+using System.Buffers;
+using System.Buffers.Binary;
+
+namespace Puma.Dataflow.Isolation.Codec;
+
+/// <summary>
+/// Gathers one encoded value: a head, and large blocks that are not copied until they are sent. Reused; one thread at a time.
+/// Without blocks the payload is the head alone, else: count of blocks, their lengths, head, blocks.
+/// </summary>
+internal sealed class PayloadWriter : IBufferWriter<byte>
+{
+    private const int KeptCapacity = 256 * 1024;
+
+    private readonly List<ReadOnlyMemory<byte>> _blocks = [];
+    private ArrayBufferWriter<byte> _head = new(256);
+    private long _blockBytes;
+
+    public bool HasBlocks => _blocks.Count > 0;
+
+    /// <summary>The length of the whole payload in bytes.</summary>
+    public long Length => _head.WrittenCount + _blockBytes + (HasBlocks ? 4 + (4L * _blocks.Count) : 0);
+
+    public void Reset()
+    {
+        // One large value must not hold its memory for ever.
+        if (_head.Capacity > KeptCapacity)
+            _head = new ArrayBufferWriter<byte>(256);
+        else
+            _head.ResetWrittenCount();
+        _blocks.Clear();
+        _blockBytes = 0;
+    }
+
+    /// <summary>Adds a block that stays where it is until the payload is copied.</summary>
+    /// <returns>Its index.</returns>
+    public int AddBlock(ReadOnlyMemory<byte> block)
+    {
+        _blocks.Add(block);
+        _blockBytes += block.Length;
+        return _blocks.Count - 1;
+    }
+
+    public void CopyTo(IBufferWriter<byte> target)
+    {
+        if (HasBlocks)
+        {
+            WriteInt(target, _blocks.Count);
+            foreach (ReadOnlyMemory<byte> block in _blocks)
+                WriteInt(target, block.Length);
+        }
+
+        target.Write(_head.WrittenSpan);
+        foreach (ReadOnlyMemory<byte> block in _blocks)
+            target.Write(block.Span);
+    }
+
+    public void Advance(int count) => _head.Advance(count);
+
+    public Memory<byte> GetMemory(int sizeHint = 0) => _head.GetMemory(sizeHint);
+
+    public Span<byte> GetSpan(int sizeHint = 0) => _head.GetSpan(sizeHint);
+
+    public static void WriteInt(IBufferWriter<byte> target, int value)
+    {
+        BinaryPrimitives.WriteInt32LittleEndian(target.GetSpan(4), value);
+        target.Advance(4);
+    }
+}
+
+/// <summary>Shows one encoded value. Believes no length. Reused; one thread at a time.</summary>
+internal sealed class PayloadReader
+{
+    private readonly List<ReadOnlySequence<byte>> _blocks = [];
+    private readonly List<SharedBuffer> _lent = [];
+
+    public ReadOnlySequence<byte> Head { get; private set; }
+
+    /// <exception cref="ItemCodecException">The lengths do not fit the payload.</exception>
+    public void Reset(ReadOnlySequence<byte> payload, bool hasBlocks)
+    {
+        _blocks.Clear();
+        Head = payload;
+        if (!hasBlocks)
+            return;
+        var reader = new SequenceReader<byte>(payload);
+        if (!reader.TryReadLittleEndian(out int count) || count < 0 || count > reader.Remaining / 4)
+            throw Corrupt("its count of blocks is impossible");
+        long total = 0;
+        var lengths = new int[count];
+        for (int i = 0; i < count; i++)
+        {
+            reader.TryReadLittleEndian(out lengths[i]);
+            if (lengths[i] < 0)
+                throw Corrupt("a block has a negative length");
+            total += lengths[i];
+        }
+
+        if (total > reader.Remaining)
+            throw Corrupt("its blocks are longer than the payload");
+        long at = payload.Length - total;
+        Head = payload.Slice(reader.Consumed, at - reader.Consumed);
+        foreach (int length in lengths)
+        {
+            _blocks.Add(payload.Slice(at, length));
+            at += length;
+        }
+    }
+
+    /// <exception cref="ItemCodecException">There is no such block.</exception>
+    public ReadOnlySequence<byte> Block(int index) =>
+        index >= 0 && index < _blocks.Count ? _blocks[index] : throw Corrupt($"it has no block {index}");
+
+    /// <summary>Makes a pooled buffer that is released with the item.</summary>
+    public SharedBuffer Lend(ReadOnlySequence<byte> content)
+    {
+        var buffer = SharedBuffer.Rent(checked((int)content.Length));
+        content.CopyTo(buffer.Memory.Span);
+        _lent.Add(buffer);
+        return buffer;
+    }
+
+    /// <summary>Releases the buffers of the item, and forgets its payload.</summary>
+    public void Release()
+    {
+        foreach (SharedBuffer buffer in _lent)
+            buffer.Dispose();
+        _lent.Clear();
+        _blocks.Clear();
+        Head = default;
+    }
+
+    /// <summary>Leaves the buffers of the item to whoever has it now.</summary>
+    public void Keep() => _lent.Clear();
+
+    public static ItemCodecException Corrupt(string what) => new(typeof(byte[]), null, $"the received payload is corrupt ({what})");
+}

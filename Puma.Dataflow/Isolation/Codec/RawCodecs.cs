@@ -1,0 +1,231 @@
+using System.Buffers;
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+
+namespace Puma.Dataflow.Isolation.Codec;
+
+/// <summary>Carries values of one type. Safe for any thread.</summary>
+internal abstract class ItemCodec<T>
+{
+    /// <summary>From so many bytes on, a block of bytes is not copied into the head.</summary>
+    public const int BlockThreshold = 64 * 1024;
+
+    /// <exception cref="ItemCodecException">The value cannot be carried.</exception>
+    public abstract void Write(PayloadWriter writer, T item);
+
+    /// <exception cref="ItemCodecException">The payload is no such value.</exception>
+    public abstract T Read(PayloadReader reader);
+}
+
+/// <summary>Values without references, as they lie in memory: both processes run the same program on the same machine.</summary>
+internal sealed class UnmanagedCodec<T> : ItemCodec<T>
+{
+    private static readonly int Size = Unsafe.SizeOf<T>();
+
+    public override void Write(PayloadWriter writer, T item)
+    {
+        Unsafe.WriteUnaligned(ref MemoryMarshal.GetReference(writer.GetSpan(Size)), item);
+        writer.Advance(Size);
+    }
+
+    public override T Read(PayloadReader reader)
+    {
+        if (reader.Head.Length != Size)
+            throw PayloadReader.Corrupt($"a {typeof(T).Name} has {Size} bytes, not {reader.Head.Length}");
+        Span<byte> copy = stackalloc byte[Size];
+        reader.Head.CopyTo(copy);
+        return Unsafe.ReadUnaligned<T>(ref MemoryMarshal.GetReference(copy));
+    }
+}
+
+/// <summary>Texts, unchanged to the last surrogate.</summary>
+internal sealed class TextCodec : ItemCodec<string?>
+{
+    public override void Write(PayloadWriter writer, string? item) => WriteText(writer, item);
+
+    public override string? Read(PayloadReader reader)
+    {
+        var head = new SequenceReader<byte>(reader.Head);
+        return ReadText(ref head);
+    }
+
+    public static void WriteText(PayloadWriter writer, string? item)
+    {
+        PayloadWriter.WriteInt(writer, item?.Length ?? -1);
+        writer.Write(MemoryMarshal.AsBytes(item.AsSpan()));
+    }
+
+    public static string? ReadText(ref SequenceReader<byte> head)
+    {
+        if (!head.TryReadLittleEndian(out int length) || length < -1 || length > head.Remaining / 2)
+            throw PayloadReader.Corrupt("a text is longer than it");
+        if (length == -1)
+            return null;
+        ReadOnlySequence<byte> bytes = head.UnreadSequence.Slice(0, length * 2L);
+        head.Advance(length * 2L);
+        return string.Create(length, bytes, static (chars, source) => source.CopyTo(MemoryMarshal.AsBytes(chars)));
+    }
+}
+
+/// <summary>Arrays of texts.</summary>
+internal sealed class TextArrayCodec : ItemCodec<string?[]?>
+{
+    public override void Write(PayloadWriter writer, string?[]? item)
+    {
+        PayloadWriter.WriteInt(writer, item?.Length ?? -1);
+        foreach (string? text in item ?? [])
+            TextCodec.WriteText(writer, text);
+    }
+
+    public override string?[]? Read(PayloadReader reader)
+    {
+        var head = new SequenceReader<byte>(reader.Head);
+        if (!head.TryReadLittleEndian(out int count) || count < -1 || count > head.Remaining / 4)
+            throw PayloadReader.Corrupt("an array of texts is longer than it");
+        if (count == -1)
+            return null;
+        var texts = new string?[count];
+        for (int i = 0; i < count; i++)
+            texts[i] = TextCodec.ReadText(ref head);
+        return texts;
+    }
+}
+
+/// <summary>Blocks of bytes, in the head or out of band.</summary>
+internal static class ByteBlock
+{
+    private const byte Null = 0, InHead = 1, OutOfBand = 2;
+
+    public static void WriteNull(PayloadWriter writer)
+    {
+        writer.GetSpan(1)[0] = Null;
+        writer.Advance(1);
+    }
+
+    public static void Write(PayloadWriter writer, ReadOnlyMemory<byte> block)
+    {
+        bool isLarge = block.Length >= ItemCodec<byte>.BlockThreshold;
+        writer.GetSpan(1)[0] = isLarge ? OutOfBand : InHead;
+        writer.Advance(1);
+        if (isLarge)
+            writer.AddBlock(block);
+        else
+            writer.Write(block.Span);
+    }
+
+    /// <returns>False when it was null.</returns>
+    public static bool TryRead(PayloadReader reader, out ReadOnlySequence<byte> block)
+    {
+        block = default;
+        if (reader.Head.IsEmpty)
+            throw PayloadReader.Corrupt("a block of bytes lacks its mark");
+        switch (reader.Head.FirstSpan[0])
+        {
+            case Null:
+                return false;
+            case InHead:
+                block = reader.Head.Slice(1);
+                return true;
+            case OutOfBand:
+                block = reader.Block(0);
+                return true;
+            default:
+                throw PayloadReader.Corrupt("a block of bytes has an unknown mark");
+        }
+    }
+}
+
+/// <summary>Arrays of values without references.</summary>
+internal sealed class UnmanagedArrayCodec<T> : ItemCodec<T[]?>
+    where T : unmanaged
+{
+    public override void Write(PayloadWriter writer, T[]? item)
+    {
+        if (item is null)
+            ByteBlock.WriteNull(writer);
+        else
+            ByteBlock.Write(writer, new UnmanagedMemory<T>(item).Memory);
+    }
+
+    public override T[]? Read(PayloadReader reader) => ByteBlock.TryRead(reader, out ReadOnlySequence<byte> block) ? ToArray(block) : null;
+
+    public static T[] ToArray(ReadOnlySequence<byte> block)
+    {
+        if (block.Length % Unsafe.SizeOf<T>() != 0)
+            throw PayloadReader.Corrupt($"{block.Length} bytes are no whole number of {typeof(T).Name}");
+        T[] array = GC.AllocateUninitializedArray<T>(checked((int)(block.Length / Unsafe.SizeOf<T>())));
+        block.CopyTo(MemoryMarshal.AsBytes(array.AsSpan()));
+        return array;
+    }
+}
+
+/// <summary>The bytes of an array of values without references.</summary>
+internal sealed class UnmanagedMemory<T>(T[] array) : MemoryManager<byte>
+    where T : unmanaged
+{
+    public override Span<byte> GetSpan() => MemoryMarshal.AsBytes(array.AsSpan());
+
+    public override MemoryHandle Pin(int elementIndex = 0) => throw new NotSupportedException("It is only copied from.");
+
+    public override void Unpin() { }
+
+    protected override void Dispose(bool disposing) { }
+}
+
+/// <summary>Memory of bytes.</summary>
+internal sealed class MemoryCodec : ItemCodec<Memory<byte>>
+{
+    public override void Write(PayloadWriter writer, Memory<byte> item) => ByteBlock.Write(writer, item);
+
+    public override Memory<byte> Read(PayloadReader reader) => ByteBlock.TryRead(reader, out ReadOnlySequence<byte> block) ? block.ToArray() : default;
+}
+
+/// <summary>Read-only memory of bytes.</summary>
+internal sealed class ReadOnlyMemoryCodec : ItemCodec<ReadOnlyMemory<byte>>
+{
+    public override void Write(PayloadWriter writer, ReadOnlyMemory<byte> item) => ByteBlock.Write(writer, item);
+
+    public override ReadOnlyMemory<byte> Read(PayloadReader reader) => ByteBlock.TryRead(reader, out ReadOnlySequence<byte> block) ? block.ToArray() : default;
+}
+
+/// <summary>Pooled memory; pooled again where it arrives.</summary>
+internal sealed class SharedBufferCodec : ItemCodec<SharedBuffer?>
+{
+    public override void Write(PayloadWriter writer, SharedBuffer? item)
+    {
+        if (item is null)
+            ByteBlock.WriteNull(writer);
+        else
+            ByteBlock.Write(writer, item.Memory);
+    }
+
+    public override SharedBuffer? Read(PayloadReader reader) => ByteBlock.TryRead(reader, out ReadOnlySequence<byte> block) ? reader.Lend(block) : null;
+}
+
+/// <summary>What the user's own codec carries.</summary>
+internal sealed class CustomCodec<T>(IItemCodec codec) : ItemCodec<T>
+{
+    public override void Write(PayloadWriter writer, T item)
+    {
+        try
+        {
+            codec.Write(writer, item);
+        }
+        catch (Exception error) when (error is not ItemCodecException)
+        {
+            throw new ItemCodecException(typeof(T), null, $"{codec.GetType().Name} failed with {error.GetType().Name}: {error.Message}", error);
+        }
+    }
+
+    public override T Read(PayloadReader reader)
+    {
+        try
+        {
+            return codec.Read<T>(reader.Head);
+        }
+        catch (Exception error) when (error is not ItemCodecException)
+        {
+            throw new ItemCodecException(typeof(T), null, $"{codec.GetType().Name} failed with {error.GetType().Name}: {error.Message}", error);
+        }
+    }
+}

@@ -1,0 +1,157 @@
+using System.Diagnostics.CodeAnalysis;
+using System.Runtime.InteropServices;
+using Puma.Dataflow.Isolation.Transport;
+using Puma.Dataflow.Isolation.Worker;
+
+#pragma warning disable RS0030 // A child process belongs to the library: its console, its threads and its end.
+
+namespace Puma.Dataflow.Isolation.Launch;
+
+/// <summary>The life of a child process, in place of the program's <c>Main</c>.</summary>
+internal static class ChildMain
+{
+    private static readonly TimeSpan BeatPeriod = TimeSpan.FromMilliseconds(250);
+
+    /// <summary>How long a child takes to make contact at most, whatever its parent thinks.</summary>
+    private static readonly TimeSpan ContactTimeout = TimeSpan.FromSeconds(30);
+
+    private static bool _isRunning;
+
+    /// <summary>Whether this process was started as a child and its work has not begun.</summary>
+    public static bool IsChild => !_isRunning && Environment.GetEnvironmentVariable(LaunchCommand.ChildMark) is not null;
+
+    /// <summary>Ends a process that was started as a child but runs the program's own <c>Main</c>, before it does the program's work a second time.</summary>
+    public static void EndIfNotTakenOver()
+    {
+        if (!IsChild)
+            return;
+        Console.Error.WriteLine("This process was started as a child of a Puma.Dataflow pipeline, but it runs Main of the program. Call PumaWorker.RunIfChild() in the first line of Main.");
+        Environment.Exit(LaunchExit.NotTakenOver);
+    }
+
+    /// <summary>Does the work and ends the process.</summary>
+    [DoesNotReturn]
+    [SuppressMessage("Usage", "VSTHRD002:Avoid problematic synchronous waits", Justification = "It is the main thread of a process without a context, and it has nothing else to do.")]
+    public static void Run()
+    {
+        _isRunning = true;
+        RestoreEnvironment();
+        int exitCode = LaunchExit.NoContact;
+        try
+        {
+            exitCode = RunAsync().GetAwaiter().GetResult();
+        }
+        catch (Exception error)
+        {
+            // The parent reads it from standard error.
+            Console.Error.WriteLine($"The child process could not make contact with its parent: {error}");
+        }
+
+        Environment.Exit(exitCode);
+        throw new InvalidOperationException("Environment.Exit does not return.");
+    }
+
+    /// <summary>What was meant for this process is not meant for those that it starts.</summary>
+    private static void RestoreEnvironment()
+    {
+        Environment.SetEnvironmentVariable(LaunchCommand.ChildMark, null);
+        if (Environment.GetEnvironmentVariable(LaunchCommand.StartupHooks) is not null)
+            Environment.SetEnvironmentVariable(LaunchCommand.StartupHooks, Environment.GetEnvironmentVariable(LaunchCommand.HooksBefore) is { Length: > 0 } before ? before : null);
+        Environment.SetEnvironmentVariable(LaunchCommand.HooksBefore, null);
+    }
+
+    private static async Task<int> RunAsync()
+    {
+        if (!OperatingSystem.IsWindows())
+            _ = UnixCalls.SetProcessGroup(0, 0);
+        Stream lifeline = Console.OpenStandardInput();
+        Bootstrap bootstrap = Bootstrap.ReadFrom(lifeline);
+        DieWithParent(bootstrap.ParentProcessId);
+        if (bootstrap.Library != typeof(ChildMain).Module.ModuleVersionId)
+            throw new InvalidOperationException("Puma.Dataflow is another build here than in the parent process. Was the program replaced while it ran? Restart it.");
+        BlackBox box = BlackBox.Open(bootstrap.BlackBoxPath);
+        Watch(lifeline, box, bootstrap.ParentProcessId);
+        AppDomain.CurrentDomain.UnhandledException += (_, e) => box.SayLastWords(e.ExceptionObject.ToString() ?? "");
+        using PosixSignalRegistration interrupt = Ignore(PosixSignal.SIGINT), quit = Ignore(PosixSignal.SIGQUIT);
+        BeFirstForTheMemoryKiller();
+
+        using var limit = new CancellationTokenSource(ContactTimeout, TimeProvider.System);
+        Stream data = await ChildEndpoint.ConnectAsync(bootstrap.Endpoint, ConnectionRole.Data, bootstrap.Secret, limit.Token).ConfigureAwait(false);
+        await using (data.ConfigureAwait(false))
+        {
+            Stream control = await ChildEndpoint.ConnectAsync(bootstrap.Endpoint, ConnectionRole.Control, bootstrap.Secret, limit.Token).ConfigureAwait(false);
+            await using (control.ConfigureAwait(false))
+                await ChildWorker.RunAsync(data, control, box, TimeProvider.System).ConfigureAwait(false);
+        }
+
+        return 0;
+    }
+
+    /// <summary>The terminal's signals go to the whole group in front; the parent decides what they mean for its children.</summary>
+    private static PosixSignalRegistration Ignore(PosixSignal signal) => PosixSignalRegistration.Create(signal, static context => context.Cancel = true);
+
+    private static void DieWithParent(int parent)
+    {
+        if (!OperatingSystem.IsLinux())
+            return;
+
+        // First the request, then the look: a parent that ended in between is noticed.
+        _ = UnixCalls.ProcessControl(UnixCalls.PrSetPdeathsig, UnixCalls.SigKill, 0, 0, 0);
+        if (UnixCalls.GetParent() != parent)
+            DieWithGroup();
+    }
+
+    /// <summary>Two threads outside of the pool: one ends everything when the parent is gone, the other shows that this process lives.</summary>
+    private static void Watch(Stream lifeline, BlackBox box, int parent)
+    {
+        new Thread(() =>
+        {
+            try
+            {
+                while (lifeline.ReadByte() >= 0)
+                {
+                }
+            }
+            catch (IOException)
+            {
+                // As good as its end.
+            }
+
+            DieWithGroup();
+        })
+        { Name = "puma-lifeline", IsBackground = true }.Start();
+        new Thread(() =>
+        {
+            while (true)
+            {
+                box.Beat();
+                Thread.Sleep(BeatPeriod);
+                if (!OperatingSystem.IsWindows() && UnixCalls.GetParent() != parent)
+                    DieWithGroup();
+            }
+        })
+        { Name = "puma-heartbeat", IsBackground = true }.Start();
+    }
+
+    /// <summary>Ends this process and all that it started, at once. On Windows the parent's job object does it.</summary>
+    private static void DieWithGroup()
+    {
+        if (!OperatingSystem.IsWindows())
+            _ = UnixCalls.Kill(0, UnixCalls.SigKill);
+        Environment.Exit(LaunchExit.NoContact);
+    }
+
+    /// <summary>When memory runs out, the system shall end a child before its parent; see proc(5), oom_score_adj.</summary>
+    private static void BeFirstForTheMemoryKiller()
+    {
+        try
+        {
+            if (OperatingSystem.IsLinux())
+                File.WriteAllText("/proc/self/oom_score_adj", "500");
+        }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        {
+            // A wish, no need.
+        }
+    }
+}

@@ -1,0 +1,215 @@
+using System.Diagnostics;
+using Puma.Dataflow.Isolation.Supervision;
+
+namespace Puma.Dataflow.Isolation.Launch;
+
+/// <summary>A child process that has made contact. Any thread.</summary>
+internal sealed class ChildProcess : IChildBody
+{
+    /// <summary>How long the last output may take to arrive after the exit; a grandchild may hold the pipes open for ever.</summary>
+    private static readonly TimeSpan DrainGrace = TimeSpan.FromMilliseconds(500);
+
+    /// <summary>How long a child that has lost its lifeline may take to end by itself.</summary>
+    private static readonly TimeSpan LeaveGrace = TimeSpan.FromSeconds(1);
+
+    /// <summary>How often a running child's signs of life are looked for.</summary>
+    private static readonly TimeSpan WatchPeriod = TimeSpan.FromMilliseconds(500);
+
+    private readonly Process _process;
+    private readonly OutputPump _output;
+    private readonly BlackBox _box;
+    private readonly WindowsJob? _job;
+    private readonly TaskCompletionSource _exitSeen = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly long _memoryKillsBefore = MemoryKills();
+    private readonly Lock _gate = new();
+    private ITimer? _watch;
+
+    // Guarded by _gate.
+    private ChildExitReason? _killedFor;
+    private bool _isStopExpected;
+    private bool _hasExited;
+    private bool _isBoxGone;
+
+    // The watch's own.
+    private long _beats;
+    private int _missed;
+
+    /// <param name="process">A process that was just started, with all three streams redirected.</param>
+    /// <param name="box">The parent's view of its black box.</param>
+    /// <param name="onLine">Hears what it writes to standard output and error.</param>
+    public ChildProcess(Process process, BlackBox box, Action<bool, string> onLine)
+    {
+        _process = process;
+        _box = box;
+        ProcessId = process.Id;
+        if (OperatingSystem.IsWindows())
+            _job = new WindowsJob(process.Handle);
+        process.Exited += (_, _) => _exitSeen.TrySetResult();
+        process.EnableRaisingEvents = true;
+        _output = new OutputPump(process, onLine);
+        Exited = AwaitExitAsync();
+    }
+
+    public int ProcessId { get; }
+
+    public Stream Data { get; private set; } = Stream.Null;
+
+    public Stream Control { get; private set; } = Stream.Null;
+
+    public Task<ChildExit> Exited { get; }
+
+    public long ItemInWork
+    {
+        get
+        {
+            lock (_gate)
+                return _isBoxGone ? 0 : _box.Item;
+        }
+    }
+
+    /// <summary>Tells the child whom to contact; its standard input stays open as its lifeline.</summary>
+    public void Tell(Bootstrap bootstrap)
+    {
+        try
+        {
+            bootstrap.WriteTo(_process.StandardInput.BaseStream);
+        }
+        catch (IOException)
+        {
+            // It has ended; its exit says why.
+        }
+    }
+
+    /// <summary>Takes the connections over and begins to watch for signs of life.</summary>
+    public void Connect(Stream data, Stream control, TimeSpan hangTimeout)
+    {
+        (Data, Control) = (data, control);
+        if (hangTimeout == Timeout.InfiniteTimeSpan || Debugger.IsAttached)
+            return;
+
+        // Missed periods are counted, not time: when this whole machine or process was stopped, nobody missed anything.
+        int allowed = Math.Max(2, (int)(hangTimeout / WatchPeriod));
+        _watch = TimeProvider.System.CreateTimer(_ => Watch(allowed), null, WatchPeriod, WatchPeriod);
+    }
+
+    public void ExpectStop()
+    {
+        lock (_gate)
+            _isStopExpected = true;
+    }
+
+    public void Terminate()
+    {
+        lock (_gate)
+        {
+            if (!_hasExited && !OperatingSystem.IsWindows())
+                _ = UnixCalls.Kill(ProcessId, UnixCalls.SigTerm);
+        }
+    }
+
+    public void Kill(ChildExitReason because)
+    {
+        lock (_gate)
+        {
+            if (_hasExited)
+                return;
+            _killedFor ??= because;
+            KillGroup();
+        }
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        ExpectStop();
+        await Data.DisposeAsync().ConfigureAwait(false);
+        await Control.DisposeAsync().ConfigureAwait(false);
+        try
+        {
+            // The end of its standard input tells the child that it is not needed any more.
+            await _process.StandardInput.DisposeAsync().ConfigureAwait(false);
+        }
+        catch (IOException)
+        {
+            // It is gone already.
+        }
+
+        if (await Task.WhenAny(_exitSeen.Task, Task.Delay(LeaveGrace, TimeProvider.System)).ConfigureAwait(false) != _exitSeen.Task)
+            Kill(ChildExitReason.StopTimedOut);
+        await Exited.ConfigureAwait(false);
+        if (_watch is not null)
+            await _watch.DisposeAsync().ConfigureAwait(false);
+        _job?.Dispose();
+        lock (_gate)
+        {
+            _isBoxGone = true;
+            _box.Dispose();
+        }
+
+        _process.Dispose();
+    }
+
+    private async Task<ChildExit> AwaitExitAsync()
+    {
+        await _exitSeen.Task.ConfigureAwait(false);
+        lock (_gate)
+        {
+            _hasExited = true;
+
+            // What it started and left behind goes with it.
+            KillGroup();
+        }
+
+        await Task.WhenAny(_output.Drained, Task.Delay(DrainGrace, TimeProvider.System)).ConfigureAwait(false);
+        _output.Dispose();
+        lock (_gate)
+            return ExitReading.Read(ProcessId, _process.ExitCode, _killedFor, _isStopExpected, _output.ErrorTail, _isBoxGone ? "" : _box.LastWords, MemoryKills() > _memoryKillsBefore);
+    }
+
+    private void KillGroup()
+    {
+        if (_job is not null)
+        {
+            _job.Kill();
+            return;
+        }
+
+        // Its group first, which it founded itself; before that, or when it is empty, the process alone.
+        if (UnixCalls.Kill(-ProcessId, UnixCalls.SigKill) != 0 && !_hasExited)
+            _ = UnixCalls.Kill(ProcessId, UnixCalls.SigKill);
+    }
+
+    private void Watch(int allowed)
+    {
+        long beats;
+        lock (_gate)
+        {
+            if (_isBoxGone || _hasExited)
+                return;
+            beats = _box.Beats;
+        }
+
+        _missed = beats == _beats ? _missed + 1 : 0;
+        _beats = beats;
+        if (_missed > allowed)
+            Kill(ChildExitReason.Hung);
+    }
+
+    /// <summary>How often the system killed a process of this control group for memory; see cgroup v2, memory.events.</summary>
+    private static long MemoryKills()
+    {
+        try
+        {
+            foreach (string line in OperatingSystem.IsLinux() ? File.ReadLines("/sys/fs/cgroup/memory.events") : [])
+            {
+                if (line.StartsWith("oom_kill ", StringComparison.Ordinal) && long.TryParse(line.AsSpan(9), out long kills))
+                    return kills;
+            }
+        }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        {
+            // Then it cannot be told.
+        }
+
+        return 0;
+    }
+}

@@ -1,0 +1,119 @@
+using System.Buffers;
+
+namespace Puma.Dataflow.Isolation.Protocol;
+
+/// <summary>What a frame says. P: parent to child; C: child to parent.</summary>
+internal enum FrameType : byte
+{
+    None,
+
+    // ---- Control connection. ----
+
+    /// <summary>P: makes and starts the user code; the payload is a <see cref="StartRecord"/>.</summary>
+    Start,
+
+    /// <summary>C: the user code has started.</summary>
+    Started,
+
+    /// <summary>C: the user code could not be made or started; the payload is an <see cref="ErrorRecord"/>.</summary>
+    StartFailed,
+
+    /// <summary>P: so many (Number) further outputs may be sent from a port.</summary>
+    Credit,
+
+    /// <summary>P: all stages have started; a body begins.</summary>
+    Begin,
+
+    /// <summary>C: the handling of an item (Number) has begun; 0 when it has ended. Only if the start record asks for it.</summary>
+    Began,
+
+    /// <summary>P: no item above this one (Number) is begun, because this one has failed.</summary>
+    Limit,
+
+    /// <summary>P: the time of an item (Number) has run out; its token fires.</summary>
+    CancelItem,
+
+    /// <summary>P: the failed item is tried again (Attempt).</summary>
+    Retry,
+
+    /// <summary>P: the failed item is settled; go on.</summary>
+    Proceed,
+
+    /// <summary>P: a source ends as soon as it can.</summary>
+    Stop,
+
+    /// <summary>P: no further item is handled.</summary>
+    Finish,
+
+    /// <summary>P: everything is given up; all tokens fire.</summary>
+    Cancel,
+
+    /// <summary>C: user code asked its stage to end early.</summary>
+    FinishRequested,
+
+    /// <summary>C: an item (Number) has just failed; what it says follows on the data connection.</summary>
+    Failing,
+
+    /// <summary>P: how the run ends; the payload is an <see cref="EndRecord"/>. C answers with Ended.</summary>
+    End,
+
+    /// <summary>C: the user code was told of the end and has returned; a payload is its <see cref="ErrorRecord"/>. The last frame of a child.</summary>
+    Ended,
+
+    /// <summary>C: a log record; the payload is a <see cref="LogRecord"/>.</summary>
+    Log,
+
+    // ---- Data connection. ----
+
+    /// <summary>P: an item (Number) for an input port.</summary>
+    Item,
+
+    /// <summary>P: an input port has ended.</summary>
+    InputEnded,
+
+    /// <summary>P: all inputs have ended.</summary>
+    Complete,
+
+    /// <summary>C: an output of an item (Number; 0 outside of items) from an output port.</summary>
+    Result,
+
+    /// <summary>C: an item (Number) was handled.</summary>
+    Done,
+
+    /// <summary>C: an item (Number; 0 for the code itself) failed; the payload is an <see cref="ErrorRecord"/>.</summary>
+    Failed,
+
+    /// <summary>C: the code has handled all it will and was told that its input has ended.</summary>
+    Completed,
+
+    /// <summary>C: the code handles no further item; what it was sent and has not settled is given up.</summary>
+    Idle,
+}
+
+/// <summary>Details of a frame.</summary>
+[Flags]
+internal enum FrameFlags : byte
+{
+    None = 0,
+
+    /// <summary>The payload has blocks out of band.</summary>
+    HasBlocks = 1,
+
+    /// <summary>An output of the item was refused, because the stage gives up.</summary>
+    WasRefused = 2,
+
+    /// <summary>The item's time had run out before its handler returned.</summary>
+    TimedOut = 4,
+
+    /// <summary>The item could not be carried; trying again cannot help.</summary>
+    NotCarried = 8,
+
+    /// <summary>The failure is the answer to our own cancellation.</summary>
+    Canceled = 16,
+}
+
+/// <summary>One received frame. Its payload is valid until the next one is read.</summary>
+internal readonly record struct Frame(FrameType Type, ushort Port, byte Attempt, FrameFlags Flags, long Number, ReadOnlySequence<byte> Payload);
+
+/// <summary>The other side sent what no side of this library sends. Never resynchronised: the connection ends, and with it the child.</summary>
+internal sealed class ProtocolViolationException(string message, Exception? inner = null) : Exception(message, inner);

@@ -1,0 +1,81 @@
+using System.Buffers;
+using System.Buffers.Binary;
+
+namespace Puma.Dataflow.Isolation.Protocol;
+
+/// <summary>
+/// The layout of a frame: a header of 24 bytes, little endian, then the payload.
+/// <code>'P' 'M' | version u8 | type u8 | port u16 | attempt u8 | flags u8 | length u32 | sequence u32 | number i64</code>
+/// The sequence counts the frames of one direction of one connection, so that a lost or alien byte is noticed.
+/// </summary>
+internal static class FrameFormat
+{
+    public const int HeaderLength = 24;
+    public const byte Version = 1;
+
+    /// <summary>The longest payload of a data frame, unless told otherwise, in bytes.</summary>
+    public const int MaxData = 64 * 1024 * 1024;
+
+    /// <summary>The longest payload of a control frame, in bytes.</summary>
+    public const int MaxControl = 256 * 1024;
+
+    private const ushort Magic = 'P' | ('M' << 8);
+
+    public static void WriteHeader(Span<byte> header, FrameType type, ushort port, byte attempt, FrameFlags flags, int length, uint sequence, long number)
+    {
+        BinaryPrimitives.WriteUInt16LittleEndian(header, Magic);
+        header[2] = Version;
+        header[3] = (byte)type;
+        BinaryPrimitives.WriteUInt16LittleEndian(header[4..], port);
+        header[6] = attempt;
+        header[7] = (byte)flags;
+        BinaryPrimitives.WriteUInt32LittleEndian(header[8..], (uint)length);
+        BinaryPrimitives.WriteUInt32LittleEndian(header[12..], sequence);
+        BinaryPrimitives.WriteInt64LittleEndian(header[16..], number);
+    }
+
+    /// <summary>Takes the next whole frame off a buffer.</summary>
+    /// <param name="buffer">What was received; advanced behind the frame.</param>
+    /// <param name="maxLength">The longest payload that is accepted; nothing is waited for beyond it.</param>
+    /// <param name="sequence">The number that the frame must have.</param>
+    /// <param name="frame">The frame.</param>
+    /// <returns>False when the frame is not complete yet.</returns>
+    /// <exception cref="ProtocolViolationException">The bytes are no frame.</exception>
+    public static bool TryRead(ref ReadOnlySequence<byte> buffer, int maxLength, uint sequence, out Frame frame)
+    {
+        frame = default;
+        if (buffer.Length < HeaderLength)
+            return false;
+        Span<byte> copy = stackalloc byte[HeaderLength];
+        ReadOnlySpan<byte> header = buffer.FirstSpan.Length >= HeaderLength ? buffer.FirstSpan[..HeaderLength] : copy;
+        if (buffer.FirstSpan.Length < HeaderLength)
+            buffer.Slice(0, HeaderLength).CopyTo(copy);
+
+        var type = (FrameType)header[3];
+        uint length = BinaryPrimitives.ReadUInt32LittleEndian(header[8..]);
+        if (BinaryPrimitives.ReadUInt16LittleEndian(header) != Magic)
+            throw Violation("does not begin with the mark of a frame", header);
+        if (header[2] != Version)
+            throw Violation($"has protocol version {header[2]} instead of {Version}", header);
+        if (type is FrameType.None or > FrameType.Idle)
+            throw Violation($"has the unknown type {header[3]}", header);
+        if (BinaryPrimitives.ReadUInt32LittleEndian(header[12..]) != sequence)
+            throw Violation($"has sequence {BinaryPrimitives.ReadUInt32LittleEndian(header[12..])} instead of {sequence}", header);
+        if (length > maxLength)
+            throw Violation($"announces {length} bytes; at most {maxLength} are allowed", header);
+        if (buffer.Length - HeaderLength < length)
+            return false;
+        frame = new Frame(
+            type,
+            BinaryPrimitives.ReadUInt16LittleEndian(header[4..]),
+            header[6],
+            (FrameFlags)header[7],
+            BinaryPrimitives.ReadInt64LittleEndian(header[16..]),
+            buffer.Slice(HeaderLength, length));
+        buffer = buffer.Slice(HeaderLength + length);
+        return true;
+    }
+
+    private static ProtocolViolationException Violation(string what, ReadOnlySpan<byte> header) =>
+        new($"A frame {what}. Its header is {Convert.ToHexString(header)}.");
+}

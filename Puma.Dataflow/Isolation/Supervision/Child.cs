@@ -1,0 +1,245 @@
+using Puma.Dataflow.Isolation.Protocol;
+using Puma.Dataflow.Isolation.Transport;
+
+namespace Puma.Dataflow.Isolation.Supervision;
+
+/// <summary>What a child tells its stage outside of its data. Called by the child's pumps; must not block.</summary>
+internal interface IChildOwner
+{
+    void Wake();
+
+    void OnFailing(long itemNumber);
+
+    void OnFinishRequested();
+
+    void OnLog(LogRecord record);
+
+    void OnItemBegan(Child child, long itemNumber, int attempt);
+}
+
+/// <summary>A child that has started its user code: its body, its two connections, and what it said last.</summary>
+/// <remarks>The stage's stream reads the data connection; everything else is safe for any thread.</remarks>
+internal sealed class Child : IAsyncDisposable
+{
+    /// <summary>How long a child that closed its connections may take to end before it is killed.</summary>
+    private static readonly TimeSpan ExitGrace = TimeSpan.FromSeconds(2);
+
+    /// <summary>How long a child that was terminated may take to end before it is killed.</summary>
+    private static readonly TimeSpan TerminateGrace = TimeSpan.FromMilliseconds(200);
+
+    private readonly IChildBody _body;
+    private readonly IChildOwner _owner;
+    private readonly FrameChannel _control;
+    private readonly TaskCompletionSource<ErrorRecord?> _started = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly TaskCompletionSource<ErrorRecord?> _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private bool _isDataBroken;
+
+    private Child(IChildBody body, int maxPayload, IChildOwner owner)
+    {
+        _body = body;
+        _owner = owner;
+        _control = new FrameChannel(body.Control, FrameFormat.MaxControl, OnControlReadable);
+        Data = new FrameChannel(body.Data, maxPayload, owner.Wake, owner.Wake);
+        Watching = WatchAsync();
+    }
+
+    public int ProcessId => _body.ProcessId;
+
+    public FrameChannel Data { get; }
+
+    /// <summary>Ends with how the child ended.</summary>
+    public Task<ChildExit> Exited => _body.Exited;
+
+    public long ItemInWork => _body.ItemInWork;
+
+    /// <summary>Ends when the child's code was told of the end, with what it threw; cancelled when the child ended before.</summary>
+    public Task<ErrorRecord?> Ended => _ended.Task;
+
+    /// <summary>What the child did against the protocol, if it did.</summary>
+    public ProtocolViolationException? Violation { get; private set; }
+
+    /// <summary>Whether nothing more will come from the child. The stage's stream only.</summary>
+    public bool HasEnded => _isDataBroken || Data.HasEnded;
+
+    private Task Watching { get; }
+
+    /// <summary>Makes the user code of a child and starts it.</summary>
+    /// <param name="body">The child; disposed when this fails.</param>
+    /// <param name="start">What it is to make.</param>
+    /// <param name="owner">The stage.</param>
+    /// <param name="timeout">How long it may take.</param>
+    /// <param name="cancellationToken">Gives up.</param>
+    /// <exception cref="RemoteRunnableException">The user code threw.</exception>
+    /// <exception cref="ChildStartException">The child was lost or too slow.</exception>
+    public static async Task<Child> StartAsync(IChildBody body, StartRecord start, IChildOwner owner, TimeSpan timeout, CancellationToken cancellationToken)
+    {
+        var child = new Child(body, start.MaxPayload, owner);
+        try
+        {
+            child._control.Start();
+            child.Data.Start();
+            var fields = new FieldWriter();
+            start.WriteTo(fields);
+            child.Say(FrameType.Start, payload: fields.Written);
+            ErrorRecord? error;
+            try
+            {
+                error = await child._started.Task.WaitAsync(timeout, TimeProvider.System, cancellationToken).ConfigureAwait(false);
+            }
+            catch (TimeoutException)
+            {
+                body.Kill(ChildExitReason.StartTimedOut);
+                throw new ChildStartException(await body.Exited.ConfigureAwait(false));
+            }
+            catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
+            {
+                throw new ChildStartException(await body.Exited.ConfigureAwait(false));
+            }
+
+            return error is null ? child : throw error.ToException();
+        }
+        catch
+        {
+            body.ExpectStop();
+            await child.DisposeAsync().ConfigureAwait(false);
+            throw;
+        }
+    }
+
+    /// <summary>Sends a frame on the control connection.</summary>
+    public void Say(FrameType type, long number = 0, ReadOnlySpan<byte> payload = default, int port = 0, int attempt = 0)
+    {
+        _control.Write(type, number, payload, (ushort)port, attempt);
+        _control.Flush();
+    }
+
+    /// <summary>Shows the next frame of the data connection. A child that breaks the protocol is killed. The stage's stream only.</summary>
+    public bool TryPeek(out Frame frame)
+    {
+        frame = default;
+        if (_isDataBroken)
+            return false;
+        try
+        {
+            return Data.TryPeek(out frame);
+        }
+        catch (ProtocolViolationException violation)
+        {
+            Break(violation);
+            return false;
+        }
+    }
+
+    /// <summary>Ends the child because of what it sent. The stage's stream only.</summary>
+    public void Break(ProtocolViolationException violation)
+    {
+        _isDataBroken = true;
+        Violation ??= violation;
+        _body.Kill(ChildExitReason.ProtocolViolated);
+    }
+
+    /// <summary>Goes on to the next frame. The stage's stream only.</summary>
+    public void Advance() => Data.Advance();
+
+    public void Kill(ChildExitReason because) => _body.Kill(because);
+
+    public void ExpectStop() => _body.ExpectStop();
+
+    /// <summary>Waits until the code was told of the end; asks, terminates and kills a child that takes too long.</summary>
+    /// <returns>What the code threw at its end, if anything.</returns>
+    public async Task<ErrorRecord?> EndAsync(EndRecord end, TimeSpan grace)
+    {
+        _body.ExpectStop();
+        var fields = new FieldWriter();
+        end.WriteTo(fields);
+        Say(FrameType.End, payload: fields.Written);
+        try
+        {
+            return await _ended.Task.WaitAsync(grace, TimeProvider.System).ConfigureAwait(false);
+        }
+        catch (TimeoutException)
+        {
+            _body.Terminate();
+            await Task.WhenAny(_body.Exited, Task.Delay(TerminateGrace, TimeProvider.System)).ConfigureAwait(false);
+            _body.Kill(ChildExitReason.StopTimedOut);
+            throw new TimeoutException($"The child process {ProcessId} did not end within StopGrace ({grace}) and was killed; OnEndAsync may not have run to its end.");
+        }
+    }
+
+    /// <summary>Ends the child, whatever it does, and frees all that belongs to it.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        await Data.DisposeAsync().ConfigureAwait(false);
+        await _control.DisposeAsync().ConfigureAwait(false);
+        await _body.DisposeAsync().ConfigureAwait(false);
+        await Watching.ConfigureAwait(false);
+    }
+
+    private async Task WatchAsync()
+    {
+        await _body.Exited.ConfigureAwait(false);
+        _started.TrySetCanceled();
+        _ended.TrySetCanceled();
+        _owner.Wake();
+    }
+
+    // ---- The control pump. -----------------------------------------------------------------------------------------------------------
+
+    private void OnControlReadable()
+    {
+        try
+        {
+            while (_control.TryPeek(out Frame frame))
+            {
+                OnControl(frame);
+                _control.Advance();
+            }
+        }
+        catch (ProtocolViolationException violation)
+        {
+            Violation ??= violation;
+            _body.Kill(ChildExitReason.ProtocolViolated);
+            return;
+        }
+
+        if (_control.HasEnded)
+            _ = KillIfItLingersAsync();
+    }
+
+    private async Task KillIfItLingersAsync()
+    {
+        if (await Task.WhenAny(_body.Exited, Task.Delay(ExitGrace, TimeProvider.System)).ConfigureAwait(false) != _body.Exited)
+            _body.Kill(ChildExitReason.ProtocolViolated);
+    }
+
+    private void OnControl(Frame frame)
+    {
+        var reader = new FieldReader(frame.Payload);
+        switch (frame.Type)
+        {
+            case FrameType.Started:
+                _started.TrySetResult(null);
+                break;
+            case FrameType.StartFailed:
+                _started.TrySetResult(ErrorRecord.ReadFrom(ref reader));
+                break;
+            case FrameType.Ended:
+                _ended.TrySetResult(reader.IsAtEnd ? null : ErrorRecord.ReadFrom(ref reader));
+                break;
+            case FrameType.Failing:
+                _owner.OnFailing(frame.Number);
+                break;
+            case FrameType.FinishRequested:
+                _owner.OnFinishRequested();
+                break;
+            case FrameType.Began:
+                _owner.OnItemBegan(this, frame.Number, frame.Attempt);
+                break;
+            case FrameType.Log:
+                _owner.OnLog(LogRecord.ReadFrom(ref reader));
+                break;
+            default:
+                throw new ProtocolViolationException($"A child sent a {frame.Type} frame on the control connection.");
+        }
+    }
+}

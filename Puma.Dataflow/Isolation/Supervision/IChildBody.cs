@@ -1,0 +1,32 @@
+namespace Puma.Dataflow.Isolation.Supervision;
+
+/// <summary>Where the other end of an isolated stage lives: a child process, or this process for loopback. Any thread.</summary>
+internal interface IChildBody : IAsyncDisposable
+{
+    int ProcessId { get; }
+
+    Stream Data { get; }
+
+    Stream Control { get; }
+
+    /// <summary>Ends when it has, with how; never faults.</summary>
+    Task<ChildExit> Exited { get; }
+
+    /// <summary>The item that it was handling when it was last seen; 0 when none or unknown.</summary>
+    long ItemInWork { get; }
+
+    /// <summary>From here on its end is no loss.</summary>
+    void ExpectStop();
+
+    /// <summary>Asks it to end.</summary>
+    void Terminate();
+
+    /// <summary>Ends it at once, with all that it started.</summary>
+    void Kill(ChildExitReason because);
+}
+
+/// <summary>A child did not get so far that it could be used.</summary>
+internal sealed class ChildStartException(ChildExit exit) : Exception(exit.Description)
+{
+    public ChildExit Exit => exit;
+}

@@ -1,0 +1,182 @@
+using System.IO.Pipes;
+using System.Net.Sockets;
+using System.Security.Cryptography;
+using System.Text;
+using Puma.Dataflow.Isolation.Launch;
+
+namespace Puma.Dataflow.Isolation.Transport;
+
+/// <summary>
+/// Where one child connects: a Unix domain socket in a directory that only this user may enter, or a named pipe on Windows. Its name
+/// lives until both connections stand.
+/// </summary>
+internal sealed class ChildEndpoint : IDisposable
+{
+    // sun_path holds 108 bytes on Linux and 104 on macOS, with the final zero; see unix(7).
+    private static readonly int MaxPath = OperatingSystem.IsMacOS() ? 103 : 107;
+
+    private readonly string _directory;
+    private readonly Socket? _listener;
+
+    private ChildEndpoint(string directory, string name, Socket? listener)
+    {
+        _directory = directory;
+        Name = name;
+        _listener = listener;
+        BlackBoxPath = Path.Combine(directory, "box");
+    }
+
+    /// <summary>What the child connects to.</summary>
+    public string Name { get; }
+
+    public string BlackBoxPath { get; }
+
+    /// <exception cref="IsolationNotSupportedException">No usable directory.</exception>
+    public static ChildEndpoint Create()
+    {
+        string directory = CreateDirectory();
+        if (OperatingSystem.IsWindows())
+            return new ChildEndpoint(directory, "puma-" + Convert.ToHexString(RandomNumberGenerator.GetBytes(16)), null);
+        try
+        {
+            string path = Path.Combine(directory, "s");
+            var listener = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+            listener.Bind(new UnixDomainSocketEndPoint(path));
+            listener.Listen(2);
+            return new ChildEndpoint(directory, path, listener);
+        }
+        catch (Exception error)
+        {
+            Directory.Delete(directory, recursive: true);
+            throw new IsolationNotSupportedException($"No socket for a child process could be made in '{directory}' ({error.Message}). Set TMPDIR to a directory that this user may write to and that has room.", error);
+        }
+    }
+
+    private static string CreateDirectory()
+    {
+        string temporary = Path.GetTempPath();
+        bool isTooLong = Encoding.UTF8.GetByteCount(Path.Combine(temporary, "pm123456", "s")) > MaxPath;
+        try
+        {
+            if (!isTooLong || OperatingSystem.IsWindows())
+                return Directory.CreateTempSubdirectory("pm").FullName;
+
+            // The temporary folder of this user has too long a name for a socket.
+            string path = "/tmp/pm-" + Convert.ToHexString(RandomNumberGenerator.GetBytes(8));
+            Directory.CreateDirectory(path, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+            return path;
+        }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        {
+            throw new IsolationNotSupportedException($"No directory for a child process could be made in '{(isTooLong ? "/tmp" : temporary)}' ({error.Message}). Set TMPDIR to a directory that this user may write to and that has room{(isTooLong ? ", with a shorter name" : "")}.", error);
+        }
+    }
+
+    /// <summary>Waits for both connections of a child.</summary>
+    /// <param name="secret">What the child must know.</param>
+    /// <param name="processId">Who it must be.</param>
+    /// <param name="cancellationToken">Gives up.</param>
+    public async Task<(Stream Data, Stream Control)> AcceptAsync(byte[] secret, int processId, CancellationToken cancellationToken)
+    {
+        Stream? data = null, control = null;
+        try
+        {
+            while (data is null || control is null)
+            {
+                Stream stream = await AcceptOneAsync(cancellationToken).ConfigureAwait(false);
+                ConnectionRole? role = null;
+                try
+                {
+                    if (stream is not NetworkStream network || IsFrom(network.Socket, processId))
+                        role = await Handshake.AcceptAsync(stream, secret, cancellationToken).ConfigureAwait(false);
+                }
+                catch (Exception error) when (error is IOException or EndOfStreamException)
+                {
+                    // Whoever it was, it is gone.
+                }
+
+                if (role == ConnectionRole.Data && data is null)
+                    data = stream;
+                else if (role == ConnectionRole.Control && control is null)
+                    control = stream;
+                else
+                    await stream.DisposeAsync().ConfigureAwait(false);
+            }
+
+            return (data, control);
+        }
+        catch
+        {
+            if (data is not null)
+                await data.DisposeAsync().ConfigureAwait(false);
+            if (control is not null)
+                await control.DisposeAsync().ConfigureAwait(false);
+            throw;
+        }
+    }
+
+    /// <summary>Connects as a child.</summary>
+    public static async Task<Stream> ConnectAsync(string name, ConnectionRole role, byte[] secret, CancellationToken cancellationToken)
+    {
+        Stream stream;
+        if (OperatingSystem.IsWindows())
+        {
+            var pipe = new NamedPipeClientStream(".", name, PipeDirection.InOut, PipeOptions.Asynchronous | PipeOptions.CurrentUserOnly);
+            await pipe.ConnectAsync(cancellationToken).ConfigureAwait(false);
+            stream = pipe;
+        }
+        else
+        {
+            var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+            await socket.ConnectAsync(new UnixDomainSocketEndPoint(name), cancellationToken).ConfigureAwait(false);
+            stream = new NetworkStream(socket, ownsSocket: true);
+        }
+
+        await Handshake.ConnectAsync(stream, role, secret, cancellationToken).ConfigureAwait(false);
+        return stream;
+    }
+
+    /// <summary>Takes the names away; the connections and the mapping live on.</summary>
+    public void Dispose()
+    {
+        _listener?.Dispose();
+        try
+        {
+            Directory.Delete(_directory, recursive: true);
+        }
+        catch (DirectoryNotFoundException)
+        {
+            // Done before.
+        }
+    }
+
+    private async Task<Stream> AcceptOneAsync(CancellationToken cancellationToken)
+    {
+        if (_listener is not null)
+            return new NetworkStream(await _listener.AcceptAsync(cancellationToken).ConfigureAwait(false), ownsSocket: true);
+        var pipe = new NamedPipeServerStream(Name, PipeDirection.InOut, 2, PipeTransmissionMode.Byte, PipeOptions.Asynchronous | PipeOptions.CurrentUserOnly);
+        await pipe.WaitForConnectionAsync(cancellationToken).ConfigureAwait(false);
+        return pipe;
+    }
+
+    /// <summary>Whether the system says that the other end is the child that was started, and this user.</summary>
+    private static bool IsFrom(Socket socket, int processId)
+    {
+        Span<byte> credentials = stackalloc byte[12];
+        if (OperatingSystem.IsLinux())
+        {
+            // SOL_SOCKET, SO_PEERCRED: struct ucred { pid, uid, gid }; see unix(7).
+            socket.GetRawSocketOption(1, 17, credentials);
+            int pid = BitConverter.ToInt32(credentials);
+            return BitConverter.ToUInt32(credentials[4..]) == UnixCalls.GetUser() && (pid == 0 || pid == processId);
+        }
+
+        if (!OperatingSystem.IsMacOS())
+            return true;
+
+        // SOL_LOCAL, LOCAL_PEERPID; see sys/un.h. The directory keeps other users out.
+        socket.GetRawSocketOption(0, 2, credentials[..4]);
+        return BitConverter.ToInt32(credentials) == processId;
+    }
+
+}

@@ -1,0 +1,233 @@
+using System.Diagnostics;
+using System.IO.Pipelines;
+using Puma.Dataflow.Isolation.Codec;
+using Puma.Dataflow.Isolation.Protocol;
+
+namespace Puma.Dataflow.Isolation.Transport;
+
+/// <summary>
+/// Frames over one duplex connection. What is written goes out in bursts: whatever has gathered while the last write was on its way is
+/// the next one. Any thread may write; one stream reads.
+/// </summary>
+/// <remarks>Its two pumps never run user code, but for <paramref name="onReadable"/>, which must not block.</remarks>
+/// <param name="stream">The connection.</param>
+/// <param name="maxPayload">The longest payload that is accepted or sent, in bytes.</param>
+/// <param name="onReadable">Called when more can be read, or the other side has ended.</param>
+/// <param name="onWritable">Called when the connection is congested no longer.</param>
+internal sealed class FrameChannel(Stream stream, int maxPayload, Action onReadable, Action? onWritable = null) : IAsyncDisposable
+{
+    private const int Congestion = 1024 * 1024;
+
+    private readonly Lock _gate = new();
+
+    // Unbounded by itself: the slots of the stage, the credits of its outputs and IsCongested bound it.
+    private readonly Pipe _out = new(new PipeOptions(pauseWriterThreshold: 0, minimumSegmentSize: 32 * 1024, useSynchronizationContext: false));
+    private readonly Pipe _in = new(new PipeOptions(pauseWriterThreshold: Congestion, resumeWriterThreshold: Congestion / 2, minimumSegmentSize: 64 * 1024, useSynchronizationContext: false));
+    private readonly CancellationTokenSource _closing = new();
+    private Task _pumps = Task.CompletedTask;
+
+    // Guarded by _gate.
+    private uint _sent;
+    private bool _isClosed;
+    private bool _hasUnflushed;
+
+    private long _unsent;
+
+    // Reader only.
+    private System.Buffers.ReadOnlySequence<byte> _buffer;
+    private bool _hasBuffer;
+    private bool _isLast;
+    private uint _received;
+    private Frame _frame;
+    private bool _hasFrame;
+    private bool _hasEnded;
+
+    public int MaxPayload => maxPayload;
+
+    /// <summary>Whether so much waits to be sent that no more should be written.</summary>
+    public bool IsCongested => Volatile.Read(ref _unsent) > Congestion;
+
+    /// <summary>Whether the other side has ended and everything that it sent was read. Reader only.</summary>
+    public bool HasEnded => _hasEnded;
+
+    /// <summary>What broke the connection, if anything did. Any thread.</summary>
+    public Exception? Failure { get; private set; }
+
+    public void Start() => _pumps = Task.WhenAll(Task.Run(SendAsync), Task.Run(ReceiveAsync));
+
+    // ---- Writing. Any thread. ------------------------------------------------------------------------------------------------------
+
+    /// <summary>Writes a frame; it goes out with the next <see cref="Flush"/>. Once the connection has ended nothing happens.</summary>
+    public void Write(FrameType type, long number = 0, ReadOnlySpan<byte> payload = default, ushort port = 0, int attempt = 0, FrameFlags flags = FrameFlags.None)
+    {
+        Debug.Assert(payload.Length <= maxPayload, "The writer keeps payloads within bounds.");
+        lock (_gate)
+        {
+            if (_isClosed)
+                return;
+            int length = FrameFormat.HeaderLength + payload.Length;
+            Span<byte> span = _out.Writer.GetSpan(length);
+            FrameFormat.WriteHeader(span, type, port, (byte)Math.Min(attempt, byte.MaxValue), flags, payload.Length, _sent++, number);
+            payload.CopyTo(span[FrameFormat.HeaderLength..]);
+            _out.Writer.Advance(length);
+            NoteWritten(length);
+        }
+    }
+
+    /// <summary>Writes a frame with an encoded item.</summary>
+    public void Write(FrameType type, long number, PayloadWriter payload, ushort port, int attempt)
+    {
+        Debug.Assert(payload.Length <= maxPayload, "The writer keeps payloads within bounds.");
+        lock (_gate)
+        {
+            if (_isClosed)
+                return;
+            Span<byte> header = _out.Writer.GetSpan(FrameFormat.HeaderLength);
+            FrameFormat.WriteHeader(header, type, port, (byte)Math.Min(attempt, byte.MaxValue), payload.HasBlocks ? FrameFlags.HasBlocks : FrameFlags.None, (int)payload.Length, _sent++, number);
+            _out.Writer.Advance(FrameFormat.HeaderLength);
+            payload.CopyTo(_out.Writer);
+            NoteWritten(FrameFormat.HeaderLength + payload.Length);
+        }
+    }
+
+    private void NoteWritten(long length)
+    {
+        Interlocked.Add(ref _unsent, length);
+        _hasUnflushed = true;
+    }
+
+    /// <summary>Sends what was written.</summary>
+    public void Flush()
+    {
+        lock (_gate)
+        {
+            if (!_hasUnflushed || _isClosed)
+                return;
+            _hasUnflushed = false;
+
+            // Completes at once, because the pipe has no threshold.
+            ValueTask<FlushResult> flushing = _out.Writer.FlushAsync(CancellationToken.None);
+            Debug.Assert(flushing.IsCompletedSuccessfully, "An unbounded pipe never waits.");
+#pragma warning disable VSTHRD002 // It has completed, see above.
+            _ = flushing.Result;
+#pragma warning restore VSTHRD002
+        }
+    }
+
+    // ---- Reading. One stream. ------------------------------------------------------------------------------------------------------
+
+    /// <summary>Shows the next frame, which stays until <see cref="Advance"/>.</summary>
+    /// <exception cref="ProtocolViolationException">The other side sent what is no frame.</exception>
+    public bool TryPeek(out Frame frame)
+    {
+        while (!_hasFrame)
+        {
+            if (_hasEnded)
+                break;
+            if (!_hasBuffer)
+            {
+                if (!_in.Reader.TryRead(out ReadResult result))
+                    break;
+                (_buffer, _hasBuffer, _isLast) = (result.Buffer, true, result.IsCompleted);
+            }
+
+            if (FrameFormat.TryRead(ref _buffer, maxPayload, _received, out _frame))
+            {
+                _received++;
+                _hasFrame = true;
+                break;
+            }
+
+            // A frame that was cut off by the other side's end is no frame.
+            _hasEnded = _isLast;
+            _in.Reader.AdvanceTo(_buffer.Start, _buffer.End);
+            _hasBuffer = false;
+        }
+
+        frame = _frame;
+        return _hasFrame;
+    }
+
+    /// <summary>Goes on to the next frame.</summary>
+    public void Advance()
+    {
+        _hasFrame = false;
+        _frame = default;
+    }
+
+    // ---- The pumps. ----------------------------------------------------------------------------------------------------------------
+
+    private async Task SendAsync()
+    {
+        try
+        {
+            while (true)
+            {
+                ReadResult result = await _out.Reader.ReadAsync(_closing.Token).ConfigureAwait(false);
+                foreach (ReadOnlyMemory<byte> segment in result.Buffer)
+                    await stream.WriteAsync(segment, _closing.Token).ConfigureAwait(false);
+                await stream.FlushAsync(_closing.Token).ConfigureAwait(false);
+                bool wasCongested = IsCongested;
+                Interlocked.Add(ref _unsent, -result.Buffer.Length);
+                _out.Reader.AdvanceTo(result.Buffer.End);
+                if (wasCongested && !IsCongested)
+                    onWritable?.Invoke();
+                if (result.IsCompleted)
+                    break;
+            }
+        }
+        catch (Exception error) when (error is IOException or OperationCanceledException or ObjectDisposedException)
+        {
+            // The other side is gone; the receiving pump tells it.
+            Failure ??= error is IOException ? error : null;
+        }
+
+        lock (_gate)
+        {
+            _isClosed = true;
+            Volatile.Write(ref _unsent, 0);
+        }
+
+        await _out.Reader.CompleteAsync().ConfigureAwait(false);
+        onWritable?.Invoke();
+    }
+
+    private async Task ReceiveAsync()
+    {
+        try
+        {
+            while (true)
+            {
+                int read = await stream.ReadAsync(_in.Writer.GetMemory(), _closing.Token).ConfigureAwait(false);
+                if (read == 0)
+                    break;
+                _in.Writer.Advance(read);
+                ValueTask<FlushResult> flushing = _in.Writer.FlushAsync(_closing.Token);
+                onReadable();
+                await flushing.ConfigureAwait(false);
+            }
+        }
+        catch (Exception error) when (error is IOException or OperationCanceledException or ObjectDisposedException)
+        {
+            Failure ??= error is IOException ? error : null;
+        }
+
+        await _in.Writer.CompleteAsync().ConfigureAwait(false);
+        onReadable();
+    }
+
+    /// <summary>Sends what was flushed if the other side still reads within the time, then ends both pumps. The stream is the caller's to dispose.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        lock (_gate)
+        {
+            if (!_isClosed)
+                _out.Writer.Complete();
+            _isClosed = true;
+        }
+
+        await _closing.CancelAsync().ConfigureAwait(false);
+        await _pumps.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        _closing.Dispose();
+    }
+}

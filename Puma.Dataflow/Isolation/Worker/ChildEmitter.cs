@@ -1,0 +1,135 @@
+using Puma.Dataflow.Isolation.Codec;
+using Puma.Dataflow.Isolation.Protocol;
+using Puma.Dataflow.Runnables;
+
+namespace Puma.Dataflow.Isolation.Worker;
+
+/// <summary>An output port of a child.</summary>
+internal interface IChildOutput : IAttemptOutputs
+{
+    /// <summary>Allows further outputs. Any thread.</summary>
+    void AddCredits(long count);
+}
+
+/// <summary>Sends outputs to the parent, as many as it has granted. Belongs to the worker's stream.</summary>
+internal sealed class ChildEmitter<T>(ChildWorker worker, ushort port, ItemCodec<T> codec) : Emitter<T>, IChildOutput
+{
+    private readonly List<T> _held = [];
+    private bool _isHolding;
+    private bool _wasRefused;
+    private long _credits = worker.Start.Credits;
+
+    // 1 while a value is on its way: user code that does not await its emits must not get into its own.
+    private int _isEmitting;
+
+    public override bool IsStopping => worker.IsStopping;
+
+    public override int Room => (int)Math.Max(0, Volatile.Read(ref _credits));
+
+    public void AddCredits(long count) => Interlocked.Add(ref _credits, count);
+
+    /// <exception cref="InvalidOperationException">Another emit has not returned.</exception>
+    public override ValueTask EmitAsync(T value, CancellationToken cancellationToken)
+    {
+        if (Interlocked.Exchange(ref _isEmitting, 1) != 0)
+            throw new InvalidOperationException($"Stage '{worker.Start.Stage}' emits while another of its emits has not returned. Await each EmitAsync before the next one.");
+        if (worker.NeedsCheckpoint || (!_isHolding && !CanSend))
+            return EmitSlowAsync(value, cancellationToken);
+        try
+        {
+            if (_isHolding)
+                _held.Add(value);
+            else
+                Send(value);
+            return default;
+        }
+        finally
+        {
+            Volatile.Write(ref _isEmitting, 0);
+        }
+    }
+
+    private bool CanSend => !worker.IsDiscarding && Volatile.Read(ref _credits) > 0 && !worker.IsCongested;
+
+    private void Send(T value)
+    {
+        worker.Send(port, value, codec);
+        Interlocked.Decrement(ref _credits);
+    }
+
+    private async ValueTask EmitSlowAsync(T value, CancellationToken cancellationToken)
+    {
+        try
+        {
+            if (worker.NeedsCheckpoint)
+                await CheckpointAsync().ConfigureAwait(false);
+            if (_isHolding)
+            {
+                _held.Add(value);
+                return;
+            }
+
+            using CancellationTokenRegistration wake = cancellationToken.CanBeCanceled
+                ? cancellationToken.UnsafeRegister(static state => ((ChildWorker)state!).Wake(), worker)
+                : default;
+            while (!CanSend)
+            {
+                if (worker.IsDiscarding)
+                {
+                    _wasRefused = true;
+                    throw new OperationCanceledException($"Stage '{worker.Start.Stage}' gives up what it holds; nothing can be emitted any more.", worker.DiscardToken);
+                }
+
+                if (cancellationToken.IsCancellationRequested)
+                {
+                    _wasRefused = true;
+                    cancellationToken.ThrowIfCancellationRequested();
+                }
+
+                await worker.WaitAsync().ConfigureAwait(false);
+                await CheckpointAsync().ConfigureAwait(false);
+            }
+
+            Send(value);
+        }
+        finally
+        {
+            Volatile.Write(ref _isEmitting, 0);
+        }
+    }
+
+    /// <summary>Lets a tick in, which may emit, too.</summary>
+    private async ValueTask CheckpointAsync()
+    {
+        Volatile.Write(ref _isEmitting, 0);
+        await worker.CheckpointAsync().ConfigureAwait(false);
+        Volatile.Write(ref _isEmitting, 1);
+    }
+
+    public void Hold()
+    {
+        _isHolding = true;
+        _held.Clear();
+    }
+
+    public void DropHeld()
+    {
+        _isHolding = false;
+        _held.Clear();
+    }
+
+    public async ValueTask PassHeldAsync()
+    {
+        _isHolding = false;
+        foreach (T value in _held)
+            await EmitAsync(value, default).ConfigureAwait(false);
+        _held.Clear();
+    }
+
+    public bool TakeRefused()
+    {
+        bool wasRefused = _wasRefused;
+        _wasRefused = false;
+        return wasRefused;
+    }
+}

@@ -1,0 +1,72 @@
+using Puma.Dataflow.Isolation.Codec;
+using Puma.Dataflow.Runnables;
+
+namespace Puma.Dataflow.Isolation.Worker;
+
+/// <summary>The user code of one instance in a child, whatever its kind. Its members are never called concurrently.</summary>
+internal abstract class HostedCode
+{
+    /// <summary>Whether it runs of its own accord instead of handling items.</summary>
+    public virtual bool HasBody => false;
+
+    public abstract ValueTask StartAsync(StageContext context, CancellationToken cancellationToken);
+
+    /// <summary>Decodes an item; it stays until the next one is decoded.</summary>
+    public virtual HeldItem Read(int port, PayloadReader payload) => throw new NotSupportedException("This code handles no items.");
+
+    public virtual ValueTask InputEndedAsync(int port, CancellationToken cancellationToken) => default;
+
+    public virtual ValueTask TickAsync(CancellationToken cancellationToken) => default;
+
+    /// <summary>Runs until there is no more to do, or until the token asks it to end.</summary>
+    public virtual ValueTask ProduceAsync(CancellationToken stopToken) => default;
+
+    /// <summary>Runs before each wait for an item.</summary>
+    public virtual ValueTask IdleAsync(CancellationToken cancellationToken) => default;
+
+    public virtual ValueTask CompletedAsync(CancellationToken cancellationToken) => default;
+
+    public virtual ValueTask EndAsync(RunState outcome, Exception? cause) => default;
+}
+
+/// <summary>An item that was decoded and can be handled, again and again if need be.</summary>
+internal abstract class HeldItem
+{
+    public abstract ValueTask HandleAsync(CancellationToken cancellationToken);
+}
+
+/// <summary>What the user code of a child is made with.</summary>
+internal sealed class HostSetup(ChildWorker worker, ItemCodecs codecs, bool ownThread, string threadName)
+{
+    public ItemCodecs Codecs => codecs;
+
+    public bool OwnThread => ownThread;
+
+    public string ThreadName => threadName;
+
+    /// <summary>Waits until the code is asked to end; runs its ticks meanwhile.</summary>
+    public ValueTask WaitForStopAsync() => worker.WaitForStopAsync();
+
+    /// <summary>Waits until something may have changed.</summary>
+    public ValueTask WaitAsync() => worker.WaitAsync();
+
+    /// <summary>Wakes the worker when a task has ended, whatever way.</summary>
+    public async Task WakeAtEndAsync(Task task)
+    {
+        await task.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        worker.Wake();
+    }
+
+    /// <summary>Ends the stage early, as completed.</summary>
+    public void RequestFinish() => worker.RequestFinish();
+
+    /// <summary>Makes the emitter of an output port; each port has one.</summary>
+    public Emitter<T> Output<T>(int port)
+    {
+        if (typeof(T) == typeof(NoOutput))
+            return (Emitter<T>)(object)NullEmitter.Instance;
+        var emitter = new ChildEmitter<T>(worker, (ushort)port, codecs.For<T>());
+        worker.AddOutput(emitter);
+        return emitter;
+    }
+}

@@ -1,0 +1,80 @@
+using Puma.Dataflow.Isolation.Codec;
+using Puma.Dataflow.Isolation.Recipes;
+using Puma.Dataflow.Runnables;
+
+namespace Puma.Dataflow.Isolation.Worker;
+
+/// <summary>Hosts code that handles items of one type.</summary>
+internal sealed class HostedItems<TIn, TOut> : HostedCode
+{
+    private readonly ItemHandler<TIn, TOut> _handler;
+    private readonly Emitter<TOut> _output;
+    private readonly ItemCodec<TIn> _codec;
+    private readonly Held _held;
+
+    private HostedItems(ItemHandler<TIn, TOut> handler, HostSetup setup)
+    {
+        _handler = handler;
+        _output = setup.Output<TOut>(0);
+        _codec = setup.Codecs.For<TIn>();
+        _held = new Held(this);
+    }
+
+    public static HostedCode Make(Recipe recipe, HostSetup setup)
+    {
+        ItemHandler<TIn, TOut> MakeHandler() => ((CodeMaker<ItemHandler<TIn, TOut>>)recipe.Maker)(recipe.UserCode, recipe.Options);
+        return new HostedItems<TIn, TOut>(setup.OwnThread ? new OwnThreadHandler<TIn, TOut>(MakeHandler, setup.ThreadName) : MakeHandler(), setup);
+    }
+
+    public override ValueTask StartAsync(StageContext context, CancellationToken cancellationToken) => _handler.StartAsync(context, _output, cancellationToken);
+
+    public override HeldItem Read(int port, PayloadReader payload)
+    {
+        _held.Item = _codec.Read(payload);
+        return _held;
+    }
+
+    public override ValueTask TickAsync(CancellationToken cancellationToken) => _handler.TickAsync(cancellationToken);
+
+    public override ValueTask CompletedAsync(CancellationToken cancellationToken) => _handler.CompletedAsync(cancellationToken);
+
+    public override ValueTask EndAsync(RunState outcome, Exception? cause) => _handler.EndAsync(outcome, cause);
+
+    private sealed class Held(HostedItems<TIn, TOut> code) : HeldItem
+    {
+        public TIn Item { get; set; } = default!;
+
+        public override ValueTask HandleAsync(CancellationToken cancellationToken) => code._handler.HandleAsync(Item, code._output, cancellationToken);
+    }
+}
+
+/// <summary>Hosts code that emits of its own accord.</summary>
+internal sealed class HostedSource<TOut> : HostedCode
+{
+    private readonly SourceBody<TOut> _body;
+    private readonly Emitter<TOut> _output;
+
+    private HostedSource(SourceBody<TOut> body, HostSetup setup)
+    {
+        _body = body;
+        _output = setup.Output<TOut>(0);
+    }
+
+    public static HostedCode Make(Recipe recipe, HostSetup setup)
+    {
+        SourceBody<TOut> MakeBody() => ((CodeMaker<SourceBody<TOut>>)recipe.Maker)(recipe.UserCode, recipe.Options);
+        return new HostedSource<TOut>(setup.OwnThread ? new OwnThreadBody<TOut>(MakeBody, setup.ThreadName) : MakeBody(), setup);
+    }
+
+    public override bool HasBody => true;
+
+    public override ValueTask StartAsync(StageContext context, CancellationToken cancellationToken) => _body.StartAsync(context, _output, cancellationToken);
+
+    public override ValueTask ProduceAsync(CancellationToken stopToken) => _body.ProduceAsync(_output, stopToken);
+
+    public override ValueTask TickAsync(CancellationToken cancellationToken) => _body.TickAsync(cancellationToken);
+
+    public override ValueTask CompletedAsync(CancellationToken cancellationToken) => _body.CompletedAsync(cancellationToken);
+
+    public override ValueTask EndAsync(RunState outcome, Exception? cause) => _body.EndAsync(outcome, cause);
+}

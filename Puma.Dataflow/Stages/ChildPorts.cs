@@ -1,0 +1,160 @@
+using Puma.Dataflow.Buffers;
+using Puma.Dataflow.Isolation.Codec;
+using Puma.Dataflow.Isolation.Protocol;
+using Puma.Dataflow.Lifecycle;
+
+namespace Puma.Dataflow.Stages;
+
+/// <summary>An item between the moment when an isolated stage took it and the moment when it is settled. Belongs to the stage's stream.</summary>
+internal abstract class HeldInput(ChildInput port)
+{
+    public ChildInput Port => port;
+
+    public long Number { get; set; }
+
+    public int Attempt { get; set; } = 1;
+
+    /// <summary>How often a child was lost while it handled the item.</summary>
+    public int Guilt { get; set; }
+
+    /// <summary>How many of its outputs were passed on.</summary>
+    public int Passed { get; set; }
+
+    /// <summary>Whether an output of it was given up.</summary>
+    public bool HasLostOutput { get; set; }
+
+    /// <summary>Which instance it is for.</summary>
+    public ChildSlot? Slot { get; set; }
+
+    /// <summary>How it ended, when that was decided without the child.</summary>
+    public Fate? Fate { get; set; }
+
+    public abstract object? Untyped { get; }
+
+    /// <exception cref="ItemCodecException">The item cannot be carried.</exception>
+    public abstract void Encode(PayloadWriter writer);
+
+    public abstract ValueTask SettleAsync(Fate fate);
+
+    public abstract int KeyHash();
+}
+
+/// <summary>An input of an isolated stage.</summary>
+internal abstract class ChildInput
+{
+    /// <summary>Whether the child was told that this input has ended.</summary>
+    public bool IsEndTold { get; set; }
+
+    public abstract bool HasEnded { get; }
+
+    public abstract bool TryTake(out HeldInput item);
+}
+
+/// <inheritdoc/>
+internal sealed class ChildInput<T>(StageNode stage, Link<T> link, ItemCodecs codecs, Func<T, int>? keyHash) : ChildInput
+{
+    private readonly ItemCodec<T> _codec = codecs.For<T>();
+
+    public override bool HasEnded => link.End is not null;
+
+    public override bool TryTake(out HeldInput item)
+    {
+        item = null!;
+        if (!link.TryRead(out T value))
+            return false;
+        link.CountReceived();
+        item = new Held(this, value);
+        return true;
+    }
+
+    private sealed class Held(ChildInput<T> input, T value) : HeldInput(input)
+    {
+        private readonly ChildInput<T> _input = input;
+
+        public override object? Untyped => value;
+
+        public override void Encode(PayloadWriter writer)
+        {
+            writer.Reset();
+            _input._codec.Write(writer, value);
+        }
+
+        public override ValueTask SettleAsync(Fate fate)
+        {
+            if (fate.Kind != FateKind.Delivered)
+                return _input.Stage.SettleAsync(_input.Link, value, Number, fate);
+            _input.Stage.Counters.CountDelivered();
+            _input.Link.Release(1);
+            return default;
+        }
+
+        public override int KeyHash() => _input.KeyHashOf is { } hash ? hash(value) : 0;
+    }
+
+    private StageNode Stage => stage;
+
+    private Link<T> Link => link;
+
+    private Func<T, int>? KeyHashOf => keyHash;
+}
+
+/// <summary>An output of one child. Belongs to the stage's stream.</summary>
+internal abstract class ChildOutput
+{
+    /// <summary>Slots that the child may use again and was not told of.</summary>
+    public long Owed { get; set; }
+
+    /// <summary>Passes a result on.</summary>
+    /// <returns>False when the next link has no slot; the same result must then be tried again first.</returns>
+    /// <exception cref="ProtocolViolationException">The result cannot be decoded.</exception>
+    public abstract bool TryPass(in Frame frame, out bool isLost);
+
+    public abstract Link To { get; }
+}
+
+/// <inheritdoc/>
+internal sealed class ChildOutput<T>(StageNode stage, Link<T> link, ItemCodecs codecs) : ChildOutput
+{
+    private readonly ItemCodec<T> _codec = codecs.For<T>();
+    private readonly PayloadReader _reader = new();
+    private T _value = default!;
+    private bool _hasValue;
+
+    public override Link To => link;
+
+    public override bool TryPass(in Frame frame, out bool isLost)
+    {
+        isLost = false;
+        if (!_hasValue)
+        {
+            try
+            {
+                _reader.Reset(frame.Payload, frame.Flags.HasFlag(FrameFlags.HasBlocks));
+                _value = _codec.Read(_reader);
+            }
+            catch (Exception error)
+            {
+                throw new ProtocolViolationException($"A result for '{link.To}' cannot be decoded: {error.Message}", error);
+            }
+
+            _hasValue = true;
+        }
+
+        if (link.IsShut)
+        {
+            // One of several outputs is finished, or the whole stage is about to end.
+            isLost = true;
+            if (stage.Outputs.Length > 1)
+                stage.NoteDiscarded(_value, DiscardReason.NoDemand);
+        }
+        else if (!stage.TryOffer(link, _value))
+        {
+            link.AskForSlot();
+            if (!stage.TryOffer(link, _value))
+                return link.IsShut && TryPass(frame, out isLost);
+        }
+
+        (_value, _hasValue) = (default!, false);
+        return true;
+    }
+}
