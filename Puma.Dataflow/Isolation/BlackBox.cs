@@ -65,6 +65,12 @@ internal sealed unsafe class BlackBox : IWorkMark, IDisposable
 
     public void End() => Volatile.Write(ref Field(ItemAt), 0);
 
+    public void GiveUp(string reason)
+    {
+        SayLastWords(reason);
+        Environment.FailFast(reason);
+    }
+
     public void SayLastWords(string text)
     {
         Span<byte> target = new(_memory + TextAt, Length - TextAt);

@@ -506,9 +506,21 @@ internal sealed class ChildStage(StageSetup setup, ChildPlan plan) : StageNode(s
         Debug.Assert(first == item, "A child settles its items in order.");
         if (!IsOrdered)
             return item.SettleAsync(fate);
-        HeldInput head = _window.Dequeue();
-        Debug.Assert(head == item, "Items are settled in order.");
-        return item.SettleAsync(fate);
+        return _window.Peek() == item ? _window.Dequeue().SettleAsync(fate) : SettleInOrderAsync(item, fate);
+    }
+
+    /// <summary>Settles an item after those before it, which were decided without a child.</summary>
+    private async ValueTask SettleInOrderAsync(HeldInput item, Fate fate)
+    {
+        while (_window.Peek() is { Fate: { } decided } head && head != item)
+        {
+            _window.Dequeue();
+            await head.SettleAsync(decided).ConfigureAwait(false);
+        }
+
+        HeldInput next = _window.Dequeue();
+        Debug.Assert(next == item, "Items are settled in order.");
+        await item.SettleAsync(fate).ConfigureAwait(false);
     }
 
     /// <returns>False when the item is tried again.</returns>

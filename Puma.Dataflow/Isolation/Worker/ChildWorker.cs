@@ -288,6 +288,11 @@ internal sealed class ChildWorker
             {
                 await item.HandleAsync(token).ConfigureAwait(false);
             }
+            catch (OutOfMemoryException error) when (_mark is not null)
+            {
+                // Nothing in this process can be relied on any more.
+                _mark.GiveUp($"Out of memory while item {number} was handled: {error.Message}");
+            }
             catch (Exception error)
             {
                 failure = error;
@@ -610,4 +615,7 @@ internal interface IWorkMark
     void Begin(long number, int attempt);
 
     void End();
+
+    /// <summary>Notes why the process cannot go on, and ends it.</summary>
+    void GiveUp(string reason);
 }

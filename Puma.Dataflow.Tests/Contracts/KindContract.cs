@@ -1,0 +1,243 @@
+using System.Threading.Tasks.Dataflow;
+using Puma.Dataflow.Tests.Infrastructure;
+
+namespace Puma.Dataflow.Tests.Contracts;
+
+/// <summary>Every kind of user code, in any placement. A placement adds a subclass that names itself.</summary>
+public abstract class KindContract : PipelineTest
+{
+    /// <summary>Where the stages under test live.</summary>
+    protected abstract Placement Placement { get; }
+
+    private StageOptions Here => new() { Name = "work", Placement = Placement };
+
+    [Fact]
+    public async Task Source_EmitsAll()
+    {
+        List<int> seen = [];
+        PipelineRun run = Start(Pipeline.From(static o => new Counting(o), new CountingOptions(1000), Here).ForEach(seen.Add));
+
+        PipelineReport report = await run.Completion.Within();
+
+        Assert.Equal(Enumerable.Range(1, 1000), seen);
+        Assert.Equal(1000, report.Stage("work").Emitted);
+    }
+
+    [Fact] // S9, S25
+    public async Task Source_EndlessOne_EndsByComplete()
+    {
+        int seen = 0;
+        PipelineRun run = Start(Pipeline.From(static o => new Counting(o), new CountingOptions(int.MaxValue), Here).ForEach(_ => Interlocked.Increment(ref seen)));
+        await Waiting.UntilAsync(() => Volatile.Read(ref seen) > 500, "items arrive");
+
+        run.Complete();
+        PipelineReport report = await run.Completion.Within();
+
+        Assert.Equal(report.Stage("work").Emitted, seen);
+    }
+
+    [Fact]
+    public async Task Sink_SeesAll()
+    {
+        PipelineRun run = Start(Pipeline.From(Enumerable.Range(1, 100)).To(static () => new Checking(), Here));
+
+        PipelineReport report = await run.Completion.Within();
+
+        Assert.Equal(100, report.Stage("work").Delivered);
+    }
+
+    [Fact] // S41
+    public async Task Command_RunsItsTicks_AndEndsByComplete()
+    {
+        PipelineRun run = Start(Pipeline.Of(static () => new Ticking(), Here with { TickInterval = TimeSpan.FromMilliseconds(1) }));
+        await Waiting.UntilAsync(() => Log.Records.Any(static r => r.Message.Contains("third tick", StringComparison.Ordinal)), "it has ticked three times");
+
+        run.Complete();
+        await run.Completion.Within();
+
+        Assert.Contains(Log.Records, static r => r.Message.Contains("completed", StringComparison.Ordinal));
+    }
+
+    [Fact] // S10
+    public async Task Ports_EveryInputAndOutput_IsConnected()
+    {
+        List<string> pairs = [];
+        List<int> sums = [];
+        PipelineRun run = Start(Pipeline.From(Enumerable.Range(1, 300))
+            .Into(static () => new TwoWays(), static r => r.Numbers, Here)
+            .From(static r => r.Words, Pipeline.From(["a", "b", "c"]))
+            .Branch(static r => r.Sums, b => b.ForEach(sums.Add))
+            .Continue(static r => r.Texts)
+            .ForEach(pairs.Add));
+
+        await run.Completion.Within();
+
+        Assert.Equal(Enumerable.Range(1, 300).Select(static x => x * 2), sums);
+        Assert.Equal(["a", "b", "c", "words ended", "all ended"], pairs);
+    }
+
+    [Fact] // S46
+    public async Task ForeignBlock_MadeByAFactory_PassesEverything()
+    {
+        List<int> seen = [];
+        PipelineRun run = Start(Pipeline.From(Enumerable.Range(1, 1000))
+            .Through(static () => new TransformBlock<int, int>(static x => x + 1, new() { BoundedCapacity = 4 }), Here)
+            .ForEach(seen.Add));
+
+        await run.Completion.Within();
+
+        Assert.Equal(Enumerable.Range(2, 1000), seen);
+    }
+
+    [Fact] // S46
+    public async Task ForeignBlock_ThatFaults_FaultsTheRun()
+    {
+        ExpectFailure();
+        PipelineRun run = Start(Pipeline.From(Enumerable.Range(1, 1000))
+            .Through(static () => new TransformBlock<int, int>(static x => x == 500 ? throw new FormatException("block") : x, new() { BoundedCapacity = 4 }), Here)
+            .ForEach(static _ => { }));
+
+        StageFaultedException fault = await Assert.ThrowsAsync<StageFaultedException>(() => run.Completion.Within());
+
+        Assert.True(fault.IsCausedBy<FormatException>());
+        Assert.Equal("work", fault.Stage);
+    }
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(3)]
+    public async Task PartitionBy_AKey_GoesToOneInstance_InOrder(int parallelism)
+    {
+        List<(int Key, int Item, int Instance)> seen = [];
+        PipelineRun run = Start(Pipeline.From(Enumerable.Range(0, 300))
+            .PartitionBy(static x => x % 7)
+            .Then(static () => new Naming(), Here with { MaxDegreeOfParallelism = parallelism })
+            .ForEach(seen.Add));
+
+        await run.Completion.Within();
+
+        Assert.Equal(300, seen.Count);
+        Assert.All(seen.GroupBy(static s => s.Key), static key => Assert.Single(key.Select(static s => s.Instance).Distinct()));
+        Assert.All(seen.GroupBy(static s => s.Key), static key => Assert.Equal(key.Select(static s => s.Item).Order(), key.Select(static s => s.Item)));
+    }
+
+    [Fact]
+    public async Task OwnThread_RunsEveryCallbackOnOneThread()
+    {
+        List<int> threads = [];
+        PipelineRun run = Start(Pipeline.From(Enumerable.Range(0, 50)).Transform(static _ => Environment.CurrentManagedThreadId, Here with { OwnThread = true }).ForEach(threads.Add));
+
+        await run.Completion.Within();
+
+        Assert.Single(threads.Distinct());
+    }
+
+    [Fact]
+    public async Task EveryDelegateKind_Runs()
+    {
+        List<int> seen = [];
+        PipelineRun run = Start(Pipeline.From(Enumerable.Range(0, 20))
+            .Where(static x => x % 2 == 0, new() { Placement = Placement })
+            .TransformMany(static x => new[] { x, x + 1 }, new() { Placement = Placement })
+            .TransformMany(static (x, ct) => TwiceAsync(x, ct), new() { Placement = Placement })
+            .Tap(static _ => { }, new() { Placement = Placement })
+            .Transform(static async (int x, CancellationToken ct) =>
+            {
+                await Task.Yield();
+                return x;
+            }, new() { Placement = Placement })
+            .ForEach(seen.Add));
+
+        await run.Completion.Within();
+
+        Assert.Equal(Enumerable.Range(0, 20).SelectMany(static x => new[] { x, x }), seen);
+    }
+
+    private static async IAsyncEnumerable<int> TwiceAsync(int x, [System.Runtime.CompilerServices.EnumeratorCancellation] CancellationToken cancellationToken = default)
+    {
+        yield return x;
+        await Task.Yield();
+        yield return x;
+    }
+
+    public sealed record CountingOptions(int Count);
+
+    private sealed class Counting(CountingOptions options) : SourceRunnable<int>
+    {
+        protected override async ValueTask ProduceAsync(CancellationToken stopToken)
+        {
+            for (int i = 1; i <= options.Count && !stopToken.IsCancellationRequested; i++)
+                await EmitAsync(i, CancellationToken.None);
+        }
+    }
+
+    private sealed class Checking : SinkRunnable<int>
+    {
+        private int _last;
+
+        protected override ValueTask OnItemAsync(int item, CancellationToken cancellationToken) =>
+            item == ++_last ? default : throw new InvalidOperationException($"{item} came instead of {_last}.");
+    }
+
+    private sealed class Ticking : CommandRunnable
+    {
+        private int _ticks;
+
+        protected override ValueTask OnTickAsync(CancellationToken cancellationToken)
+        {
+            if (++_ticks == 3)
+                Tell("third tick");
+            return default;
+        }
+
+        protected override ValueTask OnCompletedAsync(CancellationToken cancellationToken)
+        {
+            Tell("completed");
+            return default;
+        }
+
+        private void Tell(string text) => Context.Logger.Log(Microsoft.Extensions.Logging.LogLevel.Information, default, text, null, static (t, _) => t);
+    }
+
+    public sealed class TwoWays : PortRunnable
+    {
+        public TwoWays()
+        {
+            Numbers = new(async (x, ct) => await Sums.EmitAsync(x * 2, ct));
+            Words = new(async (x, ct) => await Texts.EmitAsync(x, ct), async ct => await Texts.EmitAsync("words ended", ct));
+        }
+
+        public Input<int> Numbers { get; }
+
+        public Input<string> Words { get; }
+
+        public Output<int> Sums { get; } = new();
+
+        public Output<string> Texts { get; } = new();
+
+        protected override async ValueTask OnCompletedAsync(CancellationToken cancellationToken) => await Texts.EmitAsync("all ended", cancellationToken);
+    }
+
+    private sealed class Naming : Runnable<int, (int Key, int Item, int Instance)>
+    {
+        protected override ValueTask OnItemAsync(int item, CancellationToken cancellationToken) => EmitAsync((item % 7, item, Context.Instance), cancellationToken);
+    }
+}
+
+/// <inheritdoc/>
+public sealed class InProcessKindTests : KindContract
+{
+    protected override Placement Placement => Placement.InProcess;
+}
+
+/// <inheritdoc/>
+public sealed class LoopbackKindTests : KindContract
+{
+    protected override Placement Placement => Placement.Loopback;
+}
+
+/// <inheritdoc/>
+public sealed class ChildProcessKindTests : KindContract
+{
+    protected override Placement Placement => Placement.ChildProcess;
+}

@@ -1,0 +1,56 @@
+using System.Globalization;
+using Puma.Dataflow.Tests.Infrastructure;
+
+namespace Puma.Dataflow.Tests.Isolation;
+
+/// <summary>Tests that count the processes, descriptors and files of this whole process run alone.</summary>
+[CollectionDefinition(Name, DisableParallelization = true)]
+public sealed class ChildrenAlone
+{
+    public const string Name = "children, alone";
+}
+
+/// <summary>The base of tests that start children: after each test no process, zombie, socket, descriptor or file of theirs is left.</summary>
+[Collection(ChildrenAlone.Name)]
+public abstract class ChildTest : PipelineTest
+{
+    private readonly HashSet<string> _filesBefore = TemporaryFiles();
+    private readonly string _oncePath = Path.Combine(Path.GetTempPath(), "chaos-" + Guid.NewGuid().ToString("N", CultureInfo.InvariantCulture));
+
+    /// <summary>The file that makes a chaotic runnable do its harm only once.</summary>
+    protected string Once()
+    {
+        File.WriteAllText(_oncePath, "");
+        return _oncePath;
+    }
+
+    public override async ValueTask DisposeAsync()
+    {
+        await base.DisposeAsync();
+        File.Delete(_oncePath);
+        await Waiting.UntilAsync(() => Children().Count == 0, () => $"no child process is left, but there are {string.Join(", ", Children())}");
+        Assert.Empty(TemporaryFiles().Except(_filesBefore));
+        GC.SuppressFinalize(this);
+    }
+
+    /// <summary>The process ids of all children of this process, zombies included.</summary>
+    protected static IReadOnlyList<int> Children()
+    {
+        List<int> children = [];
+        foreach (string task in Directory.GetDirectories("/proc/self/task"))
+        {
+            try
+            {
+                children.AddRange(File.ReadAllText(Path.Combine(task, "children")).Split(' ', StringSplitOptions.RemoveEmptyEntries).Select(static id => int.Parse(id, CultureInfo.InvariantCulture)));
+            }
+            catch (IOException)
+            {
+                // The thread has ended meanwhile; its children are another's now.
+            }
+        }
+
+        return children;
+    }
+
+    private static HashSet<string> TemporaryFiles() => [.. Directory.GetDirectories(Path.GetTempPath(), "pm*")];
+}

@@ -1,0 +1,271 @@
+using Puma.Dataflow.Tests.Infrastructure;
+
+namespace Puma.Dataflow.Tests.Isolation;
+
+/// <summary>User code that ends its process, under each loss policy: the ledger balances, nothing hangs, nothing is left.</summary>
+public sealed class LossTests : ChildTest
+{
+    private const int Items = 200;
+    private const int Bad = 77;
+
+    private readonly List<DeadLetter<int>> _letters = [];
+
+    public static TheoryData<ChaosKind, ChildExitReason> Deaths => new()
+    {
+        { ChaosKind.Exit0, ChildExitReason.ExitedEarly },
+        { ChaosKind.Exit3, ChildExitReason.ExitedEarly },
+        { ChaosKind.ThrowOnThread, ChildExitReason.UnhandledException },
+        { ChaosKind.FailFast, ChildExitReason.FailFast },
+        { ChaosKind.StackOverflow, ChildExitReason.StackOverflow },
+        { ChaosKind.AccessViolation, ChildExitReason.AccessViolation },
+        { ChaosKind.OutOfMemory, ChildExitReason.OutOfMemory },
+        { ChaosKind.KillSelf, ChildExitReason.Killed },
+        { ChaosKind.TerminateSelf, ChildExitReason.Killed },
+        { ChaosKind.StopSelf, ChildExitReason.Hung },
+        { ChaosKind.CloseFiles, ChildExitReason.ProtocolViolated },
+        { ChaosKind.CorruptFrame, ChildExitReason.ProtocolViolated },
+    };
+
+    public static TheoryData<ChaosKind, int> DeathsAndParallelism
+    {
+        get
+        {
+            TheoryData<ChaosKind, int> data = [];
+            foreach (TheoryDataRow<ChaosKind, ChildExitReason> row in Deaths)
+            {
+                data.Add(row.Data.Item1, 1);
+                if (row.Data.Item1 is ChaosKind.KillSelf or ChaosKind.Exit0 or ChaosKind.FailFast)
+                    data.Add(row.Data.Item1, 4);
+            }
+
+            return data;
+        }
+    }
+
+    [Theory] // S36, S37, S30
+    [MemberData(nameof(Deaths))]
+    public async Task Fault_AChildThatDies_FaultsTheRun_AndSaysHow(ChaosKind kind, ChildExitReason reason)
+    {
+        ExpectLoss();
+        (PipelineRun run, List<int> seen) = Start(new ChaosOptions(kind, Bad), LossPolicy.Fault, parallelism: 1);
+
+        StageFaultedException fault = await Assert.ThrowsAsync<StageFaultedException>(() => run.Completion.Within());
+
+        var lost = Assert.IsType<ChildProcessLostException>(fault.InnerException);
+        if (kind == ChaosKind.CloseFiles)
+            Assert.Contains(lost.Exit.Reason, (ChildExitReason[])[reason, ChildExitReason.AccessViolation, ChildExitReason.Crashed]); // the runtime may notice first
+        else
+            Assert.Equal(reason, lost.Exit.Reason);
+        Assert.Equal(("chaos", Bad), (fault.Stage, fault.ItemNumber));
+        AssertPrefix(seen);
+        PipelineReport report = await run.Report;
+        Assert.Equal((1, 0), (report.Stage("chaos").Failed, report.Stage("chaos").Restarts));
+    }
+
+    [Theory] // S36: the item that kills every child that handles it
+    [MemberData(nameof(DeathsAndParallelism))]
+    public async Task DeadLetter_APoisonItem_IsTheOnlyOneLost(ChaosKind kind, int parallelism)
+    {
+        ExpectLoss();
+        (PipelineRun run, List<int> seen) = Start(new ChaosOptions(kind, Bad), Restart().DeadLetter(), parallelism);
+
+        PipelineReport report = await run.Completion.Within();
+
+        Assert.Equal(Enumerable.Range(1, Items).Where(static x => x != Bad).Select(static x => x * 2), seen);
+        DeadLetter<int> letter = Assert.Single(_letters);
+        Assert.Equal((Bad, 1), (letter.Item, letter.Attempts));
+        Assert.IsType<ChildProcessLostException>(letter.Error);
+        Assert.Equal((Items - 1, 1, 1), (report.Stage("chaos").Delivered, report.Stage("chaos").DeadLettered, report.Stage("chaos").Restarts));
+    }
+
+    [Theory] // S36: the next child is well
+    [MemberData(nameof(DeathsAndParallelism))]
+    public async Task Replay_ADeathThatDoesNotRepeat_LosesNothing(ChaosKind kind, int parallelism)
+    {
+        ExpectLoss();
+        (PipelineRun run, List<int> seen) = Start(new ChaosOptions(kind, Bad, Once()), Restart().Replay(), parallelism);
+
+        PipelineReport report = await run.Completion.Within();
+
+        Assert.Equal(Enumerable.Range(1, Items).Select(static x => x * 2), seen);
+        Assert.Empty(_letters);
+        Assert.Equal((Items, 1), (report.Stage("chaos").Delivered, report.Stage("chaos").Restarts));
+    }
+
+    [Fact] // S36
+    public async Task Replay_AnItemGuiltyTooOften_IsPoison()
+    {
+        ExpectLoss();
+        (PipelineRun run, List<int> seen) = Start(new ChaosOptions(ChaosKind.KillSelf, Bad), Restart().Replay(attempts: 3), parallelism: 1);
+
+        PipelineReport report = await run.Completion.Within();
+
+        Assert.Equal(Items - 1, seen.Count);
+        Assert.Equal((Bad, 3), (_letters.Single().Item, report.Stage("chaos").Restarts));
+    }
+
+    [Fact] // S36: poison without a target is a fault
+    public async Task Replay_PoisonWithoutATarget_FaultsTheRun()
+    {
+        ExpectLoss();
+        List<int> seen = [];
+        PipelineRun run = Start(Pipeline.From(Enumerable.Range(1, Items))
+            .Then(static o => new Chaos(o), new ChaosOptions(ChaosKind.KillSelf, Bad), new() { Name = "chaos", Placement = Isolated(Restart().Replay()) })
+            .ForEach(seen.Add));
+
+        StageFaultedException fault = await Assert.ThrowsAsync<StageFaultedException>(() => run.Completion.Within());
+
+        Assert.Contains("no dead-letter target", fault.Message, StringComparison.Ordinal);
+        AssertPrefix(seen);
+    }
+
+    [Fact] // S36
+    public async Task Restart_MoreOftenThanAllowed_FaultsTheRun()
+    {
+        ExpectLoss();
+        (PipelineRun run, _) = Start(new ChaosOptions(ChaosKind.CrashAtComplete, 0), LossPolicy.Restart(max: 2, backoff: Backoff.None), parallelism: 1);
+
+        StageFaultedException fault = await Assert.ThrowsAsync<StageFaultedException>(() => run.Completion.Within());
+
+        Assert.Contains("restarted 2 times", fault.Message, StringComparison.Ordinal);
+        Assert.Equal(2, (await run.Report).Stage("chaos").Restarts);
+    }
+
+    [Theory] // S37, S14: a child that dies before it has started
+    [InlineData(ChaosKind.CrashInConstructor)]
+    [InlineData(ChaosKind.CrashInStart)]
+    public async Task ADeathAtTheStart_FailsTheStart_AndNothingIsRead(ChaosKind kind)
+    {
+        ExpectLoss();
+        (PipelineRun run, List<int> seen) = Start(new ChaosOptions(kind, 0), LossPolicy.Fault, parallelism: 1);
+
+        await Assert.ThrowsAsync<StageFaultedException>(() => run.Started.Within());
+        StageFaultedException fault = await Assert.ThrowsAsync<StageFaultedException>(() => run.Completion.Within());
+
+        Assert.Equal(ChildExitReason.Killed, Assert.IsType<ChildProcessLostException>(fault.InnerException).Exit.Reason);
+        Assert.Empty(seen);
+    }
+
+    [Fact] // S20: everything was handled, so the loss is a secondary error
+    public async Task ADeathAtTheEnd_IsASecondaryError()
+    {
+        ExpectLoss();
+        (PipelineRun run, List<int> seen) = Start(new ChaosOptions(ChaosKind.CrashAtEnd, 0), LossPolicy.Fault, parallelism: 1);
+
+        PipelineReport report = await run.Completion.Within();
+
+        Assert.Equal(Items, seen.Count);
+        Assert.IsType<ChildProcessLostException>(Assert.Single(report.SecondaryErrors).InnerException);
+    }
+
+    [Theory] // S38, S36: what harms no process is no loss
+    [InlineData(ChaosKind.UnobservedTask)]
+    [InlineData(ChaosKind.FloodLog)]
+    [InlineData(ChaosKind.FloodOutput)]
+    [InlineData(ChaosKind.HugeLog)]
+    [InlineData(ChaosKind.ManyFiles)]
+    [InlineData(ChaosKind.GrandchildHoldsOutput)]
+    public async Task AChildThatLives_LosesNothing(ChaosKind kind)
+    {
+        (PipelineRun run, List<int> seen) = Start(new ChaosOptions(kind, Bad), LossPolicy.Fault, parallelism: 1);
+
+        await run.Completion.Within();
+
+        Assert.Equal(Enumerable.Range(1, Items).Select(static x => x * 2), seen);
+    }
+
+    [Fact] // S3, S36: an exception of any size is a result, no loss
+    public async Task AHugeException_IsAnItemError()
+    {
+        (PipelineRun run, List<int> seen) = Start(new ChaosOptions(ChaosKind.HugeException, Bad), LossPolicy.Fault, parallelism: 1);
+
+        await run.Completion.Within();
+
+        Assert.Equal(Items - 1, seen.Count);
+        var error = Assert.IsType<RemoteRunnableException>(_letters.Single().Error);
+        Assert.True(error.Is<FormatException>());
+        Assert.InRange(error.Message.Length, 1, 16 * 1024);
+    }
+
+    [Theory] // S26, S36: a handler that never returns
+    [InlineData(ChaosKind.SleepForever)]
+    [InlineData(ChaosKind.Spin)]
+    public async Task ItemTimeout_AHandlerThatNeverReturns_IsKilled_AndItsItemIsPoison(ChaosKind kind)
+    {
+        ExpectLoss();
+        List<int> seen = [];
+        PipelineRun run = Start(Pipeline.From(Enumerable.Range(1, Items))
+            .Then(static o => new Chaos(o), new ChaosOptions(kind, Bad), new()
+            {
+                Name = "chaos",
+                Placement = Isolated(Restart().DeadLetter()),
+                ItemTimeout = TimeSpan.FromMilliseconds(500),
+                ErrorPolicy = ToLetters(),
+            })
+            .ForEach(seen.Add), Options with { AbortTimeout = TimeSpan.FromMilliseconds(500) });
+
+        await run.Completion.Within();
+
+        Assert.Equal(Items - 1, seen.Count);
+        Assert.Equal(ChildExitReason.Hung, Assert.IsType<ChildProcessLostException>(_letters.Single().Error).Exit.Reason);
+    }
+
+    [Fact] // S27, S39
+    public async Task Cancel_AChildThatIgnoresIt_IsKilledAfterItsGrace()
+    {
+        ExpectLoss();
+        Expect(12);
+        (PipelineRun run, List<int> seen) = Start(new ChaosOptions(ChaosKind.SleepForever, Bad), LossPolicy.Fault, parallelism: 1);
+        await Waiting.UntilAsync(() => seen.Count == Bad - 1, "the item before the bad one has arrived");
+
+        run.Cancel();
+
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => run.Completion.Within());
+        Assert.Contains((await run.Report).SecondaryErrors, static e => e.InnerException is ChildProcessLostException { Exit.Reason: ChildExitReason.StopTimedOut });
+    }
+
+    private static RestartPolicy Restart() => LossPolicy.Restart(max: 10, backoff: Backoff.None);
+
+    private static ChildProcessPlacement Isolated(LossPolicy policy) => Placement.ChildProcess with
+    {
+        OnLoss = policy,
+        StateLoss = StateLoss.Accepted,
+        MemoryLimit = 200 * 1024 * 1024,
+        HangTimeout = TimeSpan.FromSeconds(2),
+        StopGrace = TimeSpan.FromSeconds(1),
+    };
+
+    private void ExpectLoss()
+    {
+        ExpectFailure();
+        Expect(40);
+    }
+
+    private (PipelineRun Run, List<int> Seen) Start(ChaosOptions chaos, LossPolicy policy, int parallelism)
+    {
+        List<int> seen = [];
+        PipelineRun run = Start(Pipeline.From(Enumerable.Range(1, Items))
+            .Then(static o => new Chaos(o), chaos, new()
+            {
+                Name = "chaos",
+                Placement = Isolated(policy),
+                MaxDegreeOfParallelism = parallelism,
+                ErrorPolicy = chaos.Kind is ChaosKind.HugeException || policy is RestartPolicy ? ToLetters() : ErrorPolicy.Fault,
+            })
+            .ForEach(seen.Add, new() { Name = "sink" }));
+        return (run, seen);
+    }
+
+    private ErrorPolicy ToLetters() => ErrorPolicy.DeadLetter((DeadLetter<int> letter, CancellationToken _) =>
+    {
+        _letters.Add(letter);
+        return default;
+    });
+
+    /// <summary>What arrived is the beginning, in order; how far the child had told of it is not the test's affair.</summary>
+    private static void AssertPrefix(List<int> seen)
+    {
+        Assert.InRange(seen.Count, 0, Bad - 1);
+        Assert.Equal(Enumerable.Range(1, seen.Count).Select(static x => x * 2), seen);
+    }
+}
