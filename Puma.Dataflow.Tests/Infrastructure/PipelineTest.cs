@@ -59,7 +59,7 @@ public abstract class PipelineTest : IAsyncLifetime
     {
         foreach (PipelineRun run in _runs)
         {
-            bool hadEnded = run.Report.IsCompleted;
+            bool hadEnded = run.Completion.IsCompleted;
             ValueTask disposing = run.DisposeAsync();
             Time.Advance(TimeSpan.FromMinutes(1));
             await disposing.AsTask().Within();

@@ -18,25 +18,27 @@ namespace Puma.Dataflow.Isolation.Codec;
 [UnconditionalSuppressMessage("AOT", "IL3050", Justification = "As above.")]
 internal sealed class ItemCodecs
 {
-    /// <summary>How deep members may be nested; beyond it a cycle is more likely than data.</summary>
+    /// <summary>How deep objects may be nested; beyond it a cycle is more likely than data. The lists between them count for the serializer alone.</summary>
     private const int MaxDepth = 128;
 
     private readonly IItemCodec? _custom;
     private readonly MessagePackSerializer _serializer;
     private readonly TypeExamination _examination;
+    private readonly ValueExamination _values;
     private readonly ConcurrentDictionary<Type, object> _codecs = [];
 
     public ItemCodecs(IItemCodec? custom, IReadOnlyList<Type> derivedTypes)
     {
         _custom = custom;
         _examination = new TypeExamination(custom, derivedTypes);
+        _values = new ValueExamination(derivedTypes, MaxDepth);
         _serializer = new MessagePackSerializer
         {
             Converters = BlockConverters.All,
             DerivedTypeUnions = Unions(derivedTypes),
             PerfOverSchemaStability = true,
             SerializeDefaultValues = SerializeDefaultValuesPolicy.Always,
-            StartingContext = new SerializationContext { MaxDepth = MaxDepth },
+            StartingContext = new SerializationContext { MaxDepth = 2 * MaxDepth },
         };
     }
 
@@ -87,7 +89,7 @@ internal sealed class ItemCodecs
             return new UnmanagedCodec<T>();
         if (type.IsSZArray && TypeExamination.IsUnmanaged(type.GetElementType()!))
             return Activator.CreateInstance(typeof(UnmanagedArrayCodec<>).MakeGenericType(type.GetElementType()!))!;
-        return new MessagePackCodec<T>(_serializer, (ITypeShape<T>)ReflectionTypeShapeProvider.Default.GetTypeShapeOrThrow(type));
+        return new MessagePackCodec<T>(_serializer, (ITypeShape<T>)ReflectionTypeShapeProvider.Default.GetTypeShapeOrThrow(type), _values.For<T>());
     }
 
     /// <summary>A declared type serves every type of the program that it derives from; it is told by its position.</summary>

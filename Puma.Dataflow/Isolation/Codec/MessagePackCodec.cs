@@ -7,10 +7,12 @@ using PolyType;
 namespace Puma.Dataflow.Isolation.Codec;
 
 /// <summary>Carries any other type by its public members, as MessagePack; large blocks of bytes go out of band wherever they stand.</summary>
-internal sealed class MessagePackCodec<T>(MessagePackSerializer serializer, ITypeShape<T> shape) : ItemCodec<T>
+internal sealed class MessagePackCodec<T>(MessagePackSerializer serializer, ITypeShape<T> shape, Func<T, ValueExamination.Fault?>? examine) : ItemCodec<T>
 {
     public override void Write(PayloadWriter writer, T item)
     {
+        if (examine?.Invoke(item) is { } fault)
+            throw new ItemCodecException(typeof(T), fault.Path.Length == 0 ? null : typeof(T).Name + fault.Path, fault.Reason);
         PayloadWriter? outer = BlockConverters.Writer;
         BlockConverters.Writer = writer;
         try

@@ -48,6 +48,8 @@ internal sealed class TypeExamination(IItemCodec? custom, IReadOnlyList<Type> de
             return Say(path, type, reason);
         if (IsUnmanaged(type))
             return null;
+        if (type == typeof(object))
+            return Say(path, type, "what it holds cannot be told. Use a base type of your own and list what it may hold in PipelineOptions.DerivedTypes");
         if (type.IsSZArray)
             return Examine(type.GetElementType()!, path + "[]", seen);
         ITypeShape? shape;
@@ -90,7 +92,7 @@ internal sealed class TypeExamination(IItemCodec? custom, IReadOnlyList<Type> de
 
         if (IsKnownLeaf(type))
             return null;
-        if (type == typeof(object) || type.IsInterface || type.IsAbstract)
+        if (type.IsInterface || type.IsAbstract)
             return declared.Length > 0 ? null : Say(path, type, "which types it may hold is not declared. List them in PipelineOptions.DerivedTypes, or use a concrete type");
         if (shape.Constructor is null && !type.IsValueType)
             return Say(path, type, "it has no public constructor by which it could be made again. Give it one whose parameters are named as its properties, or plug in a codec");
@@ -109,7 +111,7 @@ internal sealed class TypeExamination(IItemCodec? custom, IReadOnlyList<Type> de
     }
 
     /// <summary>Types of the framework that the serializer knows although they look like objects.</summary>
-    private static bool IsKnownLeaf(Type type) =>
+    public static bool IsKnownLeaf(Type type) =>
         type == typeof(Uri) || type == typeof(Version) || type == typeof(System.Numerics.BigInteger) || type == typeof(System.Globalization.CultureInfo) || type == typeof(System.Text.Encoding);
 
     private static string? RefuseAlways(Type type)

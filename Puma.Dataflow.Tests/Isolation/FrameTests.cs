@@ -1,0 +1,188 @@
+using System.Buffers;
+using Puma.Dataflow.Isolation.Protocol;
+
+namespace Puma.Dataflow.Tests.Isolation;
+
+/// <summary>The frame parser: what was written is read again, and nothing else does harm (S40).</summary>
+public sealed class FrameTests
+{
+    private const int MaxPayload = 4096;
+
+    [Fact]
+    public void Frames_CutAnywhere_AreReadAsWritten()
+    {
+        var random = new Random(20_260);
+        List<(FrameType Type, byte[] Payload, long Number)> written = [.. Enumerable.Range(0, 200).Select(_ => ((FrameType)random.Next(1, (int)FrameType.Idle + 1), Bytes(random, random.Next(0, 300)), random.NextInt64()))];
+        byte[] stream = Write(written);
+        for (int round = 0; round < 50; round++)
+        {
+            uint sequence = 0;
+            int read = 0;
+            ReadOnlySequence<byte> buffer = Cut(stream, random);
+            while (FrameFormat.TryRead(ref buffer, MaxPayload, sequence++, out Frame frame))
+            {
+                Assert.Equal((written[read].Type, written[read].Number), (frame.Type, frame.Number));
+                Assert.Equal(written[read].Payload, frame.Payload.ToArray());
+                read++;
+            }
+
+            Assert.Equal((written.Count, 0), (read, buffer.Length));
+        }
+    }
+
+    [Fact]
+    public void Frame_NotComplete_IsWaitedFor_AndConsumesNothing()
+    {
+        byte[] stream = Write([(FrameType.Item, new byte[100], 1)]);
+        for (int length = 0; length < stream.Length; length++)
+        {
+            var buffer = new ReadOnlySequence<byte>(stream.AsMemory(0, length));
+
+            Assert.False(FrameFormat.TryRead(ref buffer, MaxPayload, 0, out _));
+            Assert.Equal(length, buffer.Length);
+        }
+    }
+
+    [Theory]
+    [InlineData(0, 0xFF)]
+    [InlineData(2, 0x7F)]
+    [InlineData(3, 0x00)]
+    [InlineData(3, 0xFE)]
+    [InlineData(11, 0xFF)]
+    [InlineData(12, 0xFF)]
+    public void Header_WithAWrongField_IsAViolation(int offset, byte value)
+    {
+        byte[] stream = Write([(FrameType.Item, new byte[10], 1)]);
+        stream[offset] = value;
+        var buffer = new ReadOnlySequence<byte>(stream);
+
+        Assert.Throws<ProtocolViolationException>(() => FrameFormat.TryRead(ref buffer, MaxPayload, 0, out _));
+    }
+
+    [Fact] // one million mutated frames: a frame, a violation or a wait; no other exception, no endless loop, no memory beyond the bytes given
+    public void MutatedFrames_AMillion_DoNoHarm()
+    {
+        var random = new Random(77);
+        byte[][] seeds =
+        [
+            Write([(FrameType.Item, Bytes(random, 64), 1)]),
+            Write([(FrameType.Failed, ErrorPayload(), 2)]),
+            Write([(FrameType.Log, LogPayload(), 0)]),
+            Write([(FrameType.End, EndPayload(), 0)]),
+        ];
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        int frames = 0, violations = 0, waits = 0;
+        for (int i = 0; i < 1_000_000; i++)
+        {
+            byte[] seed = seeds[i % seeds.Length];
+            byte[] mutant = ArrayPool<byte>.Shared.Rent(seed.Length);
+            seed.CopyTo(mutant, 0);
+            for (int flips = random.Next(1, 4); flips > 0; flips--)
+                mutant[random.Next(seed.Length)] = (byte)random.Next(256);
+            var buffer = new ReadOnlySequence<byte>(mutant, 0, random.Next(8) == 0 ? random.Next(seed.Length) : seed.Length);
+            try
+            {
+                if (FrameFormat.TryRead(ref buffer, MaxPayload, 0, out Frame frame))
+                {
+                    frames++;
+                    Parse(frame);
+                }
+                else
+                {
+                    waits++;
+                }
+            }
+            catch (ProtocolViolationException)
+            {
+                violations++;
+            }
+
+            ArrayPool<byte>.Shared.Return(mutant);
+        }
+
+        Assert.True(frames > 10_000 && violations > 10_000 && waits > 10_000, $"{frames} frames, {violations} violations, {waits} waits");
+
+        // A parsed record takes a few kilobytes, most of it exceptions; far from what a believed length could ask for.
+        Assert.InRange((GC.GetAllocatedBytesForCurrentThread() - before) / 1_000_000, 0, 8 * 1024);
+    }
+
+    private static void Parse(Frame frame)
+    {
+        var reader = new FieldReader(frame.Payload);
+        switch (frame.Type)
+        {
+            case FrameType.Failed:
+                ErrorRecord.ReadFrom(ref reader).ToException();
+                break;
+            case FrameType.Log:
+                LogRecord.ReadFrom(ref reader);
+                break;
+            case FrameType.End:
+                EndRecord.ReadFrom(ref reader);
+                break;
+            case FrameType.Start:
+                StartRecord.ReadFrom(ref reader);
+                break;
+        }
+    }
+
+    private static byte[] ErrorPayload() => Payload(static w => ErrorRecord.Of(new InvalidOperationException("outer", new FormatException("inner"))).WriteTo(w));
+
+    private static byte[] LogPayload() => Payload(static w => new LogRecord(Microsoft.Extensions.Logging.LogLevel.Warning, 7, "name", "text", null).WriteTo(w));
+
+    private static byte[] EndPayload() => Payload(static w => new EndRecord(RunState.Faulted, ErrorRecord.Of(new FormatException("cause"))).WriteTo(w));
+
+    private static byte[] Payload(Action<FieldWriter> write)
+    {
+        var fields = new FieldWriter();
+        write(fields);
+        return fields.Written.ToArray();
+    }
+
+    private static byte[] Write(IReadOnlyList<(FrameType Type, byte[] Payload, long Number)> frames)
+    {
+        var buffer = new ArrayBufferWriter<byte>();
+        uint sequence = 0;
+        foreach ((FrameType type, byte[] payload, long number) in frames)
+        {
+            FrameFormat.WriteHeader(buffer.GetSpan(FrameFormat.HeaderLength), type, 0, 1, FrameFlags.None, payload.Length, sequence++, number);
+            buffer.Advance(FrameFormat.HeaderLength);
+            buffer.Write(payload);
+        }
+
+        return buffer.WrittenSpan.ToArray();
+    }
+
+    private static byte[] Bytes(Random random, int length)
+    {
+        var bytes = new byte[length];
+        random.NextBytes(bytes);
+        return bytes;
+    }
+
+    /// <summary>The same bytes in segments of random lengths.</summary>
+    private static ReadOnlySequence<byte> Cut(byte[] stream, Random random)
+    {
+        Segment first = new(default, 0), last = first;
+        for (int at = 0; at < stream.Length;)
+        {
+            int length = Math.Min(random.Next(1, 40), stream.Length - at);
+            last = last.Append(stream.AsMemory(at, length));
+            at += length;
+        }
+
+        return new ReadOnlySequence<byte>(first, 0, last, last.Memory.Length);
+    }
+
+    private sealed class Segment : ReadOnlySequenceSegment<byte>
+    {
+        public Segment(ReadOnlyMemory<byte> memory, long index) => (Memory, RunningIndex) = (memory, index);
+
+        public Segment Append(ReadOnlyMemory<byte> memory)
+        {
+            var next = new Segment(memory, RunningIndex + Memory.Length);
+            Next = next;
+            return next;
+        }
+    }
+}
