@@ -147,15 +147,20 @@ public class Pipeline
     public static PipelineEnd<NoInput> Of(Func<CommandRunnable> factory, StageOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(factory);
-        var recipe = new Recipe<CommandRunnable>(HostedCommand.Make, static (code, _) => RunnableStages.Made(((Func<CommandRunnable>)code!)()), factory) { HasState = true };
-        return new PipelineEnd<NoInput>(new StageDefinition("command", options ?? StageOptions.Default, setup => setup.Options.Placement is InProcessPlacement
-            ? new CommandStage(setup, recipe.Make)
-            : new ChildStage(setup, new ChildPlan(recipe, [], [], HasBody: true)))
-        {
-            HasInstances = true,
-            IsSource = true,
-            Recipe = recipe,
-        });
+        return new PipelineEnd<NoInput>(RunnableStages.Command(options, factory));
+    }
+
+    /// <summary>A pipeline of one runnable that has no items, which a factory makes anew for each run from a value.</summary>
+    /// <typeparam name="TOptions">The value's type; for a stage in a child process it must be one that can travel.</typeparam>
+    /// <param name="factory">Makes the runnable where it runs.</param>
+    /// <param name="runnableOptions">What it is made from.</param>
+    /// <param name="options">The settings of the stage.</param>
+    /// <inheritdoc cref="Of(Func{CommandRunnable}, StageOptions?)" path="/remarks"/>
+    /// <exception cref="ArgumentNullException"><paramref name="factory"/> is null.</exception>
+    public static PipelineEnd<NoInput> Of<TOptions>(Func<TOptions, CommandRunnable> factory, TOptions runnableOptions, StageOptions? options = null)
+    {
+        ArgumentNullException.ThrowIfNull(factory);
+        return new PipelineEnd<NoInput>(RunnableStages.Command(options, factory, runnableOptions));
     }
 
     /// <summary>Goes on with the items of several pipelines, one of each in turn.</summary>

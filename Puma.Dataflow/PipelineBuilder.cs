@@ -912,7 +912,32 @@ public class PipelineBuilder<TIn, T>
     {
         ArgumentNullException.ThrowIfNull(factory);
         ArgumentNullException.ThrowIfNull(input);
-        var ports = new PortBuilder<TIn, TRunnable>(factory, options);
+        return Connect(PortBuilder<TIn, TRunnable>.Of(factory, options), input);
+    }
+
+    /// <summary>Hands the items to a runnable with several inputs and outputs, which a factory makes from a value, through one of its inputs.</summary>
+    /// <typeparam name="TOptions">The value's type; for a stage in a child process it must be one that can travel.</typeparam>
+    /// <typeparam name="TRunnable">The runnable.</typeparam>
+    /// <param name="factory">Makes the runnable where it runs.</param>
+    /// <param name="runnableOptions">What it is made from.</param>
+    /// <param name="input">Names the input, for example <c>r =&gt; r.Frames</c>.</param>
+    /// <param name="options">The settings of the stage; the capacity is that of each input.</param>
+    /// <inheritdoc cref="Into{TRunnable}(Func{TRunnable}, Expression{Func{TRunnable, Input{T}}}, StageOptions?)" path="/remarks"/>
+    /// <exception cref="ArgumentNullException">An argument other than <paramref name="runnableOptions"/> is null.</exception>
+    /// <exception cref="ArgumentException"><paramref name="input"/> does not name a property.</exception>
+    /// <exception cref="InvalidOperationException">The builder was continued before.</exception>
+    public PortBuilder<TIn, TRunnable> Into<TOptions, [DynamicallyAccessedMembers(DynamicallyAccessedMemberTypes.PublicProperties)] TRunnable>(
+        Func<TOptions, TRunnable> factory, TOptions runnableOptions, Expression<Func<TRunnable, Input<T>>> input, StageOptions? options = null)
+        where TRunnable : PortRunnable
+    {
+        ArgumentNullException.ThrowIfNull(factory);
+        ArgumentNullException.ThrowIfNull(input);
+        return Connect(PortBuilder<TIn, TRunnable>.Of(factory, runnableOptions, options), input);
+    }
+
+    private PortBuilder<TIn, TRunnable> Connect<[DynamicallyAccessedMembers(DynamicallyAccessedMemberTypes.PublicProperties)] TRunnable>(PortBuilder<TIn, TRunnable> ports, Expression<Func<TRunnable, Input<T>>> input)
+        where TRunnable : PortRunnable
+    {
         ports.Connect(this, input);
         return ports;
     }

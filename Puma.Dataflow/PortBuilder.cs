@@ -26,9 +26,9 @@ public sealed class PortBuilder<TIn, [DynamicallyAccessedMembers(DynamicallyAcce
     private readonly List<Type> _carried = [];
     private readonly HashSet<string> _connected = [];
 
-    internal PortBuilder(Func<TRunnable> factory, StageOptions? options)
+    private PortBuilder(CodeMaker<PortRunnable> maker, Delegate factory, object? runnableOptions, Type? optionsType, StageOptions? options)
     {
-        var recipe = new Recipe<PortRunnable>(HostedPorts.Make, static (code, _) => RunnableStages.Made(((Func<TRunnable>)code!)()), factory, ports: _ports) { HasState = true };
+        var recipe = new Recipe<PortRunnable>(HostedPorts.Make, maker, factory, runnableOptions, optionsType, _ports) { HasState = true };
         _stage = new StageDefinition("runnable", options ?? StageOptions.Default, setup => setup.Options.Placement is InProcessPlacement
             ? new PortStage(setup, recipe.Make, _inputs, _outputs)
             : new ChildStage(setup, new ChildPlan(recipe, _childInputs, _childOutputs, HasPorts: true)))
@@ -40,6 +40,12 @@ public sealed class PortBuilder<TIn, [DynamicallyAccessedMembers(DynamicallyAcce
         };
         NoteUnconnected();
     }
+
+    internal static PortBuilder<TIn, TRunnable> Of(Func<TRunnable> factory, StageOptions? options) =>
+        new(static (code, _) => RunnableStages.Made(((Func<TRunnable>)code!)()), factory, null, null, options);
+
+    internal static PortBuilder<TIn, TRunnable> Of<TOptions>(Func<TOptions, TRunnable> factory, TOptions runnableOptions, StageOptions? options) =>
+        new(static (code, o) => RunnableStages.Made(((Func<TOptions, TRunnable>)code!)((TOptions)o!)), factory, runnableOptions, typeof(TOptions), options);
 
     /// <summary>Leads another pipeline into an input.</summary>
     /// <typeparam name="T">The item type of the input.</typeparam>

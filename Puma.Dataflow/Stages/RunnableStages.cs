@@ -36,6 +36,22 @@ internal static class RunnableStages
     public static StageDefinition Source<TOptions, TOut>(StageOptions? options, Func<TOptions, SourceRunnable<TOut>> factory, TOptions runnableOptions) =>
         ItemStages.DefineSource("source", options, new Recipe<SourceBody<TOut>>(HostedSource<TOut>.Make, static (code, o) => new SourceRunnableBody<TOut>(Made(((Func<TOptions, SourceRunnable<TOut>>)code!)((TOptions)o!))), factory, runnableOptions, typeof(TOptions)) { HasState = true });
 
+    public static StageDefinition Command(StageOptions? options, Func<CommandRunnable> factory) =>
+        DefineCommand(options, new Recipe<CommandRunnable>(HostedCommand.Make, static (code, _) => Made(((Func<CommandRunnable>)code!)()), factory) { HasState = true });
+
+    public static StageDefinition Command<TOptions>(StageOptions? options, Func<TOptions, CommandRunnable> factory, TOptions runnableOptions) =>
+        DefineCommand(options, new Recipe<CommandRunnable>(HostedCommand.Make, static (code, o) => Made(((Func<TOptions, CommandRunnable>)code!)((TOptions)o!)), factory, runnableOptions, typeof(TOptions)) { HasState = true });
+
+    private static StageDefinition DefineCommand(StageOptions? options, Recipe<CommandRunnable> recipe) =>
+        new("command", options ?? StageOptions.Default, setup => setup.Options.Placement is InProcessPlacement
+            ? new CommandStage(setup, recipe.Make)
+            : new ChildStage(setup, new ChildPlan(recipe, [], [], HasBody: true)))
+        {
+            HasInstances = true,
+            IsSource = true,
+            Recipe = recipe,
+        };
+
     /// <summary>What a factory made.</summary>
     /// <exception cref="InvalidOperationException">It made nothing.</exception>
     public static TRunnable Made<TRunnable>(TRunnable? made)

@@ -6,10 +6,25 @@ namespace Puma.Dataflow.Tests.Scenarios.RandomGraphs;
 /// <summary>What all stages of one run of a graph share.</summary>
 internal sealed class GraphContext
 {
+    private static readonly ConcurrentDictionary<int, GraphContext> Live = [];
+    private static int _lastId;
+
     private readonly List<(long At, Action Act)> _events = [];
     private long _handled;
 
     public GraphContext() => DeadLetterBlock = new ActionBlock<DeadLetter>(DeadLetters.Enqueue, new ExecutionDataflowBlockOptions { BoundedCapacity = 3 });
+
+    /// <summary>By which code that is made from a value finds what it shares; in another process it shares nothing.</summary>
+    public int Id { get; } = Interlocked.Increment(ref _lastId);
+
+    public static GraphContext Find(int id) => Live.TryGetValue(id, out GraphContext? context) ? context : new GraphContext();
+
+    /// <summary>Makes it known under its id as long as the run lasts.</summary>
+    public IDisposable Publish()
+    {
+        Live[Id] = this;
+        return new Withdrawal(Id);
+    }
 
     public ConcurrentQueue<DeadLetter> DeadLetters { get; } = [];
 
@@ -30,5 +45,10 @@ internal sealed class GraphContext
             if (at == handled)
                 ThreadPool.UnsafeQueueUserWorkItem(static a => a(), act, preferLocal: false);
         }
+    }
+
+    private sealed class Withdrawal(int id) : IDisposable
+    {
+        public void Dispose() => Live.TryRemove(id, out _);
     }
 }

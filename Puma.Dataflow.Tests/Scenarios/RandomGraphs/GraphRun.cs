@@ -36,6 +36,7 @@ internal sealed class GraphRun
         var run = new GraphRun(graph, pickPlacement);
         try
         {
+            using IDisposable published = run._context.Publish();
             await run.ExecuteAsync();
         }
         catch (Exception error)
@@ -229,16 +230,18 @@ internal sealed class GraphRun
             bool isFromOutside = ReferenceEquals(cause.InnerException, _outside);
             if (isFromOutside ? cause.Stage is not null : !FatalStages.Exists(s => s.Name == cause.Stage))
                 _problems.Enqueue($"Nothing was to fail there: {cause}");
-            if (!isFromOutside && cause.InnerException is not (InjectedException or InjectedCancellation))
+            if (!isFromOutside && !IsOurs(cause))
                 _problems.Enqueue($"The cause is none of ours: {cause}");
         }
 
         foreach (Exception error in report.SecondaryErrors)
         {
-            if (error is not StageFaultedException { InnerException: InjectedException or InjectedCancellation or PipelineFullException })
+            if (error is not StageFaultedException { InnerException: PipelineFullException } && !(error is StageFaultedException fault && IsOurs(fault)))
                 _problems.Enqueue($"Secondary error that is none of ours: {error}");
         }
     }
+
+    private static bool IsOurs(StageFaultedException fault) => fault.IsCausedBy<InjectedException>() || fault.IsCausedBy<InjectedCancellation>();
 
     private void VerifySinks(PipelineReport report)
     {

@@ -148,7 +148,7 @@ internal sealed class DiamondStep(Work work, IReadOnlyList<Step> sideA, IReadOnl
     {
         // Only chains without an entry or branch can be joined with themselves.
         var source = (PipelineBuilder<NoInput, long>)(object)builder;
-        PortBuilder<NoInput, Splitter> ports = source.Into(() => new Splitter(work, graph), static r => r.In, work.Options(graph));
+        PortBuilder<NoInput, Splitter> ports = source.Into(static code => new Splitter(code), work.Code(graph), static r => r.In, work.Options(graph));
         PipelineBuilder<NoInput, long> a = BuildAll(sideA, ports.Continue(static r => r.A), graph);
         PipelineBuilder<NoInput, long> b = BuildAll(sideB, ports.Continue(static r => r.B), graph);
         PipelineBuilder<NoInput, long> end = isJoin
@@ -195,7 +195,7 @@ internal sealed class FanInStep(Fan fan, Work work, Source second, IReadOnlyList
         {
             Fan.Merge => builder.Merge(other),
             Fan.Join => Pipeline.Join(builder, other, new() { Name = work.Name, BoundedCapacity = work.Capacity }).Transform(static p => Mixing.Pair(p.First, p.Second), new() { Name = work.Name + "-pair", BoundedCapacity = work.Capacity }),
-            _ => builder.Into(() => new Gatherer(work, graph), static r => r.First, work.Options(graph)).From(static r => r.Second, other).Continue(static r => r.Out),
+            _ => builder.Into(static code => new Gatherer(code), work.Code(graph), static r => r.First, work.Options(graph)).From(static r => r.Second, other).Continue(static r => r.Out),
         };
     }
 
@@ -472,7 +472,7 @@ internal sealed class PortEnd(Work work, Branch a, Branch b) : End
     }
 
     public override PipelineEnd<TIn> Build<TIn>(PipelineBuilder<TIn, long> builder, GraphContext graph) => builder
-        .Into(() => new Splitter(work, graph), static r => r.In, work.Options(graph))
+        .Into(static code => new Splitter(code), work.Code(graph), static r => r.In, work.Options(graph))
         .Branch(static r => r.A, x => a.BuildEnd(x, graph))
         .Branch(static r => r.B, x => b.BuildEnd(x, graph))
         .End();

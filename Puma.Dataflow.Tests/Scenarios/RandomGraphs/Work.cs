@@ -31,6 +31,9 @@ internal sealed class InjectedException(string message) : Exception(message);
 /// <summary>A cancellation of somebody else's token, which is a failure like all others.</summary>
 internal sealed class InjectedCancellation(string message) : OperationCanceledException(message);
 
+/// <summary>What the code of a stage is made from, as a value that can travel.</summary>
+internal sealed record WorkCode(int Graph, string Name, int Id, WorkKind Kind, Pace Pace, bool ThrowsCancellation, Dictionary<long, (int Times, int After)> Bad);
+
 /// <summary>The user code of one stage of a graph: what it makes of an item, when it fails, and how it is run.</summary>
 internal sealed class Work
 {
@@ -114,6 +117,17 @@ internal sealed class Work
         return Retries == 0 && MakesSeveral ? OutputsOf(item).Take(bad.After) : [];
     }
 
+    /// <summary>What of it matters to the code that handles the items.</summary>
+    public WorkCode Code(GraphContext graph) => new(graph.Id, Name, Id, Kind, Pace, ThrowsCancellation, Bad);
+
+    public static Work Of(WorkCode code)
+    {
+        var work = new Work { Name = code.Name, Id = code.Id, Kind = code.Kind, Pace = code.Pace, ThrowsCancellation = code.ThrowsCancellation };
+        foreach ((long item, (int Times, int After) bad) in code.Bad)
+            work.Bad.Add(item, bad);
+        return work;
+    }
+
     public StageOptions Options(GraphContext graph) => new()
     {
         Name = Name,
@@ -122,7 +136,7 @@ internal sealed class Work
         EnsureOrdered = IsOrdered,
         OwnThread = OwnThread,
         ErrorPolicy = Policy(graph),
-        Placement = graph.PickPlacement(this),
+        Placement = Kind is WorkKind.Sink or WorkKind.Foreign ? Placement.InProcess : graph.PickPlacement(this),
     };
 
     private ErrorPolicy Policy(GraphContext graph)
@@ -200,6 +214,10 @@ internal sealed class Work
     public PipelineBuilder<TIn, long> Build<TIn>(PipelineBuilder<TIn, long> b, GraphContext g)
     {
         StageOptions o = Options(g);
+        if (o.Placement is not InProcessPlacement && Kind == WorkKind.Partition)
+            return b.PartitionBy(static x => x % 5).Then(static code => new Carried(code), Code(g), o);
+        if (o.Placement is not InProcessPlacement && Kind != WorkKind.Foreign)
+            return b.Then(static code => new Carried(code), Code(g), o);
         bool isSync = Pace == Pace.Sync;
         return Kind switch
         {
@@ -228,6 +246,31 @@ internal sealed class Work
         return text + ")";
     }
 
+    /// <summary>Any work as a runnable that is made from a value, wherever it runs.</summary>
+    private sealed class Carried(WorkCode code) : Runnable<long, long>
+    {
+        private readonly Work _work = Of(code);
+        private readonly GraphContext _graph = GraphContext.Find(code.Graph);
+
+        protected override async ValueTask OnItemAsync(long item, CancellationToken cancellationToken)
+        {
+            switch (_work.Kind)
+            {
+                case WorkKind.Where:
+                    if (await _work.KeepsAsync(_graph, item))
+                        await EmitAsync(item, cancellationToken);
+                    break;
+                case WorkKind.Many or WorkKind.AsyncMany or WorkKind.Runnable:
+                    await foreach (long output in _work.HandleManyAsync(_graph, item, cancellationToken))
+                        await EmitAsync(output, cancellationToken);
+                    break;
+                default:
+                    await EmitAsync(await _work.HandleAsync(_graph, item), cancellationToken);
+                    break;
+            }
+        }
+    }
+
     private sealed class ManyRunnable(Work work, GraphContext graph) : Runnable<long, long>
     {
         protected override async ValueTask OnItemAsync(long item, CancellationToken cancellationToken)
@@ -247,6 +290,11 @@ internal sealed class Work
 /// <summary>Takes items, leads each to both outputs.</summary>
 internal sealed class Splitter : PortRunnable
 {
+    public Splitter(WorkCode code)
+        : this(Work.Of(code), GraphContext.Find(code.Graph))
+    {
+    }
+
     public Splitter(Work work, GraphContext graph) => In = new Input<long>(async (item, token) =>
     {
         int failAfter = work.Begin(graph, item);
@@ -268,6 +316,11 @@ internal sealed class Splitter : PortRunnable
 /// <summary>Takes items of two inputs in turn.</summary>
 internal sealed class Gatherer : PortRunnable
 {
+    public Gatherer(WorkCode code)
+        : this(Work.Of(code), GraphContext.Find(code.Graph))
+    {
+    }
+
     public Gatherer(Work work, GraphContext graph)
     {
         First = new Input<long>(async (item, token) => await Out.EmitAsync(await work.HandleAsync(graph, item), token));
