@@ -61,7 +61,7 @@ public sealed class StageFaultedException : PipelineException
         Stage = stage;
         ItemNumber = itemNumber;
         Attempt = attempt;
-        ProcessId = Environment.ProcessId;
+        ProcessId = ProcessOf(cause);
     }
 
     /// <summary>The stage that failed; null when the fault came from <see cref="PipelineRun.Fault"/>.</summary>
@@ -98,13 +98,24 @@ public sealed class StageFaultedException : PipelineException
 
     private static string Describe(string? stage, Exception cause, long? itemNumber, int attempt)
     {
-        string what = $"{cause.GetType().Name}: {cause.Message}";
+        string what = $"{TypeNameOf(cause)}: {cause.Message}";
         if (stage is null)
             return $"The run was faulted from outside. {what}";
         string item = itemNumber is null ? "" : $" at item {itemNumber}";
         string attempts = attempt > 1 ? $" (attempt {attempt})" : "";
-        return $"Stage '{stage}' failed{item}{attempts} in process {Environment.ProcessId}. {what}";
+        return $"Stage '{stage}' failed{item}{attempts} in process {ProcessOf(cause)}. {what}";
     }
+
+    private static int ProcessOf(Exception cause) => cause switch
+    {
+        RemoteRunnableException remote => remote.ProcessId,
+        ChildProcessLostException { Exit.ProcessId: > 0 and var child } => child,
+        TimeoutException { InnerException: RemoteRunnableException remote } => remote.ProcessId,
+        _ => Environment.ProcessId,
+    };
+
+    private static string TypeNameOf(Exception cause) =>
+        cause is RemoteRunnableException remote ? remote.TypeName[(remote.TypeName.LastIndexOf('.') + 1)..] : cause.GetType().Name;
 }
 
 /// <summary>An exception of another process, as data: no type of the other process is made here.</summary>

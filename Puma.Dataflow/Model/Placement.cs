@@ -54,6 +54,10 @@ public sealed record ChildProcessPlacement : Placement
     /// <value>Default <see langword="null"/>: no limit of ours. At least 16 MiB.</value>
     public long? MemoryLimit { get; init; }
 
+    /// <summary>The most bytes that the encoded form of one item or result may have; a longer one is an error of its item.</summary>
+    /// <value>Default 256 MiB; from 1 KiB to 1 GiB. No memory is reserved for it.</value>
+    public int MaxItemSize { get; init; } = 256 * 1024 * 1024;
+
     /// <summary>The directory in which the child runs.</summary>
     /// <value>Default <see langword="null"/>: that of this process.</value>
     public string? WorkingDirectory { get; init; }

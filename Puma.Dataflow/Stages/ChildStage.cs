@@ -172,7 +172,7 @@ internal sealed class ChildStage(StageSetup setup, ChildPlan plan) : StageNode(s
             TickInterval = Options.TickInterval?.Ticks ?? 0,
             TicksPaused = Options.TicksPaused,
             Credits = Math.Max(2, Options.BoundedCapacity),
-            MaxPayload = FrameFormat.MaxData,
+            MaxPayload = Isolation?.MaxItemSize ?? FrameFormat.MaxData,
             LogLevel = (byte)LeastLevel(),
             Host = DelegateIdentity.Of(plan.Recipe.Host),
             Maker = DelegateIdentity.Of(plan.Recipe.Maker),
@@ -650,7 +650,7 @@ internal sealed class ChildStage(StageSetup setup, ChildPlan plan) : StageNode(s
             {
                 item.Encode(_writer);
                 if (_writer.Length > child.Data.MaxPayload)
-                    throw new ItemCodecException(item.Untyped?.GetType() ?? typeof(object), null, $"its encoded form has {_writer.Length} bytes; at most {child.Data.MaxPayload} can travel");
+                    throw new ItemCodecException(item.Untyped?.GetType() ?? typeof(object), null, $"its encoded form has {_writer.Length} bytes; at most {child.Data.MaxPayload} can travel (MaxItemSize)");
             }
             catch (Exception error)
             {

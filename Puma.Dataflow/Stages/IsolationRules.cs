@@ -1,5 +1,6 @@
 using Puma.Dataflow.Isolation.Codec;
 using Puma.Dataflow.Isolation.Launch;
+using Puma.Dataflow.Isolation.Protocol;
 using Puma.Dataflow.Isolation.Recipes;
 
 namespace Puma.Dataflow.Stages;
@@ -8,6 +9,7 @@ namespace Puma.Dataflow.Stages;
 internal static class IsolationRules
 {
     private const long LeastMemory = 16 * 1024 * 1024;
+    private const int LeastItemSize = 1024;
 
     public static void Check(IReadOnlyList<StageDefinition> stages, Dictionary<StageDefinition, string> names, PipelineOptions pipeline, List<string> problems)
     {
@@ -91,6 +93,8 @@ internal static class IsolationRules
             problems.Add($"Stage '{name}': StopGrace is {child.StopGrace}; it must not be negative, and at most {TimeLimits.Longest}.");
         if (child.MemoryLimit < LeastMemory)
             problems.Add($"Stage '{name}': MemoryLimit is {child.MemoryLimit} bytes; a child needs at least {LeastMemory}.");
+        if (child.MaxItemSize is < LeastItemSize or > FrameFormat.MaxData)
+            problems.Add($"Stage '{name}': MaxItemSize is {child.MaxItemSize} bytes; it must be from {LeastItemSize} to {FrameFormat.MaxData}.");
         if (child.Environment is null || child.Environment.Keys.Any(static k => string.IsNullOrEmpty(k) || k.Contains('=') || k.Contains('\0')))
             problems.Add($"Stage '{name}': Environment is null or has a name that is empty or contains '='.");
         if (child.WorkingDirectory is { } directory && !Directory.Exists(directory))

@@ -66,7 +66,6 @@ internal static class ChildMain
             _ = UnixCalls.SetProcessGroup(0, 0);
         Stream lifeline = Console.OpenStandardInput();
         Bootstrap bootstrap = Bootstrap.ReadFrom(lifeline);
-        DieWithParent(bootstrap.ParentProcessId);
         if (bootstrap.Library != typeof(ChildMain).Module.ModuleVersionId)
             throw new InvalidOperationException("Puma.Dataflow is another build here than in the parent process. Was the program replaced while it ran? Restart it.");
         BlackBox box = BlackBox.Open(bootstrap.BlackBoxPath);
@@ -90,18 +89,11 @@ internal static class ChildMain
     /// <summary>The terminal's signals go to the whole group in front; the parent decides what they mean for its children.</summary>
     private static PosixSignalRegistration Ignore(PosixSignal signal) => PosixSignalRegistration.Create(signal, static context => context.Cancel = true);
 
-    private static void DieWithParent(int parent)
-    {
-        if (!OperatingSystem.IsLinux())
-            return;
-
-        // First the request, then the look: a parent that ended in between is noticed.
-        _ = UnixCalls.ProcessControl(UnixCalls.PrSetPdeathsig, UnixCalls.SigKill, 0, 0, 0);
-        if (UnixCalls.GetParent() != parent)
-            DieWithGroup();
-    }
-
     /// <summary>Two threads outside of the pool: one ends everything when the parent is gone, the other shows that this process lives.</summary>
+    /// <remarks>
+    /// The system could kill this process together with its parent (PR_SET_PDEATHSIG of prctl(2)), but it alone: what it started, and the
+    /// files of its runtime, would stay.
+    /// </remarks>
     private static void Watch(Stream lifeline, BlackBox box, int parent)
     {
         new Thread(() =>
@@ -136,6 +128,7 @@ internal static class ChildMain
     /// <summary>Ends this process and all that it started, at once. On Windows the parent's job object does it.</summary>
     private static void DieWithGroup()
     {
+        RuntimeLeftovers.Remove(Environment.ProcessId, RuntimeLeftovers.DirectoryOf(Environment.GetEnvironmentVariable("TMPDIR")));
         if (!OperatingSystem.IsWindows())
             _ = UnixCalls.Kill(0, UnixCalls.SigKill);
         Environment.Exit(LaunchExit.NoContact);

@@ -16,6 +16,7 @@ internal sealed class ChildProcess : IChildBody
     private static readonly TimeSpan WatchPeriod = TimeSpan.FromMilliseconds(500);
 
     private readonly Process _process;
+    private readonly string _temporary;
     private readonly OutputPump _output;
     private readonly BlackBox _box;
     private readonly WindowsJob? _job;
@@ -40,6 +41,7 @@ internal sealed class ChildProcess : IChildBody
     public ChildProcess(Process process, BlackBox box, Action<bool, string> onLine)
     {
         _process = process;
+        _temporary = RuntimeLeftovers.DirectoryOf(process.StartInfo.Environment.TryGetValue("TMPDIR", out string? temporary) ? temporary : null);
         _box = box;
         ProcessId = process.Id;
         if (OperatingSystem.IsWindows())
@@ -159,6 +161,7 @@ internal sealed class ChildProcess : IChildBody
             KillGroup();
         }
 
+        RuntimeLeftovers.Remove(ProcessId, _temporary);
         await Task.WhenAny(_output.Drained, Task.Delay(DrainGrace, TimeProvider.System)).ConfigureAwait(false);
         _output.Dispose();
         lock (_gate)

@@ -3,8 +3,8 @@ using System.Collections.Concurrent;
 namespace Puma.Dataflow.Isolation.Launch;
 
 /// <summary>
-/// The one thread that starts all children and never ends. Linux kills a child with its parent (PR_SET_PDEATHSIG) when the *thread* that
-/// started it ends, so a pool thread must not do it.
+/// The one thread that starts all children and never ends. A start blocks until the new program was loaded, so no pool thread does it; and
+/// Linux sends a child that asks to end with its parent (PR_SET_PDEATHSIG of prctl(2)) its signal when the *thread* that started it ends.
 /// </summary>
 internal static class StarterThread
 {

@@ -8,16 +8,10 @@ internal static partial class UnixCalls
     public const int SigKill = 9;
     public const int SigTerm = 15;
 
-    /// <summary>prctl: the signal that this process gets when the thread that started it ends (Linux).</summary>
-    public const int PrSetPdeathsig = 1;
-
     public const short PollIn = 1;
 
     [LibraryImport("libc", EntryPoint = "setpgid", SetLastError = true)]
     public static partial int SetProcessGroup(int pid, int group);
-
-    [LibraryImport("libc", EntryPoint = "prctl", SetLastError = true)]
-    public static partial int ProcessControl(int option, nuint argument, nuint unused3, nuint unused4, nuint unused5);
 
     /// <summary>A negative pid means a process group, 0 the caller's own.</summary>
     [LibraryImport("libc", EntryPoint = "kill", SetLastError = true)]

@@ -14,7 +14,7 @@ internal static class FrameFormat
     public const byte Version = 1;
 
     /// <summary>The longest payload of a data frame, unless told otherwise, in bytes.</summary>
-    public const int MaxData = 64 * 1024 * 1024;
+    public const int MaxData = 1024 * 1024 * 1024;
 
     /// <summary>The longest payload of a control frame, in bytes.</summary>
     public const int MaxControl = 256 * 1024;

@@ -132,8 +132,16 @@ internal sealed class ChildEndpoint : IDisposable
             stream = new NetworkStream(socket, ownsSocket: true);
         }
 
-        await Handshake.ConnectAsync(stream, role, secret, cancellationToken).ConfigureAwait(false);
-        return stream;
+        try
+        {
+            await Handshake.ConnectAsync(stream, role, secret, cancellationToken).ConfigureAwait(false);
+            return stream;
+        }
+        catch
+        {
+            await stream.DisposeAsync().ConfigureAwait(false);
+            throw;
+        }
     }
 
     /// <summary>Takes the names away; the connections and the mapping live on.</summary>

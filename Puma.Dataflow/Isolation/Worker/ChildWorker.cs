@@ -446,7 +446,7 @@ internal sealed class ChildWorker
         _writer.Reset();
         codec.Write(_writer, value);
         if (_writer.Length > Start.MaxPayload)
-            throw new ItemCodecException(typeof(T), null, $"its encoded form has {_writer.Length} bytes; at most {Start.MaxPayload} can travel");
+            throw new ItemCodecException(typeof(T), null, $"its encoded form has {_writer.Length} bytes; at most {Start.MaxPayload} can travel (MaxItemSize)");
         _data!.Write(FrameType.Result, Volatile.Read(ref _current), _writer, port, _attempt);
     }
 

@@ -1,0 +1,64 @@
+using System.Diagnostics;
+using System.Globalization;
+using Puma.Dataflow.Tests.Infrastructure;
+
+namespace Puma.Dataflow.Tests.Isolation;
+
+/// <summary>However a program ends, its children end too, with all that they started, and leave no file behind.</summary>
+[Collection(ChildrenAlone.Name)]
+public sealed class ParentDeathTests : IDisposable
+{
+    /// <summary>What S39 promises.</summary>
+    private static readonly TimeSpan Promise = TimeSpan.FromSeconds(5);
+
+    private readonly string _temporary = Directory.CreateTempSubdirectory("parent").FullName;
+
+    public void Dispose() => Directory.Delete(_temporary, recursive: true);
+
+    [Theory] // S39, Puma 61
+    [InlineData(ParentEnd.Wait)]
+    [InlineData(ParentEnd.FailFast)]
+    [InlineData(ParentEnd.Exit)]
+    [InlineData(ParentEnd.Return)]
+    [InlineData(ParentEnd.ThreadEnds)]
+    public async Task WhenTheParentIsGone_NoChildSurvives(ParentEnd end)
+    {
+        using Process parent = Process.Start(ParentProgram.Command(end, _temporary))!;
+        List<int> family = [];
+        try
+        {
+            string? line = await parent.StandardOutput.ReadLineAsync(TestContext.Current.CancellationToken).AsTask().Within();
+            Assert.StartsWith("ready ", line, StringComparison.Ordinal);
+            family.AddRange(line!.Split(' ')[1..].Select(static id => int.Parse(id, CultureInfo.InvariantCulture)));
+            Assert.Equal(4, family.Count(IsAlive));
+
+            if (end == ParentEnd.Wait)
+                parent.Kill();
+            else
+                await parent.StandardInput.WriteLineAsync();
+            await parent.WaitForExitAsync(TestContext.Current.CancellationToken).Within();
+
+            await Waiting.UntilAsync(() => !family.Exists(IsAlive), () => $"no process of the family is left, but there are {string.Join(", ", family.Where(IsAlive))}", Promise);
+            Assert.All(Directory.GetFileSystemEntries(_temporary), path => Assert.Contains($"-{parent.Id}-", Path.GetFileName(path), StringComparison.Ordinal));
+        }
+        finally
+        {
+            parent.Kill();
+            foreach (int id in family.Where(IsAlive))
+                Process.GetProcessById(id).Kill();
+        }
+    }
+
+    /// <summary>Whether a process is there and no zombie.</summary>
+    private static bool IsAlive(int id)
+    {
+        try
+        {
+            return !File.ReadAllText($"/proc/{id}/stat").Contains(") Z ", StringComparison.Ordinal);
+        }
+        catch (IOException)
+        {
+            return false;
+        }
+    }
+}

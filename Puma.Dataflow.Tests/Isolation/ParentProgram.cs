@@ -1,0 +1,98 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Reflection;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace Puma.Dataflow.Tests.Isolation;
+
+/// <summary>How a program ends while its pipeline has children.</summary>
+public enum ParentEnd
+{
+    /// <summary>It waits to be killed.</summary>
+    Wait,
+    Exit,
+    Return,
+    FailFast,
+
+    /// <summary>The thread that started the pipeline ends; the program goes on until it is told to end.</summary>
+    ThreadEnds,
+}
+
+/// <summary>A program with a pipeline that has two children, one of which has started a process of its own.</summary>
+internal static class ParentProgram
+{
+    public const string Mark = "--as-parent";
+
+    /// <summary>How this program is started once more.</summary>
+    public static ProcessStartInfo Command(ParentEnd end, string temporary)
+    {
+        var start = new ProcessStartInfo(Environment.ProcessPath!) { RedirectStandardInput = true, RedirectStandardOutput = true, UseShellExecute = false };
+        if (Path.GetFileNameWithoutExtension(Environment.ProcessPath!) == "dotnet")
+            start.ArgumentList.Add(Assembly.GetExecutingAssembly().Location);
+        start.ArgumentList.Add(Mark);
+        start.ArgumentList.Add(end.ToString());
+        start.Environment["TMPDIR"] = temporary;
+        return start;
+    }
+
+    public static async Task<int> RunAsync(string[] arguments)
+    {
+        ParentEnd end = Enum.Parse<ParentEnd>(arguments[0]);
+        Pipeline pipeline = Pipeline.From(Enumerable.Range(1, 2))
+            .Then(static () => new First(), new() { Name = "first", Placement = Placement.ChildProcess })
+            .Then(static () => new Second(), new() { Name = "second", Placement = Placement.ChildProcess })
+            .ForEach(static ids => Console.WriteLine("ready " + ids))
+            .Build(new() { LoggerFactory = NullLoggerFactory.Instance });
+        PipelineRun? run = null;
+        var thread = new Thread(() => run = pipeline.Start());
+        thread.Start();
+        thread.Join();
+        switch (end)
+        {
+            case ParentEnd.Return:
+                await WaitForInputAsync();
+                return 0;
+            case ParentEnd.Exit:
+                await WaitForInputAsync();
+                Environment.Exit(0);
+                return 0;
+            case ParentEnd.FailFast:
+                await WaitForInputAsync();
+                Environment.FailFast("the parent crashes");
+                return 0;
+            case ParentEnd.ThreadEnds:
+                await WaitForInputAsync();
+                await run!.DisposeAsync();
+                return 0;
+            default:
+                await Task.Delay(Timeout.Infinite);
+                return 0;
+        }
+    }
+
+    private static Task WaitForInputAsync() => Console.In.ReadLineAsync();
+
+    private static string StartSleeper()
+    {
+        using Process sleeper = Process.Start("sleep", "600");
+        return string.Create(CultureInfo.InvariantCulture, $"{Environment.ProcessId} {sleeper.Id}");
+    }
+
+    /// <summary>Emits the ids of its process and of one that it started; then it spins for ever.</summary>
+    private sealed class First : Runnable<int, string>
+    {
+        protected override async ValueTask OnItemAsync(int item, CancellationToken cancellationToken)
+        {
+            if (item == 1)
+                await EmitAsync(StartSleeper(), cancellationToken);
+            while (item == 2)
+                Thread.SpinWait(1000);
+        }
+    }
+
+    /// <summary>Adds the ids of its process and of one that it started, and is idle then.</summary>
+    private sealed class Second : Runnable<string, string>
+    {
+        protected override ValueTask OnItemAsync(string item, CancellationToken cancellationToken) => EmitAsync($"{item} {StartSleeper()}", cancellationToken);
+    }
+}
