@@ -16,6 +16,9 @@ public enum ParentEnd
 
     /// <summary>The thread that started the pipeline ends; the program goes on until it is told to end.</summary>
     ThreadEnds,
+
+    /// <summary>It waits for a line before it starts the pipeline, and tells how that went.</summary>
+    Tell,
 }
 
 /// <summary>A program with a pipeline that has two children, one of which has started a process of its own.</summary>
@@ -24,9 +27,9 @@ internal static class ParentProgram
     public const string Mark = "--as-parent";
 
     /// <summary>How this program is started once more.</summary>
-    public static ProcessStartInfo Command(ParentEnd end, string temporary)
+    public static ProcessStartInfo Command(ParentEnd end, string temporary, string? program = null)
     {
-        var start = new ProcessStartInfo(Environment.ProcessPath!) { RedirectStandardInput = true, RedirectStandardOutput = true, UseShellExecute = false };
+        var start = new ProcessStartInfo(program ?? Environment.ProcessPath!) { RedirectStandardInput = true, RedirectStandardOutput = true, UseShellExecute = false };
         if (Path.GetFileNameWithoutExtension(Environment.ProcessPath!) == "dotnet")
             start.ArgumentList.Add(Assembly.GetExecutingAssembly().Location);
         start.ArgumentList.Add(Mark);
@@ -43,6 +46,8 @@ internal static class ParentProgram
             .Then(static () => new Second(), new() { Name = "second", Placement = Placement.ChildProcess })
             .ForEach(static ids => Console.WriteLine("ready " + ids))
             .Build(new() { LoggerFactory = NullLoggerFactory.Instance });
+        if (end == ParentEnd.Tell)
+            return await TellAsync(pipeline);
         PipelineRun? run = null;
         var thread = new Thread(() => run = pipeline.Start());
         thread.Start();
@@ -68,6 +73,24 @@ internal static class ParentProgram
                 await Task.Delay(Timeout.Infinite);
                 return 0;
         }
+    }
+
+    private static async Task<int> TellAsync(Pipeline pipeline)
+    {
+        Console.WriteLine("waiting");
+        await WaitForInputAsync();
+        await using PipelineRun run = pipeline.Start();
+        try
+        {
+            await run.Started;
+            Console.WriteLine("started");
+        }
+        catch (StageFaultedException fault)
+        {
+            Console.WriteLine($"{fault.InnerException!.GetType().Name}: {fault.InnerException.Message}".ReplaceLineEndings(" "));
+        }
+
+        return 0;
     }
 
     private static Task WaitForInputAsync() => Console.In.ReadLineAsync();
