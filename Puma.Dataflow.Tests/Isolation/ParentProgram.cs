@@ -26,6 +26,9 @@ internal static class ParentProgram
 {
     public const string Mark = "--as-parent";
 
+    /// <summary>A variable that makes <c>Main</c> take over children itself.</summary>
+    public const string Explicit = "PUMA_TEST_EXPLICIT";
+
     /// <summary>How this program is started once more.</summary>
     public static ProcessStartInfo Command(ParentEnd end, string temporary, string? program = null)
     {
@@ -40,6 +43,8 @@ internal static class ParentProgram
 
     public static async Task<int> RunAsync(string[] arguments)
     {
+        if (Environment.GetEnvironmentVariable(Explicit) is not null)
+            AppContext.SetSwitch("System.StartupHookProvider.IsSupported", false);
         ParentEnd end = Enum.Parse<ParentEnd>(arguments[0]);
         Pipeline pipeline = Pipeline.From(Enumerable.Range(1, 2))
             .Then(static () => new First(), new() { Name = "first", Placement = Placement.ChildProcess })
@@ -83,7 +88,7 @@ internal static class ParentProgram
         try
         {
             await run.Started;
-            Console.WriteLine("started");
+            Console.WriteLine($"started{(Environment.GetEnvironmentVariable(Explicit) is null ? "" : " by Main")}");
         }
         catch (StageFaultedException fault)
         {

@@ -88,6 +88,15 @@ public sealed class StartProblemTests : IDisposable
         }
     }
 
+    [Fact] // the explicit way, for programs without hooks
+    public async Task HooksAreTurnedOff_ButMainIsPrepared()
+    {
+        ProcessStartInfo command = ParentProgram.Command(ParentEnd.Tell, _temporary);
+        command.Environment[ParentProgram.Explicit] = "1";
+
+        Assert.Equal("started by Main", await TellAsync(command));
+    }
+
     /// <returns>What the program said of its start; empty when it did not get so far.</returns>
     private static async Task<string> TellAsync(ProcessStartInfo command, Action? beforeStart = null)
     {

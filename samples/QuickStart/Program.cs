@@ -1,10 +1,18 @@
 // Producer -> processor -> consumer: a source that reads sentences, a runnable that cuts them into words, a sink that counts the words.
 // Each is a class with its own state; the pipeline joins them by bounded buffers and ends with a report.
+// With "--placement childprocess" the first two run in child processes: one word changes, and nothing else.
 using Puma.Dataflow;
 
+Placement placement = args switch
+{
+    [] or ["--placement", "inprocess"] => Placement.InProcess,
+    ["--placement", "loopback"] => Placement.Loopback,
+    ["--placement", "childprocess"] => Placement.ChildProcess,
+    _ => throw new ArgumentException("usage: QuickStart [--placement inprocess|loopback|childprocess]"),
+};
 Pipeline pipeline = Pipeline
-    .From(static o => new Reader(o), new ReaderOptions(Repetitions: 1000), new() { Name = "read" })
-    .Then(static () => new Splitter(), new() { Name = "split", MaxDegreeOfParallelism = 2 })
+    .From(static o => new Reader(o), new ReaderOptions(Repetitions: 1000), new() { Name = "read", Placement = placement })
+    .Then(static () => new Splitter(), new() { Name = "split", MaxDegreeOfParallelism = 2, Placement = placement })
     .To(static () => new Counter(), new() { Name = "count" })
     .Build();
 
