@@ -1,8 +1,16 @@
 using BenchmarkDotNet.Running;
 using Puma.Dataflow.Benchmarks;
 
-// control: how soon a flooded stage sees what it is told. Anything else goes to BenchmarkDotNet, for example: --filter '*Chain*'
-if (args is ["control"])
-    await ControlCommand.RunAsync();
-else
-    BenchmarkSwitcher.FromAssembly(typeof(ChainBenchmarks).Assembly).Run(args);
+// control: how soon a flooded stage sees what it is told. chaos: whether anything is lost when children are killed.
+// Anything else goes to BenchmarkDotNet, for example: --filter '*Chain*'
+switch (args)
+{
+    case ["control"]:
+        await ControlCommand.RunAsync();
+        return 0;
+    case ["chaos", .. var rest]:
+        return await ChaosCommand.RunAsync(rest);
+    default:
+        BenchmarkSwitcher.FromAssembly(typeof(ChainBenchmarks).Assembly).Run(args);
+        return 0;
+}

@@ -62,6 +62,74 @@ public sealed class LossTests : ChildTest
         Assert.Equal((1, 0), (report.Stage("chaos").Failed, report.Stage("chaos").Restarts));
     }
 
+    public static TheoryData<ChaosKind, bool, FaultMode> DeathsInAPool
+    {
+        get
+        {
+            TheoryData<ChaosKind, bool, FaultMode> data = [];
+            foreach (ChaosKind kind in (ChaosKind[])[ChaosKind.KillSelf, ChaosKind.Exit0, ChaosKind.CorruptFrame])
+            {
+                foreach (FaultMode mode in Enum.GetValues<FaultMode>())
+                {
+                    data.Add(kind, true, mode);
+                    data.Add(kind, false, mode);
+                }
+            }
+
+            return data;
+        }
+    }
+
+    [Theory] // S36, S18: what the dead child was given before the guilty item keeps nobody waiting
+    [MemberData(nameof(DeathsInAPool))]
+    public async Task Fault_OneChildOfAPoolThatDies_EndsTheRun(ChaosKind kind, bool isOrdered, FaultMode mode)
+    {
+        ExpectLoss();
+        for (int round = 0; round < 3; round++)
+        {
+            List<int> seen = [];
+            PipelineRun run = Start(Pipeline.From(Enumerable.Range(1, Items))
+                .Then(static o => new Chaos(o), new ChaosOptions(kind, Bad), new() { Name = "chaos", Placement = Isolated(LossPolicy.Fault), MaxDegreeOfParallelism = 4, EnsureOrdered = isOrdered })
+                .ForEach(seen.Add), Options with { FaultMode = mode });
+
+            StageFaultedException fault = await Assert.ThrowsAsync<StageFaultedException>(() => run.Completion.Within());
+
+            Assert.Equal(("chaos", Bad), (fault.Stage, fault.ItemNumber));
+            Assert.IsType<ChildProcessLostException>(fault.InnerException);
+            Assert.Equal(seen.Distinct(), seen);
+            Assert.DoesNotContain(Bad * 2, seen);
+            if (isOrdered)
+                Assert.Equal(seen.Order(), seen);
+        }
+    }
+
+    [Theory] // S36: the first child is a child like any other
+    [InlineData(ChaosKind.CrashInConstructor)]
+    [InlineData(ChaosKind.CrashInStart)]
+    public async Task Restart_ADeathAtTheFirstStart_IsALossToo(ChaosKind kind)
+    {
+        ExpectLoss();
+        (PipelineRun run, List<int> seen) = Start(new ChaosOptions(kind, 0, Once()), Restart().Replay(), parallelism: 2);
+
+        await run.Started.Within();
+        PipelineReport report = await run.Completion.Within();
+
+        Assert.Equal(Enumerable.Range(1, Items).Select(static x => x * 2), seen);
+        Assert.Equal(1, report.Stage("chaos").Restarts);
+    }
+
+    [Fact] // S36
+    public async Task Restart_AStartThatAlwaysDies_FailsTheStart_WhenTheBudgetIsSpent()
+    {
+        ExpectLoss();
+        (PipelineRun run, _) = Start(new ChaosOptions(ChaosKind.CrashInStart, 0), LossPolicy.Restart(max: 2, backoff: Backoff.None), parallelism: 1);
+
+        StageFaultedException fault = await Assert.ThrowsAsync<StageFaultedException>(() => run.Started.Within());
+
+        Assert.Contains("restarted 2 times", fault.Message, StringComparison.Ordinal);
+        await Assert.ThrowsAsync<StageFaultedException>(() => run.Completion.Within());
+    }
+
     [Theory] // S36: the item that kills every child that handles it
     [MemberData(nameof(DeathsAndParallelism))]
     public async Task DeadLetter_APoisonItem_IsTheOnlyOneLost(ChaosKind kind, int parallelism)
@@ -165,6 +233,7 @@ public sealed class LossTests : ChildTest
     [InlineData(ChaosKind.HugeLog)]
     [InlineData(ChaosKind.ManyFiles)]
     [InlineData(ChaosKind.GrandchildHoldsOutput)]
+    [InlineData(ChaosKind.GrandchildLeavesGroup)]
     public async Task AChildThatLives_LosesNothing(ChaosKind kind)
     {
         (PipelineRun run, List<int> seen) = Start(new ChaosOptions(kind, Bad), LossPolicy.Fault, parallelism: 1);
@@ -222,6 +291,20 @@ public sealed class LossTests : ChildTest
 
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => run.Completion.Within());
         Assert.Contains((await run.Report).SecondaryErrors, static e => e.InnerException is ChildProcessLostException { Exit.Reason: ChildExitReason.StopTimedOut });
+    }
+
+    [Fact] // S9, S25, S39: a runnable that never completes is ended by the deadline
+    public async Task StopAsync_ARunnableThatNeverCompletes_IsKilled()
+    {
+        ExpectLoss();
+        Expect(12);
+        (PipelineRun run, List<int> seen) = Start(new ChaosOptions(ChaosKind.NeverComplete, 0), LossPolicy.Fault, parallelism: 1);
+        await Waiting.UntilAsync(() => seen.Count == Items, "all items have arrived");
+
+        await run.StopAsync(TimeSpan.Zero).Within();
+
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => run.Completion.Within());
+        Assert.Equal(Items, (await run.Report).Stage("chaos").Delivered);
     }
 
     private static RestartPolicy Restart() => LossPolicy.Restart(max: 10, backoff: Backoff.None);

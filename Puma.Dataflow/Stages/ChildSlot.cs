@@ -32,6 +32,20 @@ internal sealed class ChildSlot(int index)
     /// <summary>When, on the system's clock, the last restarts began.</summary>
     public Queue<long> Restarts { get; } = [];
 
+    /// <summary>Whether the policy allows one more restart now.</summary>
+    public bool HasBudget(RestartPolicy policy, TimeProvider clock)
+    {
+        long now = clock.GetTimestamp();
+        while (Restarts.TryPeek(out long begun) && clock.GetElapsedTime(begun, now) > policy.Window)
+            Restarts.Dequeue();
+        return Restarts.Count < policy.MaxRestarts;
+    }
+
+    /// <summary>Adds to the end of a child why it is not restarted, if it might have been.</summary>
+    public ChildExit NoteBudget(ChildExit exit, LossPolicy? policy) => policy is RestartPolicy restart && Restarts.Count >= restart.MaxRestarts
+        ? exit with { Description = $"{exit.Description} It was restarted {Restarts.Count} times within {restart.Window} before, which is as often as its loss policy allows." }
+        : exit;
+
     /// <summary>How many losses came one after the other without a settled item between them.</summary>
     public int LossesInARow { get; set; }
 

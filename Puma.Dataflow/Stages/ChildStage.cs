@@ -126,7 +126,7 @@ internal sealed class ChildStage(StageSetup setup, ChildPlan plan) : StageNode(s
         _startRecord = MakeStartRecord();
         _slots = [.. Enumerable.Range(0, Options.MaxDegreeOfParallelism).Select(static i => new ChildSlot(i))];
         foreach (ChildSlot slot in _slots)
-            slot.Starting = StartChildAsync(slot.Index, TimeSpan.Zero);
+            slot.Starting = StartFirstAsync(slot);
         Exception? failure = null;
         foreach (ChildSlot slot in _slots)
         {
@@ -142,7 +142,7 @@ internal sealed class ChildStage(StageSetup setup, ChildPlan plan) : StageNode(s
         }
 
         if (failure is ChildStartException start)
-            throw new ChildProcessLostException(Name, start.Exit, inFlight: 0);
+            throw new ChildProcessLostException(Name, _slots[0].NoteBudget(start.Exit, Isolation?.OnLoss), inFlight: 0);
         if (failure is not null)
             throw failure;
     }
@@ -195,6 +195,23 @@ internal sealed class ChildStage(StageSetup setup, ChildPlan plan) : StageNode(s
         }
 
         return LogLevel.None;
+    }
+
+    /// <summary>The first child of a slot may be lost as well as any other.</summary>
+    private async Task<Child> StartFirstAsync(ChildSlot slot)
+    {
+        for (TimeSpan delay = TimeSpan.Zero; ;)
+        {
+            try
+            {
+                return await StartChildAsync(slot.Index, delay).ConfigureAwait(false);
+            }
+            catch (ChildStartException error) when (Isolation?.OnLoss is RestartPolicy policy && slot.HasBudget(policy, Clock))
+            {
+                Diagnostics.Log.ChildLost(Graph.Logger, Name, error.Exit.ProcessId, error.Exit.Description, 0);
+                delay = PlanRestart(slot, policy);
+            }
+        }
     }
 
     private async Task<Child> StartChildAsync(int index, TimeSpan delay)
@@ -728,6 +745,7 @@ internal sealed class ChildStage(StageSetup setup, ChildPlan plan) : StageNode(s
         }
         catch (ChildStartException error)
         {
+            Diagnostics.Log.ChildLost(Graph.Logger, Name, error.Exit.ProcessId, error.Exit.Description, 0);
             await RestartAsync(slot, error.Exit, guilty: null).ConfigureAwait(false);
             return;
         }
@@ -763,15 +781,9 @@ internal sealed class ChildStage(StageSetup setup, ChildPlan plan) : StageNode(s
     private async ValueTask RestartAsync(ChildSlot slot, ChildExit exit, HeldInput? guilty)
     {
         int inFlight = slot.Sent.Count;
-        RestartPolicy? policy = Isolation?.OnLoss as RestartPolicy;
-        long now = Clock.GetTimestamp();
-        while (policy is not null && slot.Restarts.TryPeek(out long begun) && Clock.GetElapsedTime(begun, now) > policy.Window)
-            slot.Restarts.Dequeue();
-        if (policy is null || slot.Restarts.Count >= policy.MaxRestarts)
+        if (Isolation?.OnLoss is not RestartPolicy policy || !slot.HasBudget(policy, Clock))
         {
-            if (policy is not null)
-                exit = exit with { Description = $"{exit.Description} It was restarted {slot.Restarts.Count} times within {policy.Window} before, which is as often as its loss policy allows." };
-            await FailLostAsync(slot, new ChildProcessLostException(Name, exit, inFlight), guilty).ConfigureAwait(false);
+            await FailLostAsync(slot, new ChildProcessLostException(Name, slot.NoteBudget(exit, Isolation?.OnLoss), inFlight), guilty).ConfigureAwait(false);
             return;
         }
 
@@ -797,12 +809,18 @@ internal sealed class ChildStage(StageSetup setup, ChildPlan plan) : StageNode(s
             await GiveUpAsync(item, new Fate(FateKind.Delivered, null, item.Attempt)).ConfigureAwait(false);
         }
 
-        slot.Restarts.Enqueue(now);
-        Volatile.Write(ref _restarts, _restarts + 1);
+        slot.Starting = StartChildAsync(slot.Index, PlanRestart(slot, policy));
+        Graph.Own(WakeAtEndAsync(slot.Starting));
+    }
+
+    /// <returns>How long to wait before it. One stream for each slot.</returns>
+    private TimeSpan PlanRestart(ChildSlot slot, RestartPolicy policy)
+    {
+        slot.Restarts.Enqueue(Clock.GetTimestamp());
+        Interlocked.Increment(ref _restarts);
         TimeSpan delay = policy.RestartBackoff.DelayAfter(++slot.LossesInARow);
         Diagnostics.Log.ChildRestarting(Graph.Logger, Name, slot.Waiting.Count, delay);
-        slot.Starting = StartChildAsync(slot.Index, delay);
-        Graph.Own(WakeAtEndAsync(slot.Starting));
+        return delay;
     }
 
     private async ValueTask FailLostAsync(ChildSlot slot, ChildProcessLostException error, HeldInput? guilty)
@@ -814,20 +832,15 @@ internal sealed class ChildStage(StageSetup setup, ChildPlan plan) : StageNode(s
             return;
         }
 
+        // Nobody will ever know what became of the items before it, so the failure does not wait for them.
+        foreach (HeldInput item in slot.Waiting.Where(i => i.Number < guilty.Number).ToList())
+        {
+            slot.Withdraw(item);
+            await GiveUpAsync(item, new Fate(FateKind.Discarded)).ConfigureAwait(false);
+        }
+
         slot.Withdraw(guilty);
         await GiveUpAsync(guilty, new Fate(FateKind.Failed, error, Math.Max(1, guilty.Guilt))).ConfigureAwait(false);
-
-        // What its child held before it will not be handled any more, so the failure need not wait for it.
-        if (IsOrdered && !IsDiscarding && _slots.Length == 1)
-            await SettleGuiltyAsync(guilty).ConfigureAwait(false);
-    }
-
-    private async ValueTask SettleGuiltyAsync(HeldInput guilty)
-    {
-        List<HeldInput> rest = [.. _window.Where(i => i != guilty)];
-        _window.Clear();
-        rest.ForEach(_window.Enqueue);
-        await guilty.SettleAsync(guilty.Fate!.Value).ConfigureAwait(false);
     }
 
     // ---- Giving up. ------------------------------------------------------------------------------------------------------------------
