@@ -52,7 +52,7 @@ internal static class ChaosCommand
     {
         string mark = Guid.NewGuid().ToString("N");
         var ledger = new ChaosLedger();
-        var monkey = new ChaosMonkey(TimeSpan.FromSeconds(arguments.KillEvery), mark);
+        var monkey = new ChaosMonkey(TimeSpan.FromSeconds(arguments.KillEvery), TimeSpan.FromSeconds(arguments.Seconds), mark);
         using var stop = new CancellationTokenSource();
         Task killing = monkey.RunAsync(stop.Token);
         var clock = Stopwatch.StartNew();

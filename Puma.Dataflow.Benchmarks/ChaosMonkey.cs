@@ -8,7 +8,7 @@ namespace Puma.Dataflow.Benchmarks;
 /// Kills children of this process at random moments, and knows from the system alone which ones there were, which are left and which are
 /// zombies. Linux only: it reads proc(5).
 /// </summary>
-internal sealed class ChaosMonkey(TimeSpan killEvery, string mark)
+internal sealed class ChaosMonkey(TimeSpan killEvery, TimeSpan killFor, string mark)
 {
     private static readonly TimeSpan Look = TimeSpan.FromMilliseconds(2);
 
@@ -20,17 +20,17 @@ internal sealed class ChaosMonkey(TimeSpan killEvery, string mark)
     /// <summary>How many children there ever were.</summary>
     public int Seen => _seen.Count;
 
-    /// <summary>Watches and kills until it is told to stop. A thread of its own, so that a busy pool does not hide a short life.</summary>
+    /// <summary>Watches until it is told to stop, and kills as long as it may; what is left then must still end by itself. A thread of its own, so that a busy pool does not hide a short life.</summary>
     public Task RunAsync(CancellationToken stopToken) => Task.Factory.StartNew(() => Run(stopToken), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
 
     private void Run(CancellationToken stopToken)
     {
-        long next = NextKill();
+        long next = NextKill(), last = Stopwatch.GetTimestamp() + (long)(killFor.TotalSeconds * Stopwatch.Frequency);
         while (!stopToken.IsCancellationRequested)
         {
             List<int> living = [.. Children().Where(static c => !c.IsZombie).Select(static c => c.Id)];
             _seen.UnionWith(living);
-            if (Stopwatch.GetTimestamp() >= next && living.Count > 0)
+            if (Stopwatch.GetTimestamp() is var now && now >= next && now < last && living.Count > 0)
             {
                 Kill(living[_random.Next(living.Count)]);
                 next = NextKill();

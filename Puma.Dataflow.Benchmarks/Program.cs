@@ -1,13 +1,15 @@
 using BenchmarkDotNet.Running;
 using Puma.Dataflow.Benchmarks;
 
-// control: how soon a flooded stage sees what it is told. chaos: whether anything is lost when children are killed.
+// control: how soon a flooded stage sees what it is told. isolation: what a process border costs. chaos: whether anything is lost when children are killed.
 // Anything else goes to BenchmarkDotNet, for example: --filter '*Chain*'
 switch (args)
 {
     case ["control"]:
         await ControlCommand.RunAsync();
         return 0;
+    case ["isolation"]:
+        return await IsolationCommand.RunAsync();
     case ["chaos", .. var rest]:
         return await ChaosCommand.RunAsync(rest);
     default:

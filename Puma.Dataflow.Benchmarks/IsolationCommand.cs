@@ -1,0 +1,176 @@
+using System.Diagnostics;
+using System.Globalization;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace Puma.Dataflow.Benchmarks;
+
+/// <summary>
+/// What does a process border cost? Prints the rates of small records and of large frames with no, one and three borders, as ratios to the
+/// same pipeline in this process, the most memory that was alive, and how soon the death of a child is known.
+/// </summary>
+internal static class IsolationCommand
+{
+    private const int Records = 1_000_000;
+    private const int Frames = 200;
+    private const int FrameBytes = 6 * 1024 * 1024;
+    private const int FrameCapacity = 4;
+    private const int Deaths = 30;
+
+    /// <summary>S37.</summary>
+    private const double PromisedMilliseconds = 1000;
+
+    private static readonly PipelineOptions Quiet = new() { LoggerFactory = NullLoggerFactory.Instance };
+
+    /// <returns>0 when everything arrived, memory stayed within its bound and every death was known in time.</returns>
+    public static async Task<int> RunAsync()
+    {
+        bool isRight = await MeasureRecordsAsync();
+        isRight &= await MeasureFramesAsync();
+        isRight &= await MeasureDeathsAsync();
+        Console.WriteLine(isRight ? "All correct." : "NOT correct, see above.");
+        return isRight ? 0 : 1;
+    }
+
+    private static async Task<bool> MeasureRecordsAsync()
+    {
+        Console.WriteLine($"{Records:N0} small records, capacity 1024");
+        Console.WriteLine("stages  placement        records/s   times in process");
+        bool isRight = true;
+        foreach (int stages in (int[])[1, 3])
+        {
+            double inProcess = 0;
+            foreach (Placement placement in (Placement[])[Placement.InProcess, Placement.Loopback, Placement.ChildProcess])
+            {
+                (double seconds, bool isCorrect) = await RunRecordsAsync(stages, placement);
+                if (placement is InProcessPlacement)
+                    inProcess = seconds;
+                isRight &= isCorrect;
+                Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{stages,6}  {NameOf(placement),-14} {Records / seconds,11:N0}   {seconds / inProcess,16:0.0}{(isCorrect ? "" : "   WRONG")}"));
+            }
+        }
+
+        return isRight;
+    }
+
+    private static async Task<(double Seconds, bool IsCorrect)> RunRecordsAsync(int stages, Placement placement)
+    {
+        long next = 0, disorders = 0;
+        PipelineBuilder<NoInput, Reading> builder = Pipeline.From(Readings(), new() { Name = "source" });
+        for (int i = 0; i < stages; i++)
+            builder = builder.Transform(static r => r with { Hops = r.Hops + 1 }, new() { Name = $"hop{i}", BoundedCapacity = 1024, Placement = placement });
+        await using PipelineRun run = builder
+            .ForEach(r => disorders += r.Number == next++ && r.Hops == stages ? 0 : 1, new() { Name = "sink", BoundedCapacity = 1024 })
+            .Build(Quiet)
+            .Start();
+        await run.Started; // the start of a process is no matter of the rate
+        long begin = Stopwatch.GetTimestamp();
+        await run.Completion;
+        return (Stopwatch.GetElapsedTime(begin).TotalSeconds, next == Records && disorders == 0);
+    }
+
+    private static async Task<bool> MeasureFramesAsync()
+    {
+        Console.WriteLine();
+        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{Frames} frames of {FrameBytes / 1024 / 1024} MiB there and back, capacity {FrameCapacity} at the stage and at the sink"));
+        bool isRight = true;
+        foreach (Placement placement in (Placement[])[Placement.InProcess, Placement.Loopback, Placement.ChildProcess])
+        {
+            long seen = 0, wrong = 0, most = 0;
+            long before = GC.GetTotalMemory(forceFullCollection: true);
+            long begin = Stopwatch.GetTimestamp();
+            await using (PipelineRun run = Pipeline.From(MakeFrames(), new() { Name = "source" })
+                .Transform(static frame => frame.Turn(), new() { Name = "turn", BoundedCapacity = FrameCapacity, Placement = placement })
+                .ForEach(
+                    frame =>
+                    {
+                        wrong += frame.IsTurned(seen++) ? 0 : 1;
+                        if (seen % 20 == 0)
+                            most = Math.Max(most, GC.GetTotalMemory(forceFullCollection: true) - before);
+                    },
+                    new() { Name = "sink", BoundedCapacity = FrameCapacity })
+                .Build(Quiet)
+                .Start())
+            {
+                await run.Completion;
+            }
+
+            // What the source holds, the slots of both links, and one frame in each buffer on the way: two here, two more with the other end in this process.
+            long bound = (1 + (2 * FrameCapacity) + (placement switch { InProcessPlacement => 0, LoopbackPlacement => 5, _ => 2 })) * (long)FrameBytes;
+            bool isCorrect = seen == Frames && wrong == 0 && most <= bound;
+            isRight &= isCorrect;
+            double seconds = Stopwatch.GetElapsedTime(begin).TotalSeconds;
+            Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{NameOf(placement),-14} {Frames / seconds,7:0} frames/s   alive at most {most / 1048576.0,4:0} MiB of {bound / 1048576.0:0}{(isCorrect ? "" : "   WRONG")}"));
+        }
+
+        return isRight;
+    }
+
+    private static async Task<bool> MeasureDeathsAsync()
+    {
+        List<double> times = [];
+        for (int i = 0; i < Deaths; i++)
+        {
+            await using PipelineRun<int> run = Pipeline.Accept<int>()
+                .Transform(static x => { Thread.Sleep(Timeout.Infinite); return x; }, new() { Name = "stuck", Placement = Placement.ChildProcess })
+                .ForEach(static _ => { })
+                .Build(Quiet)
+                .Start();
+            await run.Started;
+            await run.SendAsync(1);
+            int child = int.Parse((await File.ReadAllTextAsync("/proc/self/task/" + StarterThread() + "/children")).Trim(), CultureInfo.InvariantCulture);
+            using var process = Process.GetProcessById(child);
+            long begin = Stopwatch.GetTimestamp();
+            process.Kill();
+            await run.Completion.ContinueWith(static _ => { }, CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
+            times.Add(Stopwatch.GetElapsedTime(begin).TotalMilliseconds);
+        }
+
+        times.Sort();
+        bool isInTime = times[^1] < PromisedMilliseconds;
+        Console.WriteLine();
+        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{Deaths} children killed in a handler: known, and the run ended, after {times[times.Count / 2]:0} ms (median), {times[^1]:0} ms (longest){(isInTime ? "" : "   TOO LATE")}"));
+        return isInTime;
+    }
+
+    /// <summary>The thread of this process that has children.</summary>
+    private static string StarterThread() =>
+        Directory.GetDirectories("/proc/self/task").Select(Path.GetFileName).First(static t => File.ReadAllText($"/proc/self/task/{t}/children").Length > 0)!;
+
+    private static IEnumerable<Reading> Readings()
+    {
+        for (int i = 0; i < Records; i++)
+            yield return new Reading(i, i % 16, i * 0.5, 0);
+    }
+
+    private static IEnumerable<Frame> MakeFrames()
+    {
+        for (int i = 0; i < Frames; i++)
+        {
+            var pixels = new byte[FrameBytes];
+            pixels.AsSpan().Fill((byte)i);
+            yield return new Frame(i, pixels);
+        }
+    }
+
+    private static string NameOf(Placement placement) => placement switch
+    {
+        InProcessPlacement => "in process",
+        LoopbackPlacement => "loopback",
+        _ => "child process",
+    };
+
+    private sealed record Reading(long Number, int Sensor, double Value, int Hops);
+
+    private sealed record Frame(int Number, byte[] Pixels)
+    {
+        public Frame Turn()
+        {
+            Span<byte> pixels = Pixels;
+            pixels.Reverse();
+            pixels[0] = 255;
+            return this;
+        }
+
+        public bool IsTurned(long number) => Number == number && Pixels.Length == FrameBytes && Pixels[0] == 255 && Pixels[^1] == (byte)number;
+    }
+}
