@@ -23,6 +23,32 @@ public abstract class KindContract : PipelineTest
         Assert.Equal(1000, report.Stage("work").Emitted);
     }
 
+    [Fact] // what user code has emitted does not wait for what it does next
+    public async Task Emits_LeaveAtOnce_WhileTheHandlerWaits()
+    {
+        List<int> seen = [];
+        PipelineRun<int> run = Start(Pipeline.Accept<int>().Then(static () => new EmitsAndWaits(), Here).ForEach(seen.Add));
+        await run.SendAsync(1, TestToken);
+
+        await Waiting.UntilAsync(() => seen.Count == 3, "all three have arrived, the last two from behind a wait");
+
+        run.Cancel();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => run.Completion.Within());
+        ExpectFailure();
+    }
+
+    [Fact]
+    public async Task SourceEmits_LeaveAtOnce_WhileTheBodyWaits()
+    {
+        List<int> seen = [];
+        PipelineRun run = Start(Pipeline.From(static () => new EmitsOnceAndWaits(), Here).ForEach(seen.Add));
+
+        await Waiting.UntilAsync(() => seen.Count == 1, "the first one has arrived");
+
+        run.Complete();
+        await run.Completion.Within();
+    }
+
     [Fact] // S9, S25
     public async Task Source_EndlessOne_EndsByComplete()
     {
@@ -161,6 +187,27 @@ public abstract class KindContract : PipelineTest
     }
 
     public sealed record CountingOptions(int Count);
+
+    private sealed class EmitsAndWaits : Runnable<int, int>
+    {
+        protected override async ValueTask OnItemAsync(int item, CancellationToken cancellationToken)
+        {
+            await EmitAsync(1, cancellationToken);
+            await Task.Yield();
+            await EmitAsync(2, cancellationToken);
+            await EmitAsync(3, cancellationToken);
+            await Task.Delay(Timeout.Infinite, cancellationToken);
+        }
+    }
+
+    private sealed class EmitsOnceAndWaits : SourceRunnable<int>
+    {
+        protected override async ValueTask ProduceAsync(CancellationToken stopToken)
+        {
+            await EmitAsync(1, stopToken);
+            await Task.Delay(Timeout.Infinite, stopToken);
+        }
+    }
 
     private sealed class Counting(CountingOptions options) : SourceRunnable<int>
     {

@@ -160,6 +160,32 @@ public sealed class LossTests : ChildTest
         Assert.Equal((Items, 1), (report.Stage("chaos").Delivered, report.Stage("chaos").Restarts));
     }
 
+    [Fact] // S36, S31: outputs of a one-to-many item may repeat and are counted, a one-to-one result never does
+    public async Task Replay_OutputsThatWerePassedOnBefore_AreCounted()
+    {
+        ExpectLoss();
+        List<int> seen = [];
+        string once = Once();
+        PipelineRun run = Start(Pipeline.From([1, 2, 3])
+            .Then(static o => new Repeating(o), new ChaosOptions(ChaosKind.KillSelf, 2, once), new() { Name = "chaos", Placement = Isolated(Restart().Replay()), ErrorPolicy = ToLetters() })
+            .ForEach(
+                x =>
+                {
+                    seen.Add(x);
+                    if (x == 21)
+                        File.Delete(once);
+                },
+                new() { Name = "sink" }));
+
+        PipelineReport report = await run.Completion.Within();
+
+        StageReport stage = report.Stage("chaos");
+        Assert.Equal([10, 11, 12], seen.Where(static x => x / 10 == 1));
+        Assert.Equal([20, 21, 22], seen.Where(static x => x / 10 == 2).Distinct());
+        Assert.Equal((3, 1, seen.Count), (stage.Delivered, stage.Restarts, stage.Emitted));
+        Assert.Equal((11, 2), (seen.Count, stage.Repeated));
+    }
+
     [Fact] // S36
     public async Task Replay_AnItemGuiltyTooOften_IsPoison()
     {
@@ -305,6 +331,24 @@ public sealed class LossTests : ChildTest
 
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => run.Completion.Within());
         Assert.Equal(Items, (await run.Report).Stage("chaos").Delivered);
+    }
+
+    /// <summary>Makes three outputs of each item; at the bad one it waits until two have arrived, which takes the file away, and kills its process.</summary>
+    private sealed class Repeating(ChaosOptions options) : Runnable<int, int>
+    {
+        protected override async ValueTask OnItemAsync(int item, CancellationToken cancellationToken)
+        {
+            await EmitAsync(item * 10, cancellationToken);
+            await EmitAsync((item * 10) + 1, cancellationToken);
+            if (item == options.At && File.Exists(options.OncePath))
+            {
+                while (File.Exists(options.OncePath))
+                    await Task.Delay(10, cancellationToken);
+                Environment.FailFast("chaos");
+            }
+
+            await EmitAsync((item * 10) + 2, cancellationToken);
+        }
     }
 
     private static RestartPolicy Restart() => LossPolicy.Restart(max: 10, backoff: Backoff.None);

@@ -12,6 +12,7 @@ internal sealed class StageCounters
     private long _deadLettered;
     private long _failed;
     private long _discarded;
+    private long _repeated;
 
     public long Delivered => Volatile.Read(ref _delivered);
 
@@ -24,6 +25,9 @@ internal sealed class StageCounters
     /// <summary>Items that were discarded after their handling had started.</summary>
     public long Discarded => Volatile.Read(ref _discarded);
 
+    /// <summary>Outputs that were passed on again when an item was replayed.</summary>
+    public long Repeated => Volatile.Read(ref _repeated);
+
     public long Settled => Delivered + Skipped + DeadLettered + Failed + Discarded;
 
     public void CountDelivered() => Volatile.Write(ref _delivered, _delivered + 1);
@@ -35,6 +39,8 @@ internal sealed class StageCounters
     public void CountFailed() => Volatile.Write(ref _failed, _failed + 1);
 
     public void CountDiscarded() => Volatile.Write(ref _discarded, _discarded + 1);
+
+    public void CountRepeated() => Volatile.Write(ref _repeated, _repeated + 1);
 
     /// <summary>Notes why an item was discarded, in work or queued. Any thread.</summary>
     public void NoteReason(DiscardReason reason) => Interlocked.Increment(ref _discardedByReason[(int)reason]);

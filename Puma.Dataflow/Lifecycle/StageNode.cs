@@ -534,6 +534,7 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
             Abandoned = IsAbandoned ? Math.Max(0, received - settled) : 0,
             Emitted = Outputs.Sum(static o => o.Counts.Sent),
             Restarts = Restarts,
+            Repeated = Counters.Repeated,
             Queued = queued,
             InFlight = inFlight,
             Capacity = capacity,

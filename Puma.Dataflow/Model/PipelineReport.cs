@@ -52,6 +52,9 @@ public sealed record StageReport
     /// <summary>How often an instance was made anew after its process was lost.</summary>
     public long Restarts { get; init; }
 
+    /// <summary>Outputs that a replay after the loss of a child passed on once more; part of <see cref="Emitted"/>. Never any for a stage that makes one output of each item.</summary>
+    public long Repeated { get; init; }
+
     /// <summary>Items that wait to be handled.</summary>
     public long Queued { get; init; }
 

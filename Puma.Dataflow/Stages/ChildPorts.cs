@@ -17,8 +17,22 @@ internal abstract class HeldInput(ChildInput port)
     /// <summary>How often a child was lost while it handled the item.</summary>
     public int Guilt { get; set; }
 
-    /// <summary>How many of its outputs were passed on.</summary>
-    public int Passed { get; set; }
+    /// <summary>How many of its outputs were passed on, by the child that has it now.</summary>
+    public int Passed { get; private set; }
+
+    // By the children that were lost.
+    private int _passedBefore;
+
+    /// <summary>Notes that an output was passed on.</summary>
+    /// <returns>Whether a lost child's output stood at its place before.</returns>
+    public bool NotePassed() => ++Passed <= _passedBefore;
+
+    /// <summary>Begins again with another child.</summary>
+    public void Rewind()
+    {
+        _passedBefore = Math.Max(_passedBefore, Passed);
+        Passed = 0;
+    }
 
     /// <summary>Whether an output of it was given up.</summary>
     public bool HasLostOutput { get; set; }

@@ -490,7 +490,8 @@ internal sealed class ChildStage(StageSetup setup, ChildPlan plan) : StageNode(s
 
             if (item is not null)
             {
-                item.Passed++;
+                if (item.NotePassed())
+                    Counters.CountRepeated();
                 item.HasLostOutput |= isLost;
             }
         }
@@ -809,6 +810,8 @@ internal sealed class ChildStage(StageSetup setup, ChildPlan plan) : StageNode(s
             await GiveUpAsync(item, new Fate(FateKind.Delivered, null, item.Attempt)).ConfigureAwait(false);
         }
 
+        foreach (HeldInput item in slot.Waiting)
+            item.Rewind();
         slot.Starting = StartChildAsync(slot.Index, PlanRestart(slot, policy));
         Graph.Own(WakeAtEndAsync(slot.Starting));
     }

@@ -51,6 +51,9 @@ internal sealed class ChildWorker
     private bool _isInTick;
     private int _attempt;
 
+    // Volatile, because a handler that waits may go on on another thread before the call of it has returned.
+    private volatile bool _isInBurst;
+
     // Bits are set by any thread; Tick is cleared by the stream, the others never.
     private int _attention;
 
@@ -286,7 +289,13 @@ internal sealed class ChildWorker
                 _outputs.ForEach(static o => o.Hold());
             try
             {
-                await item.HandleAsync(token).ConfigureAwait(false);
+                // What it makes at once goes out together; from its first wait on, each output as soon as it is made.
+                _isInBurst = true;
+                ValueTask handling = item.HandleAsync(token);
+                _isInBurst = false;
+                if (!handling.IsCompleted)
+                    _data.Flush();
+                await handling.ConfigureAwait(false);
             }
             catch (OutOfMemoryException error) when (_mark is not null)
             {
@@ -298,6 +307,7 @@ internal sealed class ChildWorker
                 failure = error;
             }
 
+            _isInBurst = false;
             isTimedOut = EndCurrent();
             if (failure is null && !isTimedOut)
             {
@@ -448,6 +458,8 @@ internal sealed class ChildWorker
         if (_writer.Length > Start.MaxPayload)
             throw new ItemCodecException(typeof(T), null, $"its encoded form has {_writer.Length} bytes; at most {Start.MaxPayload} can travel (MaxItemSize)");
         _data!.Write(FrameType.Result, Volatile.Read(ref _current), _writer, port, _attempt);
+        if (!_isInBurst)
+            _data.Flush();
     }
 
     private void SendFailed(long number, int attempt, Exception? error, FrameFlags flags)
