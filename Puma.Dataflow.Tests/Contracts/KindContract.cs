@@ -102,6 +102,72 @@ public abstract class KindContract : PipelineTest
         Assert.Equal(["a", "b", "c", "words ended", "all ended"], pairs);
     }
 
+    [Fact] // S13, S30: what a live output took is delivered
+    public async Task Ports_AFinishedOutput_LeavesTheItemsOfTheOthersDelivered()
+    {
+        List<int> sums = [];
+        PipelineRun run = Start(Pipeline.From(Enumerable.Range(1, 300))
+            .Into(static () => new Both(), static r => r.Numbers, Here)
+            .Branch(static r => r.Firsts, static b => b.Take(1).ForEach(static _ => { }))
+            .Continue(static r => r.All)
+            .ForEach(sums.Add));
+
+        PipelineReport report = await run.Completion.Within();
+
+        Assert.Equal(Enumerable.Range(1, 300), sums);
+        Assert.Equal((300, 0), (report.Stage("work").Delivered, report.Stage("work").Discarded));
+    }
+
+    [Fact] // S13, S10
+    public async Task Ports_FanInAny_EndsWithTheFirstInput_WhileTheOtherFlows()
+    {
+        List<string> texts = [];
+        PipelineRun run = Start(Pipeline.From(Endless())
+            .Into(static () => new TwoWays(), static r => r.Numbers, Here with { FanIn = FanIn.Any })
+            .From(static r => r.Words, Pipeline.From(["a", "b"]))
+            .Branch(static r => r.Sums, static b => b.ForEach(static _ => { }))
+            .Continue(static r => r.Texts)
+            .ForEach(texts.Add));
+
+        await run.Completion.Within();
+
+        Assert.Equal(["a", "b", "words ended", "all ended"], texts);
+    }
+
+    private static IEnumerable<int> Endless()
+    {
+        for (int i = 0; ; i++)
+            yield return i;
+    }
+
+    [Fact] // S9, S20: a body that never began is told of the end like any other
+    public async Task Source_StoppedBeforeAllStagesRun_EndsWithoutABeginning()
+    {
+        var gate = new Gate();
+        PipelineRun run = Start(Pipeline.From(static () => new TellsItsEnd(), Here)
+            .Then(() => new StartsLate(gate))
+            .ForEach(static _ => Assert.Fail("It never began.")));
+
+        run.Complete();
+        gate.Open();
+        PipelineReport report = await run.Completion.Within();
+
+        Assert.Empty(report.SecondaryErrors);
+        Assert.Equal(["ended Completed"], Log.Records.Select(static r => r.Message).Where(static m => m.StartsWith("ended", StringComparison.Ordinal) || m == "began"));
+    }
+
+    [Fact] // S15: our own stop has fired
+    public async Task Source_WhoseCompletionIsCanceledByTheStop_Ends()
+    {
+        int seen = 0;
+        PipelineRun run = Start(Pipeline.From(static () => new CompletesWithCancellation(), Here).ForEach(_ => Interlocked.Increment(ref seen)));
+        await Waiting.UntilAsync(() => Volatile.Read(ref seen) == 1, "the source runs");
+
+        run.Complete();
+
+        await run.Completion.Within();
+    }
+
     [Fact] // S46
     public async Task ForeignBlock_MadeByAFactory_PassesEverything()
     {
@@ -263,6 +329,56 @@ public abstract class KindContract : PipelineTest
         public Output<string> Texts { get; } = new();
 
         protected override async ValueTask OnCompletedAsync(CancellationToken cancellationToken) => await Texts.EmitAsync("all ended", cancellationToken);
+    }
+
+    public sealed class Both : PortRunnable
+    {
+        public Both() => Numbers = new(async (x, ct) =>
+        {
+            await Firsts.EmitAsync(x, ct);
+            await All.EmitAsync(x, ct);
+        });
+
+        public Input<int> Numbers { get; }
+
+        public Output<int> Firsts { get; } = new();
+
+        public Output<int> All { get; } = new();
+    }
+
+    private sealed class TellsItsEnd : SourceRunnable<int>
+    {
+        protected override ValueTask ProduceAsync(CancellationToken stopToken)
+        {
+            Tell("began");
+            return EmitAsync(1, stopToken);
+        }
+
+        protected override ValueTask OnEndAsync(RunState outcome, Exception? cause)
+        {
+            Tell($"ended {outcome}");
+            return default;
+        }
+
+        private void Tell(string text) => Context.Logger.Log(Microsoft.Extensions.Logging.LogLevel.Information, default, text, null, static (t, _) => t);
+    }
+
+    private sealed class StartsLate(Gate gate) : Runnable<int, int>
+    {
+        protected override async ValueTask OnStartAsync(CancellationToken cancellationToken) => await gate.WaitAsync(cancellationToken);
+
+        protected override ValueTask OnItemAsync(int item, CancellationToken cancellationToken) => EmitAsync(item, cancellationToken);
+    }
+
+    private sealed class CompletesWithCancellation : SourceRunnable<int>
+    {
+        protected override async ValueTask ProduceAsync(CancellationToken stopToken)
+        {
+            await EmitAsync(1, stopToken);
+            await Task.Delay(Timeout.Infinite, stopToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        }
+
+        protected override ValueTask OnCompletedAsync(CancellationToken cancellationToken) => throw new TaskCanceledException("too late for the last call");
     }
 
     private sealed class Naming : Runnable<int, (int Key, int Item, int Instance)>

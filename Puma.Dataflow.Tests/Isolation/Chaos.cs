@@ -8,7 +8,7 @@ namespace Puma.Dataflow.Tests.Isolation;
 /// <summary>What a chaotic runnable does, and when.</summary>
 /// <param name="Kind">What it does.</param>
 /// <param name="At">At which item; 0 for none.</param>
-/// <param name="OncePath">When set, it does it only while this file exists, and deletes it first: the next child is well.</param>
+/// <param name="OncePath">When set, it does it only while this file exists, and takes it away first: the next child is well.</param>
 public sealed record ChaosOptions(ChaosKind Kind, int At, string? OncePath = null);
 
 /// <summary>Ways in which user code can harm its process.</summary>
@@ -91,10 +91,16 @@ public sealed partial class Chaos : Runnable<int, int>
     {
         if (_options.OncePath is not { } path)
             return true;
-        if (!File.Exists(path))
+        try
+        {
+            // Of several children that come here at once, one gets it.
+            File.Move(path, path + ".done");
+            return true;
+        }
+        catch (FileNotFoundException)
+        {
             return false;
-        File.Delete(path);
-        return true;
+        }
     }
 
     private async Task HarmAsync(CancellationToken cancellationToken)

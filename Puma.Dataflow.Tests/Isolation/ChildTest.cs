@@ -28,6 +28,7 @@ public abstract class ChildTest : PipelineTest
     {
         await base.DisposeAsync();
         File.Delete(_oncePath);
+        File.Delete(_oncePath + ".done");
         await Waiting.UntilAsync(() => Children().Count == 0, () => $"no child process is left, but there are {string.Join(", ", Children())}");
         await Waiting.UntilAsync(() => !Leftovers().Any(), () => $"nothing is left, but there are {string.Join(", ", Leftovers())}");
         GC.SuppressFinalize(this);

@@ -5,54 +5,6 @@ using Puma.Dataflow.Lifecycle;
 
 namespace Puma.Dataflow.Stages;
 
-/// <summary>An item between the moment when an isolated stage took it and the moment when it is settled. Belongs to the stage's stream.</summary>
-internal abstract class HeldInput(ChildInput port)
-{
-    public ChildInput Port => port;
-
-    public long Number { get; set; }
-
-    public int Attempt { get; set; } = 1;
-
-    /// <summary>How often a child was lost while it handled the item.</summary>
-    public int Guilt { get; set; }
-
-    /// <summary>How many of its outputs were passed on, by the child that has it now.</summary>
-    public int Passed { get; private set; }
-
-    // By the children that were lost.
-    private int _passedBefore;
-
-    /// <summary>Notes that an output was passed on.</summary>
-    /// <returns>Whether a lost child's output stood at its place before.</returns>
-    public bool NotePassed() => ++Passed <= _passedBefore;
-
-    /// <summary>Begins again with another child.</summary>
-    public void Rewind()
-    {
-        _passedBefore = Math.Max(_passedBefore, Passed);
-        Passed = 0;
-    }
-
-    /// <summary>Whether an output of it was given up.</summary>
-    public bool HasLostOutput { get; set; }
-
-    /// <summary>Which instance it is for.</summary>
-    public ChildSlot? Slot { get; set; }
-
-    /// <summary>How it ended, when that was decided without the child.</summary>
-    public Fate? Fate { get; set; }
-
-    public abstract object? Untyped { get; }
-
-    /// <exception cref="ItemCodecException">The item cannot be carried.</exception>
-    public abstract void Encode(PayloadWriter writer);
-
-    public abstract ValueTask SettleAsync(Fate fate);
-
-    public abstract int KeyHash();
-}
-
 /// <summary>An input of an isolated stage.</summary>
 internal abstract class ChildInput
 {
@@ -93,7 +45,7 @@ internal sealed class ChildInput<T>(StageNode stage, Link<T> link, ItemCodecs co
             _input._codec.Write(writer, value);
         }
 
-        public override ValueTask SettleAsync(Fate fate)
+        protected override ValueTask BookAsync(Fate fate)
         {
             if (fate.Kind != FateKind.Delivered)
                 return _input.Stage.SettleAsync(_input.Link, value, Number, fate);
@@ -119,9 +71,9 @@ internal abstract class ChildOutput
     public long Owed { get; set; }
 
     /// <summary>Passes a result on.</summary>
-    /// <returns>False when the next link has no slot; the same result must then be tried again first.</returns>
+    /// <returns>False when the next link has no slot, or is the only one and shut, so that the stage is about to give up; the same result must then be tried again first.</returns>
     /// <exception cref="ProtocolViolationException">The result cannot be decoded.</exception>
-    public abstract bool TryPass(in Frame frame, out bool isLost);
+    public abstract bool TryPass(in Frame frame);
 
     public abstract Link To { get; }
 }
@@ -136,15 +88,15 @@ internal sealed class ChildOutput<T>(StageNode stage, Link<T> link, ItemCodecs c
 
     public override Link To => link;
 
-    public override bool TryPass(in Frame frame, out bool isLost)
+    public override bool TryPass(in Frame frame)
     {
-        isLost = false;
         if (!_hasValue)
         {
             try
             {
                 _reader.Reset(frame.Payload, frame.Flags.HasFlag(FrameFlags.HasBlocks));
                 _value = _codec.Read(_reader);
+                _reader.Keep();
             }
             catch (Exception error)
             {
@@ -154,18 +106,16 @@ internal sealed class ChildOutput<T>(StageNode stage, Link<T> link, ItemCodecs c
             _hasValue = true;
         }
 
-        if (link.IsShut)
+        if (link.IsShut && stage.Outputs.Length > 1)
         {
-            // One of several outputs is finished, or the whole stage is about to end.
-            isLost = true;
-            if (stage.Outputs.Length > 1)
-                stage.NoteDiscarded(_value, DiscardReason.NoDemand);
+            // One of several outputs is finished: what goes there is given up, the others go on.
+            stage.NoteDiscarded(_value, DiscardReason.NoDemand);
         }
         else if (!stage.TryOffer(link, _value))
         {
             link.AskForSlot();
             if (!stage.TryOffer(link, _value))
-                return link.IsShut && TryPass(frame, out isLost);
+                return link.IsShut && stage.Outputs.Length > 1 && TryPass(frame);
         }
 
         (_value, _hasValue) = (default!, false);

@@ -1,3 +1,6 @@
+using System.Buffers;
+using System.Diagnostics;
+using Puma.Dataflow.Isolation.Protocol;
 using Puma.Dataflow.Isolation.Supervision;
 
 namespace Puma.Dataflow.Stages;
@@ -5,6 +8,9 @@ namespace Puma.Dataflow.Stages;
 /// <summary>The place of one child of an isolated stage: the child itself, or the one that takes its place, and the items that it was given. Belongs to the stage's stream.</summary>
 internal sealed class ChildSlot(int index)
 {
+    // What a child that is gone has said and the stage has not read; comes before all that the next child says.
+    private Queue<Frame> _unread = [];
+
     public int Index => index;
 
     /// <summary>The outputs of the child, by port.</summary>
@@ -21,16 +27,33 @@ internal sealed class ChildSlot(int index)
     /// <summary>What it is to be sent, in order.</summary>
     public Queue<HeldInput> Waiting { get; private set; } = [];
 
-    /// <summary>The child handles nothing more.</summary>
-    public bool IsIdle { get; set; }
-
-    /// <summary>The child's code has ended as completed.</summary>
-    public bool IsCompleted { get; set; }
+    /// <summary>The child's code has ended: it handles nothing more.</summary>
+    public bool HasCodeEnded { get; set; }
 
     public bool IsCompleteSent { get; set; }
 
+    /// <summary>How many losses came one after the other without a settled item between them.</summary>
+    public int LossesInARow { get; set; }
+
     /// <summary>When, on the system's clock, the last restarts began.</summary>
     public Queue<long> Restarts { get; } = [];
+
+    public int Load => Sent.Count + Waiting.Count;
+
+    /// <summary>The child that said what is read next; null when that one is gone.</summary>
+    public Child? Speaker => _unread.Count > 0 ? null : Child;
+
+    /// <summary>Whether nothing more is to be expected of the slot.</summary>
+    public bool IsOver => HasCodeEnded || (Starting is null && IsEmpty);
+
+    /// <summary>Whether the child's code has ended, as far as it was read or kept.</summary>
+    public bool HasSaidItsEnd => HasCodeEnded || _unread.Any(static f => f.Type is FrameType.Completed or FrameType.Idle);
+
+    /// <summary>Whether no child is there, nor anything that one said.</summary>
+    public bool IsEmpty => Child is null && _unread.Count == 0;
+
+    /// <summary>Whether the child is there and takes items.</summary>
+    public bool TakesItems => Child is { Exited.IsCompleted: false } child && !HasCodeEnded && !child.Data.IsCongested;
 
     /// <summary>Whether the policy allows one more restart now.</summary>
     public bool HasBudget(RestartPolicy policy, TimeProvider clock)
@@ -46,24 +69,99 @@ internal sealed class ChildSlot(int index)
         ? exit with { Description = $"{exit.Description} It was restarted {Restarts.Count} times within {restart.Window} before, which is as often as its loss policy allows." }
         : exit;
 
-    /// <summary>How many losses came one after the other without a settled item between them.</summary>
-    public int LossesInARow { get; set; }
-
-    public int Load => Sent.Count + Waiting.Count;
-
-    /// <summary>Whether nothing more is to be expected of the slot.</summary>
-    public bool IsOver => IsIdle || IsCompleted || (Child is null && Starting is null);
-
-    /// <summary>Everything that was sent waits again, for the next child.</summary>
-    public void TakeBack()
+    /// <summary>Shows what comes next from the child that was there, then from the one that is.</summary>
+    public bool TryPeek(out Frame frame)
     {
-        foreach (HeldInput item in Waiting)
-            Sent.Enqueue(item);
-        Waiting = Sent;
-        Sent = [];
+        if (_unread.TryPeek(out frame))
+            return true;
+        frame = default;
+        return Child is { } child && child.TryPeek(out frame);
+    }
+
+    public void Advance()
+    {
+        if (_unread.Count > 0)
+            _unread.Dequeue();
+        else
+            Child!.Advance();
+    }
+
+    /// <summary>Goes on after the answer to the oldest item that was sent.</summary>
+    public void TakeAnswered(HeldInput item)
+    {
+        Advance();
+        HeldInput first = Sent.Dequeue();
+        Debug.Assert(first == item, "A child settles its items in order.");
+        LossesInARow = 0;
+    }
+
+    /// <summary>Keeps what a child that has exited still said, so that its loss need not wait until the order lets it be read.</summary>
+    public void KeepUnread(Child lost)
+    {
+        while (lost.TryPeek(out Frame frame))
+        {
+            _unread.Enqueue(frame with { Payload = new ReadOnlySequence<byte>(frame.Payload.ToArray()) });
+            lost.Advance();
+        }
+    }
+
+    /// <summary>Parts with a child: what it has answered stays to be read, everything else that it was sent waits again.</summary>
+    /// <param name="isOneToOne">Whether an item is answered by its one output.</param>
+    /// <param name="isTriedAgain">Whether a failure of an item was not its last.</param>
+    /// <returns>The items that it was sent and has not answered.</returns>
+    public HeldInput[] TakeBack(bool isOneToOne, Func<HeldInput, Frame, bool> isTriedAgain)
+    {
+        Child = null;
         IsCompleteSent = false;
+        var answered = new Queue<HeldInput>();
+        var read = new Queue<Frame>();
+        foreach (Frame frame in _unread)
+        {
+            HeldInput? item = null;
+            if (frame.Number != 0 && !(Sent.TryPeek(out item) && item.Number == frame.Number))
+                break; // From here on it cannot be believed.
+            if (frame.Type is FrameType.Done or FrameType.Failed && item is not null)
+            {
+                if (frame.Type == FrameType.Failed && isTriedAgain(item, frame))
+                {
+                    item.Attempt++;
+                    break;
+                }
+
+                answered.Enqueue(Sent.Dequeue());
+            }
+
+            read.Enqueue(frame);
+        }
+
+        if (Sent.TryPeek(out HeldInput? first))
+        {
+            if (isOneToOne && (first.Passed > 0 || read.Any(f => f.Number == first.Number)))
+            {
+                // Its one output has left; handling it again would make a second one.
+                read.Enqueue(new Frame(FrameType.Done, 0, 0, FrameFlags.None, first.Number, default));
+                answered.Enqueue(Sent.Dequeue());
+            }
+            else
+            {
+                // These were not passed on: the next child makes them again.
+                read = new Queue<Frame>(read.Where(f => f.Number != first.Number));
+            }
+        }
+
+        HeldInput[] unanswered = [.. Sent];
+        Waiting = new Queue<HeldInput>(unanswered.Concat(Waiting));
+        (Sent, _unread) = (answered, read);
+        return unanswered;
     }
 
     /// <summary>Takes an item out of those that wait, because it is settled otherwise.</summary>
     public void Withdraw(HeldInput item) => Waiting = new Queue<HeldInput>(Waiting.Where(i => i != item));
+
+    /// <summary>Forgets all items, which were settled.</summary>
+    public void Clear()
+    {
+        Sent.Clear();
+        Waiting.Clear();
+    }
 }

@@ -42,8 +42,9 @@ internal static class ItemStages
                 recipe,
                 [(stage, link, codecs) => new ChildInput<TIn>(stage, (Link<TIn>)link, codecs, partition)],
                 typeof(TOut) == typeof(NoOutput) ? [] : [static (stage, link, codecs) => new ChildOutput<TOut>(stage, (Link<TOut>)link, codecs)],
-                IsOneToOne: isOneToOne);
-            return new ChildStage(setup, plan) { IsPartitioned = partition is not null };
+                IsOneToOne: isOneToOne,
+                IsPartitioned: partition is not null);
+            return new ChildStage(setup, plan);
         }
 
         Func<ItemHandler<TIn, TOut>> make = setup.Options.OwnThread ? () => new OwnThreadHandler<TIn, TOut>(recipe.Make, setup.Name) : recipe.Make;

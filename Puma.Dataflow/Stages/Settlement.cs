@@ -42,15 +42,21 @@ internal static class Settlement
     {
         var target = (Link<DeadLetter>)stage.DeadLetters!;
         DeadLetter letter = stage.Options.ErrorPolicy.MakeDeadLetter(item, fate.Error!, stage.Name) with { ItemNumber = number, Attempts = fate.Attempt };
+        bool isWritten = false, hasWaited = false;
         while (!stage.IsDiscarding && !target.IsShut)
         {
             target.AskForSlot();
-            if (target.TryWrite(letter))
-                return true;
+            isWritten = target.TryWrite(letter);
+            if (isWritten)
+                break;
+            hasWaited = true;
             await stage.WaitAsync(StageActivity.WaitingForOutput, target).ConfigureAwait(false);
             stage.BeginWork();
         }
 
-        return false;
+        // The wait may have swallowed a signal for something that the stream has looked at before.
+        if (hasWaited)
+            stage.Wake();
+        return isWritten;
     }
 }

@@ -1,0 +1,151 @@
+using System.Diagnostics.CodeAnalysis;
+using Puma.Dataflow.Isolation.Codec;
+using Puma.Dataflow.Isolation.Protocol;
+using Puma.Dataflow.Isolation.Supervision;
+using Puma.Dataflow.Lifecycle;
+
+namespace Puma.Dataflow.Stages;
+
+/// <summary>Takes items from the inputs of an isolated stage and sends them to its children.</summary>
+/// <remarks>Belongs to the stage's stream.</remarks>
+internal sealed class ChildFeeder(ChildStage stage, ChildPlan plan, ChildRoster roster, ItemOrder order, ChildInput[] inputs)
+{
+    private readonly PayloadWriter _writer = new();
+    private int _nextInput;
+
+    /// <summary>How many items one child is given at a time: enough to hide the way there and back, few enough that another child is not idle meanwhile.</summary>
+    private int Prefetch => roster.Slots.Length == 1 ? int.MaxValue : Math.Max(2, stage.Options.BoundedCapacity / (2 * roster.Slots.Length));
+
+    public async ValueTask HandOutAsync()
+    {
+        if (plan.HasBody || stage.IsFinishingEarly)
+            return;
+
+        // After a failure nothing new is begun, and a stage whose inputs have ended as far as needed takes nothing more.
+        while (!order.HasFailure && !stage.HaveEnoughInputsEnded && ChooseSlot() is { } free && TryTake(out HeldInput? item))
+        {
+            ChildSlot slot = free;
+            try
+            {
+                if (plan.IsPartitioned)
+                    slot = roster.Slots[(int)((uint)item.KeyHash() % (uint)roster.Slots.Length)];
+            }
+            catch (Exception error)
+            {
+                await GiveUpAsync(item, error).ConfigureAwait(false);
+                continue;
+            }
+
+            item.Slot = slot;
+            slot.Waiting.Enqueue(item);
+            if (!plan.IsPartitioned)
+                await SendAsync(slot).ConfigureAwait(false);
+        }
+
+        foreach (ChildSlot slot in roster.Slots)
+        {
+            await SendAsync(slot).ConfigureAwait(false);
+            TellEndedInputs(slot);
+        }
+    }
+
+    /// <summary>Tells the children that all input has come: one after the other, so that what they still emit comes in their order.</summary>
+    /// <returns>True when the last one has ended.</returns>
+    public bool Complete()
+    {
+        foreach (ChildSlot slot in roster.Slots)
+        {
+            if (slot.IsOver)
+                continue;
+            if (!slot.IsCompleteSent && slot.Child is { } child)
+            {
+                slot.IsCompleteSent = true;
+                TellEndedInputs(slot);
+                child.Data.Write(FrameType.Complete);
+            }
+
+            return false;
+        }
+
+        return true;
+    }
+
+    /// <summary>A new child was told of no ended input.</summary>
+    public void ForgetEndedInputs()
+    {
+        foreach (ChildInput input in inputs)
+            input.IsEndTold = false;
+    }
+
+    /// <summary>The child that holds the fewest items and may be given more. With a partition only whether there is any.</summary>
+    private ChildSlot? ChooseSlot()
+    {
+        ChildSlot? best = null;
+        foreach (ChildSlot slot in roster.Slots)
+        {
+            bool mayTake = plan.IsPartitioned || (slot.TakesItems && slot.Load < Prefetch);
+            if (mayTake && (best is null || slot.Load < best.Load))
+                best = slot;
+        }
+
+        return best;
+    }
+
+    private bool TryTake([NotNullWhen(true)] out HeldInput? item)
+    {
+        for (int i = 0; i < inputs.Length; i++)
+        {
+            if (!inputs[(_nextInput + i) % inputs.Length].TryTake(out item))
+                continue;
+            _nextInput = (_nextInput + i + 1) % inputs.Length;
+            order.Add(item);
+            return true;
+        }
+
+        item = null;
+        return false;
+    }
+
+    /// <summary>Sends what waits for a child; after a failure only what comes before it.</summary>
+    private async ValueTask SendAsync(ChildSlot slot)
+    {
+        while (slot.TakesItems && slot.Waiting.TryPeek(out HeldInput? item) && item.Number < order.LowestFailure)
+        {
+            Child child = slot.Child!;
+            slot.Waiting.Dequeue();
+            try
+            {
+                item.Encode(_writer);
+                if (_writer.Length > stage.MaxPayload)
+                    throw new ItemCodecException(item.Untyped?.GetType() ?? typeof(object), null, $"its encoded form has {_writer.Length} bytes; at most {stage.MaxPayload} can travel (MaxItemSize)");
+            }
+            catch (Exception error)
+            {
+                await GiveUpAsync(item, error).ConfigureAwait(false);
+                if (stage.IsDiscarding)
+                    return;
+                continue;
+            }
+
+            child.Data.Write(FrameType.Item, item.Number, _writer, (ushort)Array.IndexOf(inputs, item.Port), item.Attempt);
+            slot.Sent.Enqueue(item);
+        }
+    }
+
+    /// <summary>An item that no child can be given is an error of the item, never retried.</summary>
+    private ValueTask GiveUpAsync(HeldInput item, Exception error) =>
+        order.GiveUpAsync(item, new Fate(AttemptRunner.FateOf(stage.Options.ErrorPolicy.Verdict), error, item.Attempt));
+
+    private void TellEndedInputs(ChildSlot slot)
+    {
+        if (!plan.HasPorts || slot.Child is not { } child || slot.Waiting.Count > 0)
+            return;
+        for (int port = 0; port < inputs.Length; port++)
+        {
+            if (inputs[port].IsEndTold || !inputs[port].HasEnded)
+                continue;
+            inputs[port].IsEndTold = true;
+            child.Data.Write(FrameType.InputEnded, port: (ushort)port);
+        }
+    }
+}

@@ -1,0 +1,25 @@
+using Puma.Dataflow.Buffers;
+using Puma.Dataflow.Isolation.Codec;
+using Puma.Dataflow.Isolation.Recipes;
+using Puma.Dataflow.Lifecycle;
+
+namespace Puma.Dataflow.Stages;
+
+/// <summary>The ends of an isolated stage in this process, typed.</summary>
+/// <param name="Recipe">How its user code is made in the child.</param>
+/// <param name="Inputs">Makes the inputs, by port.</param>
+/// <param name="Outputs">Makes the outputs of one child, by port.</param>
+/// <param name="HasBody">Whether the code runs of its own accord.</param>
+/// <param name="IsOneToOne">Whether every item makes exactly one output.</param>
+/// <param name="IsPartitioned">Whether the key of an item chooses its child.</param>
+/// <param name="HasPorts">Whether the code wants to know of the end of each input.</param>
+/// <param name="IsForeign">Whether it is a block that does not tell which outputs belong to which item.</param>
+internal sealed record ChildPlan(
+    Recipe Recipe,
+    IReadOnlyList<Func<StageNode, Link, ItemCodecs, ChildInput>> Inputs,
+    IReadOnlyList<Func<StageNode, Link, ItemCodecs, ChildOutput>> Outputs,
+    bool HasBody = false,
+    bool IsOneToOne = false,
+    bool IsPartitioned = false,
+    bool HasPorts = false,
+    bool IsForeign = false);

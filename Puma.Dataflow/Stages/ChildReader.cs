@@ -1,0 +1,203 @@
+using System.Diagnostics.CodeAnalysis;
+using Puma.Dataflow.Buffers;
+using Puma.Dataflow.Isolation.Protocol;
+using Puma.Dataflow.Isolation.Supervision;
+using Puma.Dataflow.Lifecycle;
+
+namespace Puma.Dataflow.Stages;
+
+/// <summary>Reads what the children of an isolated stage say: passes their outputs on, and tells how each item ended.</summary>
+/// <remarks>Belongs to the stage's stream, but for the waits before another attempt.</remarks>
+internal sealed class ChildReader(ChildStage stage)
+{
+    /// <summary>The link that has no slot for the next output, when one was met.</summary>
+    public Link? Full { get; private set; }
+
+    /// <summary>Whether nothing is passed on any more, and failures change nothing.</summary>
+    public bool IsGivingUp { get; set; }
+
+    /// <summary>Looks at all links anew.</summary>
+    public void Begin() => Full = null;
+
+    /// <summary>Reads on until an item has ended.</summary>
+    /// <param name="slot">Whose child.</param>
+    /// <param name="item">The item.</param>
+    /// <param name="fate">How it ended.</param>
+    /// <param name="dropsOutputs">Whether outputs are given up instead of passed on.</param>
+    /// <returns>False when there is nothing more to read now, or the next output finds no slot.</returns>
+    public bool TryReadFate(ChildSlot slot, [NotNullWhen(true)] out HeldInput? item, out Fate fate, bool dropsOutputs = false)
+    {
+        fate = default;
+        while (slot.TryPeek(out Frame frame))
+        {
+            item = null;
+            if (frame.Number != 0 && !(slot.Sent.TryPeek(out item) && item.Number == frame.Number))
+            {
+                Refuse(slot, $"A child of '{stage.Name}' sent a {frame.Type} frame for item {frame.Number}, which it does not hold.");
+                break;
+            }
+
+            switch (frame.Type)
+            {
+                case FrameType.Result when dropsOutputs || IsGivingUp:
+                    if (item is not null)
+                        item.HasLostOutput = true;
+                    slot.Advance();
+                    continue;
+                case FrameType.Result when frame.Port < slot.Outputs.Length:
+                    if (TryPass(slot, item, frame))
+                        continue;
+                    break;
+                case FrameType.Done when item is not null:
+                    slot.TakeAnswered(item);
+                    fate = new Fate(item.HasLostOutput || frame.Flags.HasFlag(FrameFlags.WasRefused) ? FateKind.Discarded : FateKind.Delivered, null, item.Attempt);
+                    return true;
+                case FrameType.Failed when item is not null:
+                    if (TryFail(slot, item, frame, out fate))
+                        return true;
+                    continue;
+                case FrameType.Failed:
+                    slot.Advance();
+                    OnCodeFailed(frame);
+                    if (!stage.IsDiscarding || IsGivingUp)
+                        continue;
+                    break;
+                case FrameType.Completed or FrameType.Idle:
+                    slot.Advance();
+                    slot.HasCodeEnded = true;
+                    continue;
+                default:
+                    Refuse(slot, $"A child of '{stage.Name}' sent a {frame.Type} frame for port {frame.Port} on the data connection.");
+                    break;
+            }
+
+            break;
+        }
+
+        item = null;
+        return false;
+    }
+
+    /// <summary>Whether a failure of an item is followed by another attempt.</summary>
+    public bool IsTriedAgain(HeldInput item, Frame frame) =>
+        (frame.Flags & (FrameFlags.Canceled | FrameFlags.NotCarried)) == 0 && item.Attempt <= stage.Options.ErrorPolicy.Retries;
+
+    /// <summary>Lets the children make as many outputs as were passed on since.</summary>
+    public static void PayCredits(ChildSlot slot)
+    {
+        for (int port = 0; port < slot.Outputs.Length; port++)
+        {
+            if (slot.Outputs[port].Owed == 0)
+                continue;
+            slot.Child?.Say(FrameType.Credit, slot.Outputs[port].Owed, port: port);
+            slot.Outputs[port].Owed = 0;
+        }
+    }
+
+    /// <returns>False when the next link is full, or the child was ended.</returns>
+    private bool TryPass(ChildSlot slot, HeldInput? item, Frame frame)
+    {
+        ChildOutput output = slot.Outputs[frame.Port];
+        try
+        {
+            if (!output.TryPass(frame))
+            {
+                Full = output.To;
+                return false;
+            }
+        }
+        catch (ProtocolViolationException violation)
+        {
+            Refuse(slot, violation.Message);
+            return false;
+        }
+
+        if (item?.NotePassed() == true)
+            stage.Counters.CountRepeated();
+        bool isOwed = slot.Speaker is not null;
+        slot.Advance();
+        if (isOwed && ++output.Owed * 2 >= stage.Credits)
+            PayCredits(slot);
+        return true;
+    }
+
+    /// <returns>False when the item is tried again.</returns>
+    private bool TryFail(ChildSlot slot, HeldInput item, Frame frame, out Fate fate)
+    {
+        Child? child = slot.Speaker;
+        Exception error = ErrorOf(frame);
+        if (frame.Flags.HasFlag(FrameFlags.TimedOut))
+            error = new TimeoutException($"The handler of '{stage.Name}' took longer than ItemTimeout ({stage.Options.ItemTimeout}) for item {item.Number}, attempt {item.Attempt}.", error);
+        bool isCanceled = frame.Flags.HasFlag(FrameFlags.Canceled);
+        ErrorPolicy policy = stage.Options.ErrorPolicy;
+        fate = new Fate(isCanceled || IsGivingUp ? FateKind.Discarded : AttemptRunner.FateOf(policy.Verdict), error, item.Attempt);
+        if (IsGivingUp)
+        {
+            if (!isCanceled)
+                stage.AddSecondary(error, item.Number, item.Attempt);
+        }
+        else if (child is not null && IsTriedAgain(item, frame))
+        {
+            slot.Advance();
+            stage.Graph.Own(TryAgainLaterAsync(child, item.Number, ++item.Attempt));
+            return false;
+        }
+        else if (policy.Verdict != ErrorVerdict.Fault && policy.Retries > 0)
+        {
+            child?.Say(FrameType.Proceed, item.Number);
+        }
+
+        slot.TakeAnswered(item);
+        return true;
+    }
+
+    private async Task TryAgainLaterAsync(Child child, long number, int attempt)
+    {
+        TimeSpan delay = stage.Options.ErrorPolicy.RetryBackoff.DelayAfter(attempt - 1);
+        if (delay > TimeSpan.Zero)
+        {
+            DateTimeOffset due = stage.Graph.Time.GetUtcNow() + delay;
+            Task waiting = Task.Delay(delay, stage.Graph.Time, stage.DiscardToken);
+            stage.OnRetryWait(due);
+            await waiting.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            stage.OnRetryWait(due: null);
+        }
+
+        if (!stage.IsDiscarding)
+            child.Say(FrameType.Retry, number, attempt: attempt);
+    }
+
+    /// <summary>The code itself failed, outside of items.</summary>
+    private void OnCodeFailed(Frame frame)
+    {
+        if (frame.Flags.HasFlag(FrameFlags.Canceled))
+            return;
+        if (IsGivingUp)
+            stage.AddSecondary(ErrorOf(frame));
+        else
+            stage.Fail(ErrorOf(frame));
+    }
+
+    /// <summary>Ends a child because of what it sent; when it is gone already, the stage fails.</summary>
+    private void Refuse(ChildSlot slot, string what)
+    {
+        var violation = new ProtocolViolationException(what);
+        if (slot.Speaker is { } child)
+            child.Break(violation);
+        else
+            stage.Fail(violation);
+    }
+
+    private static Exception ErrorOf(Frame frame)
+    {
+        var reader = new FieldReader(frame.Payload);
+        try
+        {
+            return ErrorRecord.ReadFrom(ref reader).ToException();
+        }
+        catch (ProtocolViolationException violation)
+        {
+            return violation;
+        }
+    }
+}

@@ -1,0 +1,222 @@
+using Microsoft.Extensions.Logging;
+using Puma.Dataflow.Diagnostics;
+using Puma.Dataflow.Isolation.Codec;
+using Puma.Dataflow.Isolation.Protocol;
+using Puma.Dataflow.Isolation.Recipes;
+using Puma.Dataflow.Isolation.Supervision;
+
+namespace Puma.Dataflow.Stages;
+
+/// <summary>Starts the children of an isolated stage and ends them.</summary>
+/// <remarks>Belongs to the stage's stream, but for <see cref="KillAll"/>, which is for any thread.</remarks>
+internal sealed class ChildRoster
+{
+    private readonly ChildStage _stage;
+    private readonly ChildPlan _plan;
+    private readonly CancellationTokenSource _startsWanted;
+
+    // Ends of children that were parted with. What threw stays, so that it is told at the end.
+    private readonly List<Task> _leaving = [];
+
+    // Every child that lives, so that they can be killed from outside. Guarded by itself.
+    private readonly HashSet<Child> _living = [];
+
+    public ChildRoster(ChildStage stage, ChildPlan plan)
+    {
+        _stage = stage;
+        _plan = plan;
+        _startsWanted = CancellationTokenSource.CreateLinkedTokenSource(stage.DiscardToken);
+        Slots = [.. Enumerable.Range(0, stage.Options.MaxDegreeOfParallelism).Select(static i => new ChildSlot(i))];
+    }
+
+    public ChildSlot[] Slots { get; }
+
+    /// <summary>What each child is told to run; set by the start of the stage.</summary>
+    public StartRecord StartRecord { get; private set; } = null!;
+
+    private ItemCodecs Codecs { get; set; } = null!;
+
+    /// <summary>Starts the first child of every slot, all at once.</summary>
+    /// <exception cref="ChildProcessLostException">A child was lost, more often than the policy restarts it.</exception>
+    public async Task StartAllAsync(ItemCodecs codecs, Func<ChildSlot, Task<Child>> start)
+    {
+        Codecs = codecs;
+        StartRecord = MakeStartRecord();
+        foreach (ChildSlot slot in Slots)
+            slot.Starting = start(slot);
+        Exception? failure = null;
+        foreach (ChildSlot slot in Slots)
+        {
+            try
+            {
+                Adopt(slot, await slot.Starting!.ConfigureAwait(false));
+            }
+            catch (Exception error)
+            {
+                slot.Starting = null;
+                failure ??= error is ChildStartException lost
+                    ? new ChildProcessLostException(_stage.Name, slot.NoteBudget(lost.Exit, _stage.Isolation?.OnLoss), inFlight: 0)
+                    : error;
+            }
+        }
+
+        if (failure is not null)
+            throw failure;
+    }
+
+    /// <summary>Starts a child and its user code.</summary>
+    /// <exception cref="ChildStartException">It was lost or too slow.</exception>
+    /// <exception cref="RemoteRunnableException">The user code threw.</exception>
+    public async Task<Child> StartAsync(int index, TimeSpan delay)
+    {
+        CancellationToken wanted = _startsWanted.Token;
+        if (delay > TimeSpan.Zero)
+            await Task.Delay(delay, ChildStage.Clock, wanted).ConfigureAwait(false);
+        long begin = ChildStage.Clock.GetTimestamp();
+        TimeSpan limit = _stage.Isolation?.StartTimeout ?? Timeout.InfiniteTimeSpan;
+        IChildBody body = await ChildBodies.StartAsync(_stage.Options.Placement!, _stage.Name, _stage.Logger, _stage.Graph.Time, wanted).ConfigureAwait(false);
+        TimeSpan left = limit - ChildStage.Clock.GetElapsedTime(begin);
+        if (left < TimeSpan.Zero)
+            left = limit < TimeSpan.Zero ? limit : TimeSpan.Zero;
+        return await Child.StartAsync(body, StartRecord with { Instance = index }, new ChildWatcher(_stage), left, wanted).ConfigureAwait(false);
+    }
+
+    /// <summary>Makes a started child the child of its slot.</summary>
+    public void Adopt(ChildSlot slot, Child child)
+    {
+        (slot.Child, slot.Starting) = (child, null);
+        slot.Outputs = [.. _plan.Outputs.Select((make, i) => make(_stage, _stage.Outputs[i], Codecs))];
+        lock (_living)
+            _living.Add(child);
+        _stage.Graph.Own(_stage.WakeAfterAsync(child.Exited));
+    }
+
+    public void Say(FrameType type, long number = 0)
+    {
+        foreach (ChildSlot slot in Slots)
+            slot.Child?.Say(type, number);
+    }
+
+    /// <summary>Frees what belongs to a child that is gone.</summary>
+    public void Retire(Child child)
+    {
+        _leaving.RemoveAll(static t => t.IsCompletedSuccessfully);
+        _leaving.Add(DisposeAsync(child));
+    }
+
+    /// <summary>Kills all children that live. Any thread.</summary>
+    public void KillAll(ChildExitReason because)
+    {
+        Child[] living;
+        lock (_living)
+            living = [.. _living];
+        foreach (Child child in living)
+            child.Kill(because);
+    }
+
+    /// <summary>Tells every child of the end, and returns when all are gone.</summary>
+    public async Task EndAllAsync(EndRecord end)
+    {
+        await _startsWanted.CancelAsync().ConfigureAwait(false);
+        foreach (ChildSlot slot in Slots)
+        {
+            if (slot.Starting is { } starting)
+                _leaving.Add(DisposeLateAsync(starting));
+            if (slot.Child is { } child)
+                _leaving.Add(EndAsync(child, end));
+        }
+
+        await Task.WhenAll(_leaving).ConfigureAwait(false);
+        _startsWanted.Dispose();
+    }
+
+    /// <summary>A restart that is no longer wanted.</summary>
+    private static async Task DisposeLateAsync(Task<Child> starting)
+    {
+        try
+        {
+            await (await starting.ConfigureAwait(false)).DisposeAsync().ConfigureAwait(false);
+        }
+        catch (Exception error) when (error is OperationCanceledException or ChildStartException or RemoteRunnableException)
+        {
+            // It never started.
+        }
+    }
+
+    private async Task EndAsync(Child child, EndRecord end)
+    {
+        try
+        {
+            if (await child.EndAsync(end, _stage.Isolation?.StopGrace ?? _stage.Graph.Options.AbortTimeout).ConfigureAwait(false) is { } error)
+                _stage.AddSecondary(error.ToException());
+        }
+        catch (OperationCanceledException)
+        {
+            _stage.AddSecondary(new ChildProcessLostException(_stage.Name, await child.Exited.ConfigureAwait(false), inFlight: 0));
+        }
+        catch (TimeoutException error)
+        {
+            _stage.AddSecondary(error);
+        }
+
+        await DisposeAsync(child).ConfigureAwait(false);
+    }
+
+    private async Task DisposeAsync(Child child)
+    {
+        await child.DisposeAsync().ConfigureAwait(false);
+        lock (_living)
+            _living.Remove(child);
+    }
+
+    private StartRecord MakeStartRecord()
+    {
+        byte[] options = [];
+        var writer = new PayloadWriter();
+        if (_plan.Recipe.OptionsType is { } type)
+        {
+            Codecs.WriteUntyped(type, writer, _plan.Recipe.Options);
+            var buffer = new System.Buffers.ArrayBufferWriter<byte>();
+            writer.CopyTo(buffer);
+            options = buffer.WrittenSpan.ToArray();
+        }
+
+        StageOptions stage = _stage.Options;
+        PipelineOptions pipeline = _stage.Graph.Options;
+        return new StartRecord
+        {
+            Pipeline = pipeline.Name,
+            Stage = _stage.Name,
+            Instance = 0,
+            Retries = stage.ErrorPolicy.Retries,
+            FaultsAtError = stage.ErrorPolicy.Verdict == ErrorVerdict.Fault,
+            TellsItems = stage.ItemTimeout is not null,
+            OwnThread = stage.OwnThread,
+            TickInterval = stage.TickInterval?.Ticks ?? 0,
+            TicksPaused = stage.TicksPaused,
+            Credits = Math.Max(2, stage.BoundedCapacity),
+            MaxPayload = _stage.Isolation?.MaxItemSize ?? FrameFormat.MaxData,
+            LogLevel = (byte)LeastLevel(),
+            Host = DelegateIdentity.Of(_plan.Recipe.Host),
+            Maker = DelegateIdentity.Of(_plan.Recipe.Maker),
+            UserCode = _plan.Recipe.UserCode is null ? null : DelegateIdentity.Of(_plan.Recipe.UserCode),
+            OptionsType = _plan.Recipe.OptionsType?.AssemblyQualifiedName,
+            Options = options,
+            OptionsHaveBlocks = _plan.Recipe.OptionsType is not null && writer.HasBlocks,
+            Ports = _plan.Recipe.Ports,
+            Codec = pipeline.ItemCodec is null ? null : DelegateIdentity.Of(pipeline.ItemCodec),
+            DerivedTypes = [.. pipeline.DerivedTypes.Select(static t => t.AssemblyQualifiedName!)],
+        };
+    }
+
+    private LogLevel LeastLevel()
+    {
+        for (LogLevel level = LogLevel.Trace; level < LogLevel.None; level++)
+        {
+            if (_stage.Logger.IsEnabled(level))
+                return level;
+        }
+
+        return LogLevel.None;
+    }
+}

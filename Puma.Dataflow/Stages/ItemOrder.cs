@@ -1,0 +1,80 @@
+using Puma.Dataflow.Lifecycle;
+
+namespace Puma.Dataflow.Stages;
+
+/// <summary>
+/// The order in which an isolated stage settles its items, and its lowest item that failed for good. Without an order an item is settled as
+/// soon as its fate is decided.
+/// </summary>
+/// <remarks>Belongs to the stage's stream, but for <see cref="NoteFailure"/> and <see cref="LowestFailure"/>, which are for any thread.</remarks>
+internal sealed class ItemOrder(StageNode stage, bool isOrdered)
+{
+    private readonly Queue<HeldInput> _items = [];
+    private long _last;
+    private long _lowestFailure = long.MaxValue;
+
+    public bool IsOrdered => isOrdered;
+
+    /// <summary>The items that are not settled yet, oldest first; none without an order.</summary>
+    public IEnumerable<HeldInput> Items => _items.Where(static i => !i.IsSettled);
+
+    /// <summary>The oldest item that has not been settled.</summary>
+    public HeldInput? Head => _items.TryPeek(out HeldInput? head) ? head : null;
+
+    /// <summary>The lowest item that failed for good; the highest number when none has.</summary>
+    public long LowestFailure => Volatile.Read(ref _lowestFailure);
+
+    public bool HasFailure => LowestFailure != long.MaxValue;
+
+    /// <summary>With <see cref="FaultMode.Abort"/> a failure does not wait for the items before it.</summary>
+    public bool SkipsToFailure => isOrdered && HasFailure && stage.Graph.Options.FaultMode == FaultMode.Abort;
+
+    public void Add(HeldInput item)
+    {
+        item.Number = ++_last;
+        if (isOrdered)
+            _items.Enqueue(item);
+    }
+
+    public void NoteFailure(long number)
+    {
+        long lowest = LowestFailure;
+        while (number < lowest)
+        {
+            long seen = Interlocked.CompareExchange(ref _lowestFailure, number, lowest);
+            if (seen == lowest)
+                break;
+            lowest = seen;
+        }
+    }
+
+    /// <summary>Decides the fate of an item, and settles it if it need not wait for its turn.</summary>
+    public ValueTask DecideAsync(HeldInput item, Fate fate)
+    {
+        item.Fate = fate;
+        if (fate.Kind == FateKind.Failed)
+            NoteFailure(item.Number);
+        return isOrdered && !(fate.Kind == FateKind.Failed && SkipsToFailure) ? default : item.SettleAsync(fate);
+    }
+
+    /// <summary>Decides the fate of an item that its child has no part in any more. The stream looks at the order once more.</summary>
+    public ValueTask GiveUpAsync(HeldInput item, Fate fate)
+    {
+        stage.Wake();
+        return DecideAsync(item, fate);
+    }
+
+    /// <summary>Settles the oldest items as far as they are decided.</summary>
+    /// <returns>The oldest item that is not decided.</returns>
+    public async ValueTask<HeldInput?> SettleDecidedAsync()
+    {
+        while (_items.TryPeek(out HeldInput? head) && head.Fate is { } fate && !stage.IsDiscarding)
+        {
+            _items.Dequeue();
+            if (!head.IsSettled)
+                await head.SettleAsync(fate).ConfigureAwait(false);
+        }
+
+        return Head;
+    }
+}
