@@ -35,7 +35,7 @@ internal static class ChildMain
     public static void Run()
     {
         _isRunning = true;
-        int exitCode = LaunchExit.NoContact;
+        int exitCode = LaunchExit.CannotWork;
         try
         {
             exitCode = RunAsync().GetAwaiter().GetResult();
@@ -131,7 +131,7 @@ internal static class ChildMain
         RuntimeLeftovers.Remove(Environment.ProcessId, RuntimeLeftovers.DirectoryOf(Environment.GetEnvironmentVariable("TMPDIR")));
         if (!OperatingSystem.IsWindows())
             _ = UnixCalls.Kill(UnixCalls.GetProcessGroup() == Environment.ProcessId ? 0 : Environment.ProcessId, UnixCalls.SigKill);
-        Environment.Exit(LaunchExit.NoContact);
+        Environment.Exit(LaunchExit.CannotWork);
     }
 
     /// <summary>When memory runs out, the system shall end a child before its parent; see proc(5), oom_score_adj.</summary>

@@ -110,6 +110,6 @@ internal static class LaunchExit
     /// <summary>A process that was started as a child ran its program instead (EX_SOFTWARE of sysexits.h).</summary>
     public const int NotTakenOver = 70;
 
-    /// <summary>A child could not make contact (EX_UNAVAILABLE).</summary>
-    public const int NoContact = 69;
+    /// <summary>The work of a child could not begin, or failed outside of user code, or its parent is gone (EX_UNAVAILABLE).</summary>
+    public const int CannotWork = 69;
 }

@@ -2,7 +2,7 @@ using System.IO.Pipelines;
 
 namespace Puma.Dataflow.Isolation.Transport;
 
-/// <summary>One end of a connection inside a process. Disposing of it ends what it waits for, as with a socket.</summary>
+/// <summary>One end of a connection inside a process. Once it is disposed of, its use fails as that of a socket does.</summary>
 internal sealed class DuplexStream(Stream read, Stream write) : Stream
 {
     public override bool CanRead => true;
