@@ -157,6 +157,22 @@ public sealed class CodecTests
         Assert.Throws<ObjectDisposedException>(() => kept.Retain());
     }
 
+    [Fact] // S48: what arrives as a result is its reader's
+    public void SharedBuffers_ThatAreKept_AreForgotten()
+    {
+        var writer = new PayloadWriter();
+        Codecs.For<Wrapper<SharedBuffer>>().Write(writer, new Wrapper<SharedBuffer>(SharedBuffer.Rent(100_000)));
+        PayloadReader reader = Reader(writer);
+        SharedBuffer result = Codecs.For<Wrapper<SharedBuffer>>().Read(reader).Value;
+
+        reader.Keep();
+
+        Assert.True(reader.Head.IsEmpty);
+        Assert.Throws<ItemCodecException>(() => reader.Block(0));
+        reader.Release();
+        Assert.Equal(100_000, result.Memory.Length);
+    }
+
     [Fact]
     public void CustomCodec_IsAskedFirst()
     {

@@ -1,3 +1,4 @@
+using System.Net.Sockets;
 using Puma.Dataflow.Isolation.Transport;
 using Puma.Dataflow.Tests.Infrastructure;
 
@@ -59,6 +60,33 @@ public sealed class EndpointTests
         Assert.False(accepting.IsCompleted);
         await limit.CancelAsync();
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => accepting.Within());
+    }
+
+    [Fact]
+    public async Task AChildThatStopsHalfway_IsLetGo_WhenItsStartIsGivenUp()
+    {
+        using var endpoint = ChildEndpoint.Create();
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
+        Task accepting = endpoint.AcceptAsync(_secret, Environment.ProcessId, limit.Token);
+        using var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+        await socket.ConnectAsync(new UnixDomainSocketEndPoint(endpoint.Name), TestContext.Current.CancellationToken);
+        await using var child = new NetworkStream(socket);
+        await child.WriteAsync(new byte[33], TestContext.Current.CancellationToken);
+        await child.ReadExactlyAsync(new byte[64], TestContext.Current.CancellationToken).AsTask().Within();
+
+        await limit.CancelAsync();
+
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => accepting.Within());
+        Assert.Equal(0, await child.ReadAsync(new byte[1], TestContext.Current.CancellationToken).AsTask().Within());
+    }
+
+    [Fact]
+    public void Dispose_NeverThrows()
+    {
+        using var endpoint = ChildEndpoint.Create();
+        Directory.Delete(Path.GetDirectoryName(endpoint.Name)!, recursive: true);
+
+        endpoint.Dispose();
     }
 
     [Fact]

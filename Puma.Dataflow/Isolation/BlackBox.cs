@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.IO.MemoryMappedFiles;
 using System.Text;
 using Puma.Dataflow.Isolation.Worker;
@@ -6,13 +5,14 @@ using Puma.Dataflow.Isolation.Worker;
 namespace Puma.Dataflow.Isolation;
 
 /// <summary>
-/// A small file mapped by parent and child: what the child writes there outlives it, whatever ends it. Each field has one writer, the
-/// child; what it says is a hint for reports and for the search for the guilty item, and nothing depends on it being right.
+/// A little memory shared by parent and child: what the child writes there outlives it, whatever ends it. Each field has one writer, the
+/// child; what it says is a hint for reports and for the search for the guilty item, and nothing depends on it being right. It is mapped
+/// from a file, which may be deleted once both have it, or on Windows, which deletes no file that is mapped, from one without a file.
 /// </summary>
 internal sealed unsafe class BlackBox : IWorkMark, IDisposable
 {
     private const int Length = 16 * 1024;
-    private const int BeatAt = 0, ItemAt = 8, AttemptAt = 16, TextLengthAt = 24, TextAt = 32;
+    private const int BeatAt = 0, ItemAt = 8, TextLengthAt = 16, TextAt = 24;
 
     private readonly MemoryMappedFile _file;
     private readonly MemoryMappedViewAccessor _view;
@@ -21,7 +21,16 @@ internal sealed unsafe class BlackBox : IWorkMark, IDisposable
     private BlackBox(MemoryMappedFile file)
     {
         _file = file;
-        _view = file.CreateViewAccessor(0, Length);
+        try
+        {
+            _view = file.CreateViewAccessor(0, Length);
+        }
+        catch
+        {
+            file.Dispose();
+            throw;
+        }
+
         _view.SafeMemoryMappedViewHandle.AcquirePointer(ref _memory);
     }
 
@@ -41,27 +50,42 @@ internal sealed unsafe class BlackBox : IWorkMark, IDisposable
         }
     }
 
-    /// <summary>Makes the file. Its room is taken at once, so that a full disk is an error here and no crash later.</summary>
-    public static BlackBox Create(string path)
+    /// <summary>Makes it. Its room is taken at once, so that a full disk is an error here and no crash later.</summary>
+    /// <param name="name">A path; on Windows the name of a mapping.</param>
+    public static BlackBox Create(string name)
     {
-        var options = new FileStreamOptions { Mode = FileMode.CreateNew, Access = FileAccess.ReadWrite, Share = FileShare.ReadWrite, PreallocationSize = Length };
-        if (!OperatingSystem.IsWindows())
-            options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
-        return Map(new FileStream(path, options));
+        if (OperatingSystem.IsWindows())
+            return new BlackBox(MemoryMappedFile.CreateNew(name, Length));
+        return Map(new FileStream(name, new FileStreamOptions
+        {
+            Mode = FileMode.CreateNew,
+            Access = FileAccess.ReadWrite,
+            Share = FileShare.ReadWrite,
+            PreallocationSize = Length,
+            UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite,
+        }));
     }
 
-    public static BlackBox Open(string path) => Map(new FileStream(path, FileMode.Open, FileAccess.ReadWrite, FileShare.ReadWrite));
+    public static BlackBox Open(string name) => OperatingSystem.IsWindows()
+        ? new BlackBox(MemoryMappedFile.OpenExisting(name))
+        : Map(new FileStream(name, FileMode.Open, FileAccess.ReadWrite, FileShare.ReadWrite));
 
-    private static BlackBox Map(FileStream stream) =>
-        new(MemoryMappedFile.CreateFromFile(stream, mapName: null, Length, MemoryMappedFileAccess.ReadWrite, HandleInheritability.None, leaveOpen: false));
+    private static BlackBox Map(FileStream stream)
+    {
+        try
+        {
+            return new BlackBox(MemoryMappedFile.CreateFromFile(stream, mapName: null, Length, MemoryMappedFileAccess.ReadWrite, HandleInheritability.None, leaveOpen: false));
+        }
+        catch
+        {
+            stream.Dispose();
+            throw;
+        }
+    }
 
     public void Beat() => Volatile.Write(ref Field(BeatAt), Field(BeatAt) + 1);
 
-    public void Begin(long number, int attempt)
-    {
-        Field(AttemptAt) = attempt;
-        Volatile.Write(ref Field(ItemAt), number);
-    }
+    public void Begin(long number, int attempt) => Volatile.Write(ref Field(ItemAt), number);
 
     public void End() => Volatile.Write(ref Field(ItemAt), 0);
 
@@ -78,8 +102,6 @@ internal sealed unsafe class BlackBox : IWorkMark, IDisposable
             written = Encoding.UTF8.GetBytes(text.AsSpan(0, Math.Min(text.Length, (Length - TextAt) / 4)), target);
         Volatile.Write(ref Field(TextLengthAt), written);
     }
-
-    public override string ToString() => string.Create(CultureInfo.InvariantCulture, $"item {Item}, attempt {Field(AttemptAt)}, {Beats} beats");
 
     public void Dispose()
     {

@@ -21,6 +21,8 @@ internal sealed class ChildWatcher : IChildOwner, IDisposable
     private bool _hasFired;
     private bool _isDisposed;
 
+    private int _hasLogFailed;
+
     public ChildWatcher(ChildStage stage)
     {
         _stage = stage;
@@ -34,7 +36,32 @@ internal sealed class ChildWatcher : IChildOwner, IDisposable
 
     public void OnFinishRequested() => _stage.RaiseFinish();
 
-    public void OnLog(LogRecord record) => _stage.Log(record);
+    public void OnLog(LogRecord record)
+    {
+        try
+        {
+            _stage.Log(record);
+        }
+        catch (Exception error)
+        {
+            OnLogFailed(error);
+        }
+    }
+
+    /// <summary>Tells the first failure of each child; a logger that fails must end neither the run nor what it has to say.</summary>
+    public void OnLogFailed(Exception error)
+    {
+        if (Interlocked.Exchange(ref _hasLogFailed, 1) != 0)
+            return;
+        try
+        {
+            _stage.Graph.AddSecondary(new StageFaultedException(_stage.Name, error));
+        }
+        catch (Exception)
+        {
+            // It is in the report by now; only the logger, which fails, has not been told.
+        }
+    }
 
     public void OnItemBegan(Child child, long itemNumber, int attempt)
     {

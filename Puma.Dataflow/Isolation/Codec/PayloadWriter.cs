@@ -124,13 +124,16 @@ internal sealed class PayloadReader
     {
         foreach (SharedBuffer buffer in _lent)
             buffer.Dispose();
+        Keep();
+    }
+
+    /// <summary>Leaves the buffers of the item to whoever has it now, and forgets its payload.</summary>
+    public void Keep()
+    {
         _lent.Clear();
         _blocks.Clear();
         Head = default;
     }
-
-    /// <summary>Leaves the buffers of the item to whoever has it now.</summary>
-    public void Keep() => _lent.Clear();
 
     public static ItemCodecException Corrupt(string what) => new(typeof(byte[]), null, $"the received payload is corrupt ({what})");
 }

@@ -7,17 +7,19 @@ namespace Puma.Dataflow.Isolation.Launch;
 /// <summary>What a child is told by its standard input: nowhere else can other users or its own children read it.</summary>
 internal sealed record Bootstrap
 {
-    private const int MaxLength = 64 * 1024;
+    // A variable may be as long as all of them (128 KiB on Linux; see execve(2)).
+    private const int MaxLength = 1024 * 1024;
 
     public required string Endpoint { get; init; }
 
-    public required string BlackBoxPath { get; init; }
+    public required string BlackBoxName { get; init; }
 
     public required byte[] Secret { get; init; }
 
     public required int ParentProcessId { get; init; }
 
-    public required string Stage { get; init; }
+    /// <summary>What the variables were that are set for this child alone; null for none.</summary>
+    public required IReadOnlyDictionary<string, string?> EnvironmentBefore { get; init; }
 
     /// <summary>The build of this library in the parent.</summary>
     public required Guid Library { get; init; }
@@ -26,10 +28,16 @@ internal sealed record Bootstrap
     {
         var fields = new FieldWriter();
         fields.Text(Endpoint);
-        fields.Text(BlackBoxPath);
+        fields.Text(BlackBoxName);
         fields.Bytes(Secret);
         fields.Int(ParentProcessId);
-        fields.Text(Stage);
+        fields.Int(EnvironmentBefore.Count);
+        foreach ((string name, string? value) in EnvironmentBefore)
+        {
+            fields.Text(name);
+            fields.Text(value);
+        }
+
         fields.Bytes(Library.ToByteArray());
         Span<byte> length = stackalloc byte[4];
         BinaryPrimitives.WriteInt32LittleEndian(length, fields.Length);
@@ -52,11 +60,19 @@ internal sealed record Bootstrap
         return new Bootstrap
         {
             Endpoint = reader.RequiredText(),
-            BlackBoxPath = reader.RequiredText(),
+            BlackBoxName = reader.RequiredText(),
             Secret = reader.Bytes().ToArray(),
             ParentProcessId = reader.Int(),
-            Stage = reader.RequiredText(),
+            EnvironmentBefore = ReadEnvironment(ref reader),
             Library = new Guid(reader.Bytes().ToArray()),
         };
+    }
+
+    private static Dictionary<string, string?> ReadEnvironment(ref FieldReader reader)
+    {
+        var variables = new Dictionary<string, string?>();
+        for (int left = reader.Count(); left > 0; left--)
+            variables[reader.RequiredText()] = reader.Text();
+        return variables;
     }
 }

@@ -17,43 +17,36 @@ internal static class ChildLauncher
     {
         if (LaunchCommand.FindProblem() is { } problem)
             throw new IsolationNotSupportedException($"Stage '{stage}' cannot run in a child process: {problem}");
+        ProcessStartInfo command = LaunchCommand.Make(placement, out IReadOnlyDictionary<string, string?> before);
         using var endpoint = ChildEndpoint.Create();
-        BlackBox box = CreateBox(endpoint.BlackBoxPath);
-        ProcessStartInfo command = LaunchCommand.Make(placement);
-        ChildProcess child;
-        try
-        {
-#pragma warning disable RS0030 // This is the launcher: all processes are started here.
-            child = await StarterThread.RunAsync(() => new ChildProcess(Process.Start(command)!, box, onLine)).ConfigureAwait(false);
-#pragma warning restore RS0030
-        }
-        catch (Exception error) when (error is Win32Exception or IOException or InvalidOperationException)
-        {
-            box.Dispose();
-            throw new ChildStartException(new ChildExit(0, ChildExitReason.StartFailed, null, null, $"It could not be started: {error.Message} (program '{command.FileName}', directory '{command.WorkingDirectory}'). Is the program still there, and are there enough processes and file descriptors (ulimit -u, -n)?", ""));
-        }
-
+        ChildProcess child = await StartAsync(command, CreateBox(endpoint.BlackBoxName), onLine).ConfigureAwait(false);
         try
         {
             byte[] secret = RandomNumberGenerator.GetBytes(SecretLength);
-            using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-            limit.CancelAfter(placement.StartTimeout);
-            var bootstrap = new Bootstrap
+            child.Tell(new Bootstrap
             {
                 Endpoint = endpoint.Name,
-                BlackBoxPath = endpoint.BlackBoxPath,
+                BlackBoxName = endpoint.BlackBoxName,
                 Secret = secret,
                 ParentProcessId = Environment.ProcessId,
-                Stage = stage,
+                EnvironmentBefore = before,
                 Library = typeof(ChildLauncher).Module.ModuleVersionId,
-            };
-            child.Tell(bootstrap);
+            });
+            using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+            limit.CancelAfter(placement.StartTimeout);
             Task<(Stream Data, Stream Control)> accepting = endpoint.AcceptAsync(secret, child.ProcessId, limit.Token);
-            await Task.WhenAny(accepting, child.Exited).ConfigureAwait(false);
-            if (!accepting.IsCompletedSuccessfully)
-                await GiveUpAsync(child, limit, accepting, cancellationToken).ConfigureAwait(false);
-            (Stream data, Stream control) = await accepting.ConfigureAwait(false);
-            child.Connect(data, control, placement.HangTimeout);
+            if (await Task.WhenAny(accepting, child.Exited).ConfigureAwait(false) != accepting)
+                await limit.CancelAsync().ConfigureAwait(false);
+            try
+            {
+                (Stream data, Stream control) = await accepting.ConfigureAwait(false);
+                child.Connect(data, control, placement.HangTimeout);
+            }
+            catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
+            {
+                throw new ChildStartException(await EndAsync(child).ConfigureAwait(false));
+            }
+
             return child;
         }
         catch
@@ -64,27 +57,42 @@ internal static class ChildLauncher
         }
     }
 
-    private static async Task GiveUpAsync(ChildProcess child, CancellationTokenSource limit, Task accepting, CancellationToken cancellationToken)
-    {
-        bool hasExited = child.Exited.IsCompleted;
-        if (!hasExited)
-            child.Kill(ChildExitReason.StartTimedOut);
-        await limit.CancelAsync().ConfigureAwait(false);
-        await accepting.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-        cancellationToken.ThrowIfCancellationRequested();
-        ChildExit exit = await child.Exited.ConfigureAwait(false);
-        throw new ChildStartException(hasExited && exit.Reason != ChildExitReason.StartFailed ? exit with { Description = $"It ended before it had made contact. {exit.Description}" } : exit);
-    }
-
-    private static BlackBox CreateBox(string path)
+    /// <param name="command">What is started.</param>
+    /// <param name="box">The child's from then on; disposed when there is none.</param>
+    /// <param name="onLine">Hears what the child writes.</param>
+    private static async Task<ChildProcess> StartAsync(ProcessStartInfo command, BlackBox box, Action<bool, string> onLine)
     {
         try
         {
-            return BlackBox.Create(path);
+            return await StarterThread.RunAsync(() => ChildProcess.Start(command, box, onLine)).ConfigureAwait(false);
         }
-        catch (IOException error)
+        catch (Exception error)
         {
-            throw new IsolationNotSupportedException($"No file for a child process could be made at '{path}' ({error.Message}). Make room there, or set TMPDIR to another directory.", error);
+            box.Dispose();
+            if (error is Win32Exception or IOException or InvalidOperationException)
+                throw new ChildStartException(new ChildExit(0, ChildExitReason.StartFailed, null, null, $"It could not be started: {error.Message} (program '{command.FileName}', directory '{command.WorkingDirectory}'). Is the program still there, and are there enough processes and file descriptors (ulimit -u, -n)?", ""));
+            throw;
+        }
+    }
+
+    /// <summary>Ends a child that has made no contact.</summary>
+    private static async Task<ChildExit> EndAsync(ChildProcess child)
+    {
+        bool hasExited = child.Exited.IsCompleted;
+        child.Kill(ChildExitReason.StartTimedOut);
+        ChildExit exit = await child.Exited.ConfigureAwait(false);
+        return hasExited && exit.Reason != ChildExitReason.StartFailed ? exit with { Description = $"It ended before it had made contact. {exit.Description}" } : exit;
+    }
+
+    private static BlackBox CreateBox(string name)
+    {
+        try
+        {
+            return BlackBox.Create(name);
+        }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        {
+            throw new IsolationNotSupportedException($"No file for a child process could be made at '{name}' ({error.Message}). Make room there, or set TMPDIR to another directory.", error);
         }
     }
 }

@@ -35,8 +35,7 @@ internal static class ChildMain
     public static void Run()
     {
         _isRunning = true;
-        RestoreEnvironment();
-        int exitCode = LaunchExit.NoContact;
+        int exitCode = LaunchExit.CannotWork;
         try
         {
             exitCode = RunAsync().GetAwaiter().GetResult();
@@ -44,31 +43,31 @@ internal static class ChildMain
         catch (Exception error)
         {
             // The parent reads it from standard error.
-            Console.Error.WriteLine($"The child process could not make contact with its parent: {error}");
+            Console.Error.WriteLine($"The child process failed outside of user code: {error}");
         }
 
         Environment.Exit(exitCode);
         throw new InvalidOperationException("Environment.Exit does not return.");
     }
 
-    /// <summary>What was meant for this process is not meant for those that it starts.</summary>
-    private static void RestoreEnvironment()
+    /// <summary>What was set for this process is not meant for those that it starts.</summary>
+    private static void RestoreEnvironment(IReadOnlyDictionary<string, string?> before)
     {
-        Environment.SetEnvironmentVariable(LaunchCommand.ChildMark, null);
-        if (Environment.GetEnvironmentVariable(LaunchCommand.StartupHooks) is not null)
-            Environment.SetEnvironmentVariable(LaunchCommand.StartupHooks, Environment.GetEnvironmentVariable(LaunchCommand.HooksBefore) is { Length: > 0 } before ? before : null);
-        Environment.SetEnvironmentVariable(LaunchCommand.HooksBefore, null);
+        foreach ((string name, string? value) in before)
+            Environment.SetEnvironmentVariable(name, value);
     }
 
     private static async Task<int> RunAsync()
     {
+        // Fails when it leads its session, and with it a group, already. Whether there is a group of its own is asked before it is killed.
         if (!OperatingSystem.IsWindows())
             _ = UnixCalls.SetProcessGroup(0, 0);
         Stream lifeline = Console.OpenStandardInput();
         Bootstrap bootstrap = Bootstrap.ReadFrom(lifeline);
         if (bootstrap.Library != typeof(ChildMain).Module.ModuleVersionId)
             throw new InvalidOperationException("Puma.Dataflow is another build here than in the parent process. Was the program replaced while it ran? Restart it.");
-        BlackBox box = BlackBox.Open(bootstrap.BlackBoxPath);
+        RestoreEnvironment(bootstrap.EnvironmentBefore);
+        BlackBox box = BlackBox.Open(bootstrap.BlackBoxName);
         Watch(lifeline, box, bootstrap.ParentProcessId);
         AppDomain.CurrentDomain.UnhandledException += (_, e) => box.SayLastWords(e.ExceptionObject.ToString() ?? "");
         using PosixSignalRegistration interrupt = Ignore(PosixSignal.SIGINT), quit = Ignore(PosixSignal.SIGQUIT);
@@ -126,12 +125,13 @@ internal static class ChildMain
     }
 
     /// <summary>Ends this process and all that it started, at once. On Windows the parent's job object does it.</summary>
+    /// <remarks>A process that founded no group is in its parent's, which is not its to kill.</remarks>
     private static void DieWithGroup()
     {
         RuntimeLeftovers.Remove(Environment.ProcessId, RuntimeLeftovers.DirectoryOf(Environment.GetEnvironmentVariable("TMPDIR")));
         if (!OperatingSystem.IsWindows())
-            _ = UnixCalls.Kill(0, UnixCalls.SigKill);
-        Environment.Exit(LaunchExit.NoContact);
+            _ = UnixCalls.Kill(UnixCalls.GetProcessGroup() == Environment.ProcessId ? 0 : Environment.ProcessId, UnixCalls.SigKill);
+        Environment.Exit(LaunchExit.CannotWork);
     }
 
     /// <summary>When memory runs out, the system shall end a child before its parent; see proc(5), oom_score_adj.</summary>

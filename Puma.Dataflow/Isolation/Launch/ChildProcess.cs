@@ -9,7 +9,7 @@ internal sealed class ChildProcess : IChildBody
     /// <summary>How long the last output may take to arrive after the exit; a grandchild may hold the pipes open for ever.</summary>
     private static readonly TimeSpan DrainGrace = TimeSpan.FromMilliseconds(500);
 
-    /// <summary>How long a child that has lost its lifeline may take to end by itself.</summary>
+    /// <summary>How long a child whose connections were closed may take to end by itself.</summary>
     private static readonly TimeSpan LeaveGrace = TimeSpan.FromSeconds(1);
 
     /// <summary>How often a running child's signs of life are looked for.</summary>
@@ -35,10 +35,7 @@ internal sealed class ChildProcess : IChildBody
     private long _beats;
     private int _missed;
 
-    /// <param name="process">A process that was just started, with all three streams redirected.</param>
-    /// <param name="box">The parent's view of its black box.</param>
-    /// <param name="onLine">Hears what it writes to standard output and error.</param>
-    public ChildProcess(Process process, BlackBox box, Action<bool, string> onLine)
+    private ChildProcess(Process process, BlackBox box, Action<bool, string> onLine)
     {
         _process = process;
         _temporary = RuntimeLeftovers.DirectoryOf(process.StartInfo.Environment.TryGetValue("TMPDIR", out string? temporary) ? temporary : null);
@@ -50,6 +47,27 @@ internal sealed class ChildProcess : IChildBody
         process.EnableRaisingEvents = true;
         _output = new OutputPump(process, onLine);
         Exited = AwaitExitAsync();
+    }
+
+    /// <summary>Starts a child. When this throws, there is none.</summary>
+    /// <param name="command">A command with all three streams redirected.</param>
+    /// <param name="box">The parent's view of its black box, which is the child's from then on.</param>
+    /// <param name="onLine">Hears what it writes to standard output and error.</param>
+    public static ChildProcess Start(ProcessStartInfo command, BlackBox box, Action<bool, string> onLine)
+    {
+#pragma warning disable RS0030 // This is the launcher: all children are started here.
+        Process process = Process.Start(command)!;
+#pragma warning restore RS0030
+        try
+        {
+            return new ChildProcess(process, box, onLine);
+        }
+        catch
+        {
+            process.Kill();
+            process.Dispose();
+            throw;
+        }
     }
 
     public int ProcessId { get; }
@@ -94,6 +112,8 @@ internal sealed class ChildProcess : IChildBody
         _watch = TimeProvider.System.CreateTimer(_ => Watch(allowed), null, WatchPeriod, WatchPeriod);
     }
 
+    public Exception? OutputFailure => _output.Failure;
+
     public void ExpectStop()
     {
         lock (_gate)
@@ -125,19 +145,20 @@ internal sealed class ChildProcess : IChildBody
         ExpectStop();
         await Data.DisposeAsync().ConfigureAwait(false);
         await Control.DisposeAsync().ConfigureAwait(false);
+
+        // Without its connections a child ends in good order. The end of its standard input would end it, and its group, at once.
+        if (await Task.WhenAny(_exitSeen.Task, Task.Delay(LeaveGrace, TimeProvider.System)).ConfigureAwait(false) != _exitSeen.Task)
+            Kill(ChildExitReason.StopTimedOut);
+        await Exited.ConfigureAwait(false);
         try
         {
-            // The end of its standard input tells the child that it is not needed any more.
             await _process.StandardInput.DisposeAsync().ConfigureAwait(false);
         }
         catch (IOException)
         {
-            // It is gone already.
+            // Nobody reads it any more.
         }
 
-        if (await Task.WhenAny(_exitSeen.Task, Task.Delay(LeaveGrace, TimeProvider.System)).ConfigureAwait(false) != _exitSeen.Task)
-            Kill(ChildExitReason.StopTimedOut);
-        await Exited.ConfigureAwait(false);
         if (_watch is not null)
             await _watch.DisposeAsync().ConfigureAwait(false);
         _job?.Dispose();

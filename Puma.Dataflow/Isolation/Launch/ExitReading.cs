@@ -8,6 +8,9 @@ internal static class ExitReading
 {
     private const int LinesShown = 20;
 
+    /// <summary>The exit code of what we killed: SIGKILL, or what <see cref="WindowsJob.Kill"/> says.</summary>
+    private static readonly int CodeOfKill = OperatingSystem.IsWindows() ? -1 : 137;
+
     private static readonly Dictionary<int, string> Signals = new()
     {
         [1] = "SIGHUP",
@@ -27,7 +30,9 @@ internal static class ExitReading
     public static ChildExit Read(int processId, int code, ChildExitReason? killedFor, bool isExpected, string standardError, string lastWords, bool hadMemoryKill)
     {
         string shown = LastLines(standardError.Length > 0 ? standardError : lastWords);
-        if (killedFor is { } because)
+
+        // It may have ended by itself just before.
+        if (killedFor is { } because && code == CodeOfKill)
             return new ChildExit(processId, because, code, null, WhyKilled(because), shown);
         if (isExpected && code == 0)
             return new ChildExit(processId, ChildExitReason.Stopped, code, null, "It ended after it was asked to.", shown);
@@ -105,6 +110,6 @@ internal static class LaunchExit
     /// <summary>A process that was started as a child ran its program instead (EX_SOFTWARE of sysexits.h).</summary>
     public const int NotTakenOver = 70;
 
-    /// <summary>A child could not make contact (EX_UNAVAILABLE).</summary>
-    public const int NoContact = 69;
+    /// <summary>The work of a child could not begin, or failed outside of user code, or its parent is gone (EX_UNAVAILABLE).</summary>
+    public const int CannotWork = 69;
 }

@@ -18,13 +18,13 @@ internal static class LaunchCommand
     /// <summary>How many parents a process has.</summary>
     public const string DepthMark = "PUMA_CHILD_DEPTH";
 
-    /// <summary>The hooks that were set before ours.</summary>
-    public const string HooksBefore = "PUMA_HOOKS_BEFORE";
-
-    public const string StartupHooks = "DOTNET_STARTUP_HOOKS";
+    private const string StartupHooks = "DOTNET_STARTUP_HOOKS";
 
     /// <summary>How deep children may have children.</summary>
     public const int MaxDepth = 3;
+
+    private const string ServerHeap = "DOTNET_gcServer";
+    private const string HeapLimit = "DOTNET_GCHeapHardLimit";
 
     private const string HookName = "Puma.Dataflow";
 
@@ -47,7 +47,10 @@ internal static class LaunchCommand
         return Environment.ProcessPath is null ? "the path of this program cannot be told, so it cannot be started once more." : null;
     }
 
-    public static ProcessStartInfo Make(ChildProcessPlacement placement)
+    /// <param name="placement">How the child is wanted.</param>
+    /// <param name="before">The variables that are set for the child alone, with what they would be without that; null for none.</param>
+    /// <exception cref="IsolationNotSupportedException">The program cannot be started once more.</exception>
+    public static ProcessStartInfo Make(ChildProcessPlacement placement, out IReadOnlyDictionary<string, string?> before)
     {
         string program = Environment.ProcessPath!;
         var start = new ProcessStartInfo(program)
@@ -61,14 +64,14 @@ internal static class LaunchCommand
         };
         if (Path.GetFileNameWithoutExtension(program).Equals("dotnet", StringComparison.OrdinalIgnoreCase))
             AddHostArguments(start);
-        SetEnvironment(start, placement);
+        before = SetEnvironment(start.Environment, placement);
         return start;
     }
 
     /// <summary>`dotnet app.dll` and test hosts: the same framework, dependencies and entry assembly as this process.</summary>
     private static void AddHostArguments(ProcessStartInfo start)
     {
-        string? dependencies = (AppContext.GetData("APP_CONTEXT_DEPS_FILES") as string)?.Split(Path.PathSeparator, ';')[0];
+        string? dependencies = (AppContext.GetData("APP_CONTEXT_DEPS_FILES") as string)?.Split(';')[0];
         string? entry = EntryPath();
         string? configuration = new[] { dependencies is null ? null : dependencies[..^".deps.json".Length] + ".runtimeconfig.json", entry is null ? null : Path.ChangeExtension(entry, ".runtimeconfig.json") }
             .FirstOrDefault(File.Exists);
@@ -89,25 +92,33 @@ internal static class LaunchCommand
     [UnconditionalSuppressMessage("SingleFile", "IL3000", Justification = "Only asked when the host is dotnet itself; a single file is its own host.")]
     private static string? EntryPath() => Assembly.GetEntryAssembly()?.Location is { Length: > 0 } path ? path : null;
 
-    private static void SetEnvironment(ProcessStartInfo start, ChildProcessPlacement placement)
+    private static Dictionary<string, string?> SetEnvironment(IDictionary<string, string?> environment, ChildProcessPlacement placement)
     {
-        foreach ((string name, string? value) in placement.Environment)
-            start.Environment[name] = value;
-
         // A profiler or a debugger's agent is meant for this process.
-        foreach (string name in start.Environment.Keys.Where(static k => k.StartsWith("CORECLR_PROFILER", StringComparison.Ordinal) || k is "CORECLR_ENABLE_PROFILING").ToList())
-            start.Environment.Remove(name);
+        foreach (string name in environment.Keys.Where(static k => k.StartsWith("CORECLR_PROFILER", StringComparison.Ordinal) || k is "CORECLR_ENABLE_PROFILING").ToList())
+            environment.Remove(name);
+        foreach ((string name, string? value) in placement.Environment)
+            environment[name] = value;
+
+        var before = new Dictionary<string, string?>();
+        Set(ChildMark, "1");
 
         // A server heap in each child would take as many heaps as there are processors.
-        start.Environment["DOTNET_gcServer"] = "0";
+        if (!placement.Environment.ContainsKey(ServerHeap))
+            Set(ServerHeap, "0");
         if (placement.MemoryLimit is { } limit)
-            start.Environment["DOTNET_GCHeapHardLimit"] = limit.ToString("x", CultureInfo.InvariantCulture);
-        start.Environment[ChildMark] = "1";
-        start.Environment[DepthMark] = (Depth + 1).ToString(CultureInfo.InvariantCulture);
-        if (IsMainPrepared)
-            return;
-        start.Environment.TryGetValue(StartupHooks, out string? before);
-        start.Environment[HooksBefore] = before;
-        start.Environment[StartupHooks] = string.IsNullOrEmpty(before) ? HookName : before + Path.PathSeparator + HookName;
+            Set(HeapLimit, limit.ToString("x", CultureInfo.InvariantCulture));
+        if (!IsMainPrepared)
+            Set(StartupHooks, environment.TryGetValue(StartupHooks, out string? hooks) && !string.IsNullOrEmpty(hooks) ? hooks + Path.PathSeparator + HookName : HookName);
+
+        // The one that those whom the child starts shall see.
+        environment[DepthMark] = (Depth + 1).ToString(CultureInfo.InvariantCulture);
+        return before;
+
+        void Set(string name, string value)
+        {
+            before[name] = environment.TryGetValue(name, out string? old) ? old : null;
+            environment[name] = value;
+        }
     }
 }

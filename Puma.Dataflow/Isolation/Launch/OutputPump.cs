@@ -24,8 +24,9 @@ internal sealed unsafe class OutputPump : IDisposable
     private long _second;
     private int _linesThisSecond;
     private long _suppressed;
+    private Exception? _failure;
 
-    /// <param name="process">A started process with both outputs redirected.</param>
+    /// <param name="process">A started process with both outputs redirected; they are disposed of at their end.</param>
     /// <param name="onLine">Called for each line, with whether it is from standard error. By the pump's thread; must not block.</param>
     public OutputPump(Process process, Action<bool, string> onLine)
     {
@@ -45,6 +46,9 @@ internal sealed unsafe class OutputPump : IDisposable
 
     /// <summary>Ends when both outputs are closed.</summary>
     public Task Drained => _drained.Task;
+
+    /// <summary>What the caller's action threw first, if it did.</summary>
+    public Exception? Failure => Volatile.Read(ref _failure);
 
     /// <summary>The last of what was written to standard error.</summary>
     public string ErrorTail
@@ -76,6 +80,8 @@ internal sealed unsafe class OutputPump : IDisposable
             }
         }
 
+        foreach (Source source in _sources)
+            source.Stream.Dispose();
         End();
     }
 
@@ -86,6 +92,7 @@ internal sealed unsafe class OutputPump : IDisposable
         {
         }
 
+        source.Stream.Dispose();
         source.HasEnded = true;
         if (Array.TrueForAll(_sources, static s => s.HasEnded))
             End();
@@ -153,7 +160,7 @@ internal sealed unsafe class OutputPump : IDisposable
         }
 
         if (++_linesThisSecond <= LinesPerSecond)
-            _onLine(source.IsError, line);
+            Tell(source.IsError, line);
         else
             _suppressed++;
     }
@@ -161,8 +168,21 @@ internal sealed unsafe class OutputPump : IDisposable
     private void TellSuppressed()
     {
         if (_suppressed > 0)
-            _onLine(true, $"({_suppressed} lines were left out because they came faster than {LinesPerSecond} a second)");
+            Tell(true, $"({_suppressed} lines were left out because they came faster than {LinesPerSecond} a second)");
         _suppressed = 0;
+    }
+
+    private void Tell(bool isError, string line)
+    {
+        try
+        {
+            _onLine(isError, line);
+        }
+        catch (Exception error)
+        {
+            // On a thread of one's own it would end this process.
+            Interlocked.CompareExchange(ref _failure, error, null);
+        }
     }
 
     private sealed record Source(Stream Stream, bool IsError)

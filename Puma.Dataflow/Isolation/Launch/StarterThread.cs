@@ -4,7 +4,8 @@ namespace Puma.Dataflow.Isolation.Launch;
 
 /// <summary>
 /// The one thread that starts all children and never ends. A start blocks until the new program was loaded, so no pool thread does it; and
-/// Linux sends a child that asks to end with its parent (PR_SET_PDEATHSIG of prctl(2)) its signal when the *thread* that started it ends.
+/// what Linux ties to the parent of a process, it ties to the *thread* that started it (PR_SET_PDEATHSIG of prctl(2)), which user code in a
+/// child may ask for.
 /// </summary>
 internal static class StarterThread
 {

@@ -18,7 +18,11 @@ internal sealed partial class WindowsJob : IDisposable
         _job = CreateJobObject(0, 0);
         var limits = new ExtendedLimits { Flags = KillOnJobClose };
         if (_job.IsInvalid || !SetInformationJobObject(_job, ExtendedLimitInformation, ref limits, Marshal.SizeOf<ExtendedLimits>()) || !AssignProcessToJobObject(_job, process))
-            throw new Win32Exception();
+        {
+            var error = new Win32Exception();
+            _job.Dispose();
+            throw error;
+        }
     }
 
     public void Kill() => TerminateJobObject(_job, unchecked((uint)-1));

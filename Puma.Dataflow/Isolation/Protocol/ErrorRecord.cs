@@ -5,18 +5,24 @@ namespace Puma.Dataflow.Isolation.Protocol;
 
 /// <summary>
 /// An exception as data, to be told in another process: names and texts, nothing that is made anew there. Cut to bounds, because user
-/// types may hold, and say, anything.
+/// types may hold, and say, anything: a record, also within a record of the end or of the log, fits into a control frame.
 /// </summary>
 internal sealed record ErrorRecord
 {
     private const int MaxDepth = 16;
     private const int MaxInner = 16;
+    private const int MaxBases = 16;
     private const int MaxData = 32;
-    private const int MaxStack = 16 * 1024;
-    private const int MaxMessage = 4 * 1024;
 
-    // Beyond so many bytes no further inner exception is written.
-    private const int MaxLength = 64 * 1024;
+    // In bytes. One exception takes at most 100 KiB of them.
+    private const int MaxName = 2 * 1024;
+    private const int MaxMessage = 8 * 1024;
+    private const int MaxStack = 16 * 1024;
+    private const int MaxKey = 256;
+    private const int MaxValue = 1024;
+
+    // Beyond so many bytes no further inner exception is begun.
+    private const int MaxLength = 128 * 1024;
 
     public required string TypeName { get; init; }
 
@@ -59,24 +65,29 @@ internal sealed record ErrorRecord
 
     public void WriteTo(FieldWriter writer)
     {
-        writer.Text(TypeName, MaxMessage);
-        writer.Int(BaseTypeNames.Count);
-        foreach (string name in BaseTypeNames)
-            writer.Text(name, MaxMessage);
+        writer.Text(TypeName, MaxName);
+        writer.Int(Math.Min(BaseTypeNames.Count, MaxBases));
+        foreach (string name in BaseTypeNames.Take(MaxBases))
+            writer.Text(name, MaxName);
         writer.Text(Message, MaxMessage);
         writer.Text(StackTrace, MaxStack);
         writer.Int(ProcessId);
-        writer.Int(Data.Count);
-        foreach ((string key, string value) in Data)
+        writer.Int(Math.Min(Data.Count, MaxData));
+        foreach ((string key, string value) in Data.Take(MaxData))
         {
-            writer.Text(key, 256);
-            writer.Text(value, 1024);
+            writer.Text(key, MaxKey);
+            writer.Text(value, MaxValue);
         }
 
-        List<ErrorRecord> told = writer.Length > MaxLength ? [] : [.. Inner];
-        writer.Int(told.Count);
-        foreach (ErrorRecord inner in told)
+        foreach (ErrorRecord inner in Inner)
+        {
+            if (writer.Length > MaxLength)
+                break;
+            writer.Bool(true);
             inner.WriteTo(writer);
+        }
+
+        writer.Bool(false);
     }
 
     /// <exception cref="ProtocolViolationException">The bytes are no error record.</exception>
@@ -96,9 +107,9 @@ internal sealed record ErrorRecord
         var data = new KeyValuePair<string, string>[reader.Count()];
         for (int i = 0; i < data.Length; i++)
             data[i] = new(reader.RequiredText(), reader.RequiredText());
-        var inner = new ErrorRecord[reader.Count()];
-        for (int i = 0; i < inner.Length; i++)
-            inner[i] = ReadFrom(ref reader, depth + 1);
+        var inner = new List<ErrorRecord>();
+        while (reader.Bool())
+            inner.Add(ReadFrom(ref reader, depth + 1));
         return new ErrorRecord { TypeName = typeName, BaseTypeNames = bases, Message = message, StackTrace = stack, ProcessId = processId, Data = data, Inner = inner };
     }
 

@@ -1,10 +1,11 @@
 using System.Buffers;
 using System.Buffers.Binary;
 using System.Text;
+using System.Text.Unicode;
 
 namespace Puma.Dataflow.Isolation.Protocol;
 
-/// <summary>Writes the fields of a record, one after the other. Strings that are too long are cut.</summary>
+/// <summary>Writes the fields of a record, one after the other.</summary>
 internal sealed class FieldWriter
 {
     private readonly ArrayBufferWriter<byte> _buffer = new(256);
@@ -33,10 +34,8 @@ internal sealed class FieldWriter
         _buffer.Advance(8);
     }
 
-    public void Double(double value) => Long(BitConverter.DoubleToInt64Bits(value));
-
-    /// <summary>Writes a text, or null; at most so many characters.</summary>
-    public void Text(string? value, int maxChars = 16 * 1024)
+    /// <summary>Writes a text, or null; with a limit it is cut after the last character that fits into so many bytes.</summary>
+    public void Text(string? value, int maxBytes = int.MaxValue)
     {
         if (value is null)
         {
@@ -44,11 +43,12 @@ internal sealed class FieldWriter
             return;
         }
 
-        ReadOnlySpan<char> chars = value.Length > maxChars ? value.AsSpan(0, maxChars) : value;
-        int count = Encoding.UTF8.GetByteCount(chars);
-        Int(count);
-        Encoding.UTF8.GetBytes(chars, _buffer.GetSpan(Math.Max(1, count)));
-        _buffer.Advance(count);
+        // A UTF-16 unit takes at most three bytes.
+        int room = (int)Math.Min(maxBytes, 3L * value.Length);
+        Span<byte> target = _buffer.GetSpan(4 + room);
+        Utf8.FromUtf16(value, target.Slice(4, room), out _, out int count);
+        BinaryPrimitives.WriteInt32LittleEndian(target, count);
+        _buffer.Advance(4 + count);
     }
 
     public void Bytes(ReadOnlySpan<byte> value)
@@ -73,8 +73,6 @@ internal ref struct FieldReader(ReadOnlySequence<byte> payload)
     public int Int() => _reader.TryReadLittleEndian(out int value) ? value : throw TooShort();
 
     public long Long() => _reader.TryReadLittleEndian(out long value) ? value : throw TooShort();
-
-    public double Double() => BitConverter.Int64BitsToDouble(Long());
 
     public string? Text()
     {

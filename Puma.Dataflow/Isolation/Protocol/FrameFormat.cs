@@ -19,6 +19,9 @@ internal static class FrameFormat
     /// <summary>The longest payload of a control frame, in bytes.</summary>
     public const int MaxControl = 256 * 1024;
 
+    /// <summary>The longest payload of a frame on a connection with a limit. The options of a stage travel with its start and are no items.</summary>
+    public static int LongestOf(FrameType type, int limit) => type == FrameType.Start ? MaxData : limit;
+
     private const ushort Magic = 'P' | ('M' << 8);
 
     public static void WriteHeader(Span<byte> header, FrameType type, ushort port, byte attempt, FrameFlags flags, int length, uint sequence, long number)
@@ -61,8 +64,8 @@ internal static class FrameFormat
             throw Violation($"has the unknown type {header[3]}", header);
         if (BinaryPrimitives.ReadUInt32LittleEndian(header[12..]) != sequence)
             throw Violation($"has sequence {BinaryPrimitives.ReadUInt32LittleEndian(header[12..])} instead of {sequence}", header);
-        if (length > maxLength)
-            throw Violation($"announces {length} bytes; at most {maxLength} are allowed", header);
+        if (length > LongestOf(type, maxLength))
+            throw Violation($"announces {length} bytes; at most {LongestOf(type, maxLength)} are allowed", header);
         if (buffer.Length - HeaderLength < length)
             return false;
         frame = new Frame(

@@ -5,14 +5,15 @@ namespace Puma.Dataflow.Isolation.Protocol;
 /// <summary>What user code in a child logged.</summary>
 internal sealed record LogRecord(LogLevel Level, int EventId, string? EventName, string Message, ErrorRecord? Error)
 {
-    // What does not fit into a control frame is cut.
+    // In bytes. Together with the longest error it fits into a control frame.
+    private const int MaxName = 256;
     private const int MaxMessage = 32 * 1024;
 
     public void WriteTo(FieldWriter writer)
     {
         writer.Byte((byte)Level);
         writer.Int(EventId);
-        writer.Text(EventName, 256);
+        writer.Text(EventName, MaxName);
         writer.Text(Message, MaxMessage);
         writer.Bool(Error is not null);
         Error?.WriteTo(writer);

@@ -3,8 +3,8 @@ using Puma.Dataflow.Isolation.Transport;
 
 namespace Puma.Dataflow.Isolation.Supervision;
 
-/// <summary>What a child tells its stage outside of its data. Called by the child's pumps; must not block.</summary>
-internal interface IChildOwner
+/// <summary>What a child tells its stage outside of its data. Called by the child's pumps; must neither block nor throw. Disposed with the child.</summary>
+internal interface IChildOwner : IDisposable
 {
     void Wake();
 
@@ -14,6 +14,9 @@ internal interface IChildOwner
 
     void OnLog(LogRecord record);
 
+    /// <summary>The logger threw at what the child logged or wrote.</summary>
+    void OnLogFailed(Exception error);
+
     void OnItemBegan(Child child, long itemNumber, int attempt);
 }
 
@@ -21,8 +24,8 @@ internal interface IChildOwner
 /// <remarks>The stage's stream reads the data connection; everything else is safe for any thread.</remarks>
 internal sealed class Child : IAsyncDisposable
 {
-    /// <summary>How long a child that closed its connections may take to end before it is killed.</summary>
-    private static readonly TimeSpan ExitGrace = TimeSpan.FromSeconds(2);
+    /// <summary>How long a child that closed a connection may take to end before it is killed. A process that ends closes them at its very end.</summary>
+    private static readonly TimeSpan ExitGrace = TimeSpan.FromMilliseconds(500);
 
     /// <summary>How long a child that was terminated may take to end before it is killed.</summary>
     private static readonly TimeSpan TerminateGrace = TimeSpan.FromMilliseconds(200);
@@ -33,6 +36,7 @@ internal sealed class Child : IAsyncDisposable
     private readonly TaskCompletionSource<ErrorRecord?> _started = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly TaskCompletionSource<ErrorRecord?> _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private bool _isDataBroken;
+    private volatile bool _isDisposed;
 
     private Child(IChildBody body, int maxPayload, IChildOwner owner)
     {
@@ -40,6 +44,8 @@ internal sealed class Child : IAsyncDisposable
         _owner = owner;
         _control = new FrameChannel(body.Control, FrameFormat.MaxControl, OnControlReadable);
         Data = new FrameChannel(body.Data, maxPayload, owner.Wake, owner.Wake);
+        _control.Start();
+        Data.Start();
         Watching = WatchAsync();
     }
 
@@ -51,9 +57,6 @@ internal sealed class Child : IAsyncDisposable
     public Task<ChildExit> Exited => _body.Exited;
 
     public long ItemInWork => _body.ItemInWork;
-
-    /// <summary>Ends when the child's code was told of the end, with what it threw; cancelled when the child ended before.</summary>
-    public Task<ErrorRecord?> Ended => _ended.Task;
 
     /// <summary>What the child did against the protocol, if it did.</summary>
     public ProtocolViolationException? Violation { get; private set; }
@@ -76,8 +79,6 @@ internal sealed class Child : IAsyncDisposable
         var child = new Child(body, start.MaxPayload, owner);
         try
         {
-            child._control.Start();
-            child.Data.Start();
             var fields = new FieldWriter();
             start.WriteTo(fields);
             child.Say(FrameType.Start, payload: fields.Written);
@@ -143,8 +144,6 @@ internal sealed class Child : IAsyncDisposable
 
     public void Kill(ChildExitReason because) => _body.Kill(because);
 
-    public void ExpectStop() => _body.ExpectStop();
-
     /// <summary>Waits until the code was told of the end; asks, terminates and kills a child that takes too long.</summary>
     /// <returns>What the code threw at its end, if anything.</returns>
     public async Task<ErrorRecord?> EndAsync(EndRecord end, TimeSpan grace)
@@ -169,17 +168,35 @@ internal sealed class Child : IAsyncDisposable
     /// <summary>Ends the child, whatever it does, and frees all that belongs to it.</summary>
     public async ValueTask DisposeAsync()
     {
-        await Data.DisposeAsync().ConfigureAwait(false);
-        await _control.DisposeAsync().ConfigureAwait(false);
-        await _body.DisposeAsync().ConfigureAwait(false);
-        await Watching.ConfigureAwait(false);
+        _isDisposed = true;
+        try
+        {
+            await Data.DisposeAsync().ConfigureAwait(false);
+            await _control.DisposeAsync().ConfigureAwait(false);
+        }
+        finally
+        {
+            await _body.DisposeAsync().ConfigureAwait(false);
+            await Watching.ConfigureAwait(false);
+            _owner.Dispose();
+        }
     }
 
     private async Task WatchAsync()
     {
+        // Without either connection a child is of no use, whether it ends or its code has closed what was not its own.
+        await Task.WhenAny(_body.Exited, Data.Receiving, _control.Receiving).ConfigureAwait(false);
+        if (!_isDisposed)
+        {
+            if (await Task.WhenAny(_body.Exited, Task.Delay(ExitGrace, TimeProvider.System)).ConfigureAwait(false) != _body.Exited)
+                _body.Kill(ChildExitReason.ProtocolViolated);
+        }
+
         await _body.Exited.ConfigureAwait(false);
         _started.TrySetCanceled();
         _ended.TrySetCanceled();
+        if (_body.OutputFailure is { } failure)
+            _owner.OnLogFailed(failure);
         _owner.Wake();
     }
 
@@ -199,17 +216,7 @@ internal sealed class Child : IAsyncDisposable
         {
             Violation ??= violation;
             _body.Kill(ChildExitReason.ProtocolViolated);
-            return;
         }
-
-        if (_control.HasEnded)
-            _ = KillIfItLingersAsync();
-    }
-
-    private async Task KillIfItLingersAsync()
-    {
-        if (await Task.WhenAny(_body.Exited, Task.Delay(ExitGrace, TimeProvider.System)).ConfigureAwait(false) != _body.Exited)
-            _body.Kill(ChildExitReason.ProtocolViolated);
     }
 
     private void OnControl(Frame frame)

@@ -15,6 +15,9 @@ internal interface IChildBody : IAsyncDisposable
     /// <summary>The item that it was handling when it was last seen; 0 when none or unknown.</summary>
     long ItemInWork { get; }
 
+    /// <summary>What the reader of its standard output and error threw first, if it did.</summary>
+    Exception? OutputFailure { get; }
+
     /// <summary>From here on its end is no loss.</summary>
     void ExpectStop();
 

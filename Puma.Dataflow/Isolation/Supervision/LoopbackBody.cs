@@ -1,4 +1,3 @@
-using System.IO.Pipelines;
 using Puma.Dataflow.Isolation.Transport;
 using Puma.Dataflow.Isolation.Worker;
 
@@ -26,6 +25,8 @@ internal sealed class LoopbackBody : IChildBody
     public Task<ChildExit> Exited { get; }
 
     public long ItemInWork => 0;
+
+    public Exception? OutputFailure => null;
 
     public void ExpectStop() { }
 

@@ -1,5 +1,6 @@
 using System.IO.Pipes;
 using System.Net.Sockets;
+using System.Runtime.Versioning;
 using System.Security.Cryptography;
 using System.Text;
 using Puma.Dataflow.Isolation.Launch;
@@ -7,58 +8,65 @@ using Puma.Dataflow.Isolation.Launch;
 namespace Puma.Dataflow.Isolation.Transport;
 
 /// <summary>
-/// Where one child connects: a Unix domain socket in a directory that only this user may enter, or a named pipe on Windows. Its name
-/// lives until both connections stand.
+/// Where one child connects: a Unix domain socket in a directory that only this user may enter, or a named pipe on Windows, which needs no
+/// directory. Its name lives until both connections stand.
 /// </summary>
 internal sealed class ChildEndpoint : IDisposable
 {
     // sun_path holds 108 bytes on Linux and 104 on macOS, with the final zero; see unix(7).
     private static readonly int MaxPath = OperatingSystem.IsMacOS() ? 103 : 107;
 
-    private readonly string _directory;
+    private readonly string? _directory;
     private readonly Socket? _listener;
 
-    private ChildEndpoint(string directory, string name, Socket? listener)
+    private ChildEndpoint(string name, string blackBoxName, string? directory = null, Socket? listener = null)
     {
-        _directory = directory;
         Name = name;
+        BlackBoxName = blackBoxName;
+        _directory = directory;
         _listener = listener;
-        BlackBoxPath = Path.Combine(directory, "box");
     }
 
     /// <summary>What the child connects to.</summary>
     public string Name { get; }
 
-    public string BlackBoxPath { get; }
+    /// <summary>Where the child's black box is made.</summary>
+    public string BlackBoxName { get; }
 
     /// <exception cref="IsolationNotSupportedException">No usable directory.</exception>
     public static ChildEndpoint Create()
     {
-        string directory = CreateDirectory();
         if (OperatingSystem.IsWindows())
-            return new ChildEndpoint(directory, "puma-" + Convert.ToHexString(RandomNumberGenerator.GetBytes(16)), null);
+        {
+            string name = "puma-" + Convert.ToHexString(RandomNumberGenerator.GetBytes(16));
+            return new ChildEndpoint(name, @"Local\" + name);
+        }
+
+        string directory = CreateDirectory();
+        var listener = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
         try
         {
             string path = Path.Combine(directory, "s");
-            var listener = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
             listener.Bind(new UnixDomainSocketEndPoint(path));
             listener.Listen(2);
-            return new ChildEndpoint(directory, path, listener);
+            return new ChildEndpoint(path, Path.Combine(directory, "box"), directory, listener);
         }
         catch (Exception error)
         {
-            Directory.Delete(directory, recursive: true);
+            listener.Dispose();
+            Remove(directory);
             throw new IsolationNotSupportedException($"No socket for a child process could be made in '{directory}' ({error.Message}). Set TMPDIR to a directory that this user may write to and that has room.", error);
         }
     }
 
+    [UnsupportedOSPlatform("windows")]
     private static string CreateDirectory()
     {
         string temporary = Path.GetTempPath();
         bool isTooLong = Encoding.UTF8.GetByteCount(Path.Combine(temporary, "pm123456", "s")) > MaxPath;
         try
         {
-            if (!isTooLong || OperatingSystem.IsWindows())
+            if (!isTooLong)
                 return Directory.CreateTempSubdirectory("pm").FullName;
 
             // The temporary folder of this user has too long a name for a socket.
@@ -90,9 +98,14 @@ internal sealed class ChildEndpoint : IDisposable
                     if (stream is not NetworkStream network || IsFrom(network.Socket, processId))
                         role = await Handshake.AcceptAsync(stream, secret, cancellationToken).ConfigureAwait(false);
                 }
-                catch (Exception error) when (error is IOException or EndOfStreamException)
+                catch (Exception error) when (error is IOException or SocketException)
                 {
                     // Whoever it was, it is gone.
+                }
+                catch
+                {
+                    await stream.DisposeAsync().ConfigureAwait(false);
+                    throw;
                 }
 
                 if (role == ConnectionRole.Data && data is null)
@@ -118,20 +131,7 @@ internal sealed class ChildEndpoint : IDisposable
     /// <summary>Connects as a child.</summary>
     public static async Task<Stream> ConnectAsync(string name, ConnectionRole role, byte[] secret, CancellationToken cancellationToken)
     {
-        Stream stream;
-        if (OperatingSystem.IsWindows())
-        {
-            var pipe = new NamedPipeClientStream(".", name, PipeDirection.InOut, PipeOptions.Asynchronous | PipeOptions.CurrentUserOnly);
-            await pipe.ConnectAsync(cancellationToken).ConfigureAwait(false);
-            stream = pipe;
-        }
-        else
-        {
-            var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
-            await socket.ConnectAsync(new UnixDomainSocketEndPoint(name), cancellationToken).ConfigureAwait(false);
-            stream = new NetworkStream(socket, ownsSocket: true);
-        }
-
+        Stream stream = await ConnectOneAsync(name, cancellationToken).ConfigureAwait(false);
         try
         {
             await Handshake.ConnectAsync(stream, role, secret, cancellationToken).ConfigureAwait(false);
@@ -148,13 +148,19 @@ internal sealed class ChildEndpoint : IDisposable
     public void Dispose()
     {
         _listener?.Dispose();
+        if (_directory is not null)
+            Remove(_directory);
+    }
+
+    private static void Remove(string directory)
+    {
         try
         {
-            Directory.Delete(_directory, recursive: true);
+            Directory.Delete(directory, recursive: true);
         }
-        catch (DirectoryNotFoundException)
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
         {
-            // Done before.
+            // Gone already, or the system no longer lets this user delete there. A child that runs is worth more than the name.
         }
     }
 
@@ -163,8 +169,46 @@ internal sealed class ChildEndpoint : IDisposable
         if (_listener is not null)
             return new NetworkStream(await _listener.AcceptAsync(cancellationToken).ConfigureAwait(false), ownsSocket: true);
         var pipe = new NamedPipeServerStream(Name, PipeDirection.InOut, 2, PipeTransmissionMode.Byte, PipeOptions.Asynchronous | PipeOptions.CurrentUserOnly);
-        await pipe.WaitForConnectionAsync(cancellationToken).ConfigureAwait(false);
-        return pipe;
+        try
+        {
+            await pipe.WaitForConnectionAsync(cancellationToken).ConfigureAwait(false);
+            return pipe;
+        }
+        catch
+        {
+            await pipe.DisposeAsync().ConfigureAwait(false);
+            throw;
+        }
+    }
+
+    private static async Task<Stream> ConnectOneAsync(string name, CancellationToken cancellationToken)
+    {
+        if (OperatingSystem.IsWindows())
+        {
+            var pipe = new NamedPipeClientStream(".", name, PipeDirection.InOut, PipeOptions.Asynchronous | PipeOptions.CurrentUserOnly);
+            try
+            {
+                await pipe.ConnectAsync(cancellationToken).ConfigureAwait(false);
+                return pipe;
+            }
+            catch
+            {
+                await pipe.DisposeAsync().ConfigureAwait(false);
+                throw;
+            }
+        }
+
+        var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+        try
+        {
+            await socket.ConnectAsync(new UnixDomainSocketEndPoint(name), cancellationToken).ConfigureAwait(false);
+            return new NetworkStream(socket, ownsSocket: true);
+        }
+        catch
+        {
+            socket.Dispose();
+            throw;
+        }
     }
 
     /// <summary>Whether the system says that the other end is the child that was started, and this user.</summary>
@@ -186,5 +230,4 @@ internal sealed class ChildEndpoint : IDisposable
         socket.GetRawSocketOption(0, 2, credentials[..4]);
         return BitConverter.ToInt32(credentials) == processId;
     }
-
 }

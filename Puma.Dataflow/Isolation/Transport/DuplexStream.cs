@@ -2,7 +2,7 @@ using System.IO.Pipelines;
 
 namespace Puma.Dataflow.Isolation.Transport;
 
-/// <summary>One end of a connection inside a process.</summary>
+/// <summary>One end of a connection inside a process. Once it is disposed of, its use fails as that of a socket does.</summary>
 internal sealed class DuplexStream(Stream read, Stream write) : Stream
 {
     public override bool CanRead => true;
@@ -29,23 +29,56 @@ internal sealed class DuplexStream(Stream read, Stream write) : Stream
 
     public override int Read(byte[] buffer, int offset, int count) => read.Read(buffer, offset, count);
 
-    public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default) => read.ReadAsync(buffer, cancellationToken);
+    public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
+    {
+        try
+        {
+            return await read.ReadAsync(buffer, cancellationToken).ConfigureAwait(false);
+        }
+        catch (InvalidOperationException error)
+        {
+            throw Disposed(error);
+        }
+    }
 
     public override Task<int> ReadAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) => ReadAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
 
     public override void Write(byte[] buffer, int offset, int count) => write.Write(buffer, offset, count);
 
-    public override ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default) => write.WriteAsync(buffer, cancellationToken);
+    public override async ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
+    {
+        try
+        {
+            await write.WriteAsync(buffer, cancellationToken).ConfigureAwait(false);
+        }
+        catch (InvalidOperationException error)
+        {
+            throw Disposed(error);
+        }
+    }
 
     public override Task WriteAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) => WriteAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
 
     public override void Flush() => write.Flush();
 
-    public override Task FlushAsync(CancellationToken cancellationToken) => write.FlushAsync(cancellationToken);
+    public override async Task FlushAsync(CancellationToken cancellationToken)
+    {
+        try
+        {
+            await write.FlushAsync(cancellationToken).ConfigureAwait(false);
+        }
+        catch (InvalidOperationException error)
+        {
+            throw Disposed(error);
+        }
+    }
 
     public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
 
     public override void SetLength(long value) => throw new NotSupportedException();
+
+    /// <summary>A pipe that was completed calls its further use an invalid operation.</summary>
+    private static ObjectDisposedException Disposed(InvalidOperationException error) => new(nameof(DuplexStream), error);
 
     protected override void Dispose(bool disposing)
     {

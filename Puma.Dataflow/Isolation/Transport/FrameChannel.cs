@@ -11,7 +11,7 @@ namespace Puma.Dataflow.Isolation.Transport;
 /// </summary>
 /// <remarks>Its two pumps never run user code, but for <paramref name="onReadable"/>, which must not block.</remarks>
 /// <param name="stream">The connection.</param>
-/// <param name="maxPayload">The longest payload that is accepted or sent, in bytes.</param>
+/// <param name="maxPayload">The longest encoded item, in bytes. Records are bounded by themselves.</param>
 /// <param name="onReadable">Called when more can be read, or the other side has ended.</param>
 /// <param name="onWritable">Called when the connection is congested no longer.</param>
 internal sealed class FrameChannel(Stream stream, int maxPayload, Action onReadable, Action? onWritable = null) : IAsyncDisposable
@@ -19,6 +19,9 @@ internal sealed class FrameChannel(Stream stream, int maxPayload, Action onReada
     private const int Congestion = 1024 * 1024;
 
     private readonly Lock _gate = new();
+
+    // However small the items are to be, what became of them can be told.
+    private readonly int _maxLength = Math.Max(maxPayload, FrameFormat.MaxControl);
 
     // Unbounded by itself: the slots of the stage, the credits of its outputs and IsCongested bound it.
     private readonly Pipe _out = new(new PipeOptions(pauseWriterThreshold: 0, minimumSegmentSize: 32 * 1024, useSynchronizationContext: false));
@@ -42,6 +45,7 @@ internal sealed class FrameChannel(Stream stream, int maxPayload, Action onReada
     private bool _hasFrame;
     private bool _hasEnded;
 
+    /// <summary>The longest encoded item, in bytes.</summary>
     public int MaxPayload => maxPayload;
 
     /// <summary>Whether so much waits to be sent that no more should be written.</summary>
@@ -50,17 +54,21 @@ internal sealed class FrameChannel(Stream stream, int maxPayload, Action onReada
     /// <summary>Whether the other side has ended and everything that it sent was read. Reader only.</summary>
     public bool HasEnded => _hasEnded;
 
-    /// <summary>What broke the connection, if anything did. Any thread.</summary>
-    public Exception? Failure { get; private set; }
+    /// <summary>Ends when nothing more will be received, because either side has ended. What was received may still be unread.</summary>
+    public Task Receiving { get; private set; } = Task.CompletedTask;
 
-    public void Start() => _pumps = Task.WhenAll(Task.Run(SendAsync), Task.Run(ReceiveAsync));
+    public void Start()
+    {
+        Receiving = Task.Run(ReceiveAsync);
+        _pumps = Task.WhenAll(Task.Run(SendAsync), Receiving);
+    }
 
     // ---- Writing. Any thread. ------------------------------------------------------------------------------------------------------
 
     /// <summary>Writes a frame; it goes out with the next <see cref="Flush"/>. Once the connection has ended nothing happens.</summary>
     public void Write(FrameType type, long number = 0, ReadOnlySpan<byte> payload = default, ushort port = 0, int attempt = 0, FrameFlags flags = FrameFlags.None)
     {
-        Debug.Assert(payload.Length <= maxPayload, "The writer keeps payloads within bounds.");
+        Debug.Assert(payload.Length <= FrameFormat.LongestOf(type, _maxLength), "The writer keeps payloads within bounds.");
         lock (_gate)
         {
             if (_isClosed)
@@ -131,7 +139,7 @@ internal sealed class FrameChannel(Stream stream, int maxPayload, Action onReada
                 (_buffer, _hasBuffer, _isLast) = (result.Buffer, true, result.IsCompleted);
             }
 
-            if (FrameFormat.TryRead(ref _buffer, maxPayload, _received, out _frame))
+            if (FrameFormat.TryRead(ref _buffer, _maxLength, _received, out _frame))
             {
                 _received++;
                 _hasFrame = true;
@@ -167,29 +175,32 @@ internal sealed class FrameChannel(Stream stream, int maxPayload, Action onReada
                 foreach (ReadOnlyMemory<byte> segment in result.Buffer)
                     await stream.WriteAsync(segment, _closing.Token).ConfigureAwait(false);
                 await stream.FlushAsync(_closing.Token).ConfigureAwait(false);
-                bool wasCongested = IsCongested;
-                Interlocked.Add(ref _unsent, -result.Buffer.Length);
+                long sent = result.Buffer.Length;
                 _out.Reader.AdvanceTo(result.Buffer.End);
-                if (wasCongested && !IsCongested)
+
+                // Of all changes of the count exactly one brings it below the mark again, and this is the only place that lowers it: whoever
+                // has seen it above the mark is woken.
+                long left = Interlocked.Add(ref _unsent, -sent);
+                if (left <= Congestion && left + sent > Congestion)
                     onWritable?.Invoke();
-                if (result.IsCompleted)
-                    break;
             }
         }
-        catch (Exception error) when (error is IOException or OperationCanceledException or ObjectDisposedException)
+        catch (Exception error) when (IsEnd(error))
         {
-            // The other side is gone; the receiving pump tells it.
-            Failure ??= error is IOException ? error : null;
+            // The other side is gone, which the receiving pump tells; or this side gives up.
         }
-
-        lock (_gate)
+        finally
         {
-            _isClosed = true;
-            Volatile.Write(ref _unsent, 0);
-        }
+            lock (_gate)
+            {
+                _isClosed = true;
+                Volatile.Write(ref _unsent, 0);
+                _out.Writer.Complete();
+            }
 
-        await _out.Reader.CompleteAsync().ConfigureAwait(false);
-        onWritable?.Invoke();
+            await _out.Reader.CompleteAsync().ConfigureAwait(false);
+            onWritable?.Invoke();
+        }
     }
 
     private async Task ReceiveAsync()
@@ -207,27 +218,26 @@ internal sealed class FrameChannel(Stream stream, int maxPayload, Action onReada
                 await flushing.ConfigureAwait(false);
             }
         }
-        catch (Exception error) when (error is IOException or OperationCanceledException or ObjectDisposedException)
+        catch (Exception error) when (IsEnd(error))
         {
-            Failure ??= error is IOException ? error : null;
+            // As good as the end of the stream.
         }
-
-        await _in.Writer.CompleteAsync().ConfigureAwait(false);
-        onReadable();
+        finally
+        {
+            await _in.Writer.CompleteAsync().ConfigureAwait(false);
+            onReadable();
+        }
     }
 
-    /// <summary>Sends what was flushed if the other side still reads within the time, then ends both pumps. The stream is the caller's to dispose.</summary>
+    private static bool IsEnd(Exception error) => error is IOException or OperationCanceledException or ObjectDisposedException;
+
+    /// <summary>Ends both pumps at once; what has not been sent is given up. The stream is the caller's to dispose.</summary>
     public async ValueTask DisposeAsync()
     {
         lock (_gate)
-        {
-            if (!_isClosed)
-                _out.Writer.Complete();
             _isClosed = true;
-        }
-
         await _closing.CancelAsync().ConfigureAwait(false);
-        await _pumps.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        await _pumps.ConfigureAwait(false);
         _closing.Dispose();
     }
 }

@@ -1,0 +1,155 @@
+using Puma.Dataflow.Isolation.Protocol;
+using Puma.Dataflow.Isolation.Recipes;
+using Puma.Dataflow.Isolation.Supervision;
+using Puma.Dataflow.Isolation.Transport;
+using Puma.Dataflow.Tests.Infrastructure;
+
+namespace Puma.Dataflow.Tests.Isolation;
+
+/// <summary>A child as its stage sees it, with the test in the child's place.</summary>
+public sealed class SupervisionTests
+{
+    private readonly Body _body = new();
+    private readonly Owner _owner = new();
+
+    [Theory] // S37: user code may close a connection that is not its own
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task AChildThatLosesOneConnection_IsKilled(bool isData)
+    {
+        await using Child child = await StartAsync();
+
+        await (isData ? _body.Far.Data : _body.Far.Control).DisposeAsync();
+
+        ChildExit exit = await child.Exited.Within();
+        Assert.Equal(ChildExitReason.ProtocolViolated, exit.Reason);
+        await _owner.WokenUntilAsync(() => !child.TryPeek(out _) && child.HasEnded);
+    }
+
+    [Fact]
+    public async Task AChildThatIsDisposedOf_IsNotKilled_AndItsOwnerIsDisposed()
+    {
+        Child child = await StartAsync();
+        Assert.False(_owner.IsDisposed);
+
+        await child.DisposeAsync().Within();
+
+        Assert.Equal(ChildExitReason.Stopped, (await child.Exited.Within()).Reason);
+        Assert.True(_owner.IsDisposed);
+    }
+
+    [Fact] // S7: what the reader of its output threw is told when it has ended
+    public async Task AFailureOfTheOutputsReader_IsTold()
+    {
+        await using Child child = await StartAsync();
+        _body.OutputFailure = new FormatException("log");
+
+        _body.Exit(ChildExitReason.Stopped);
+
+        await _owner.WokenUntilAsync(() => _owner.LogFailure is not null);
+        Assert.Same(_body.OutputFailure, _owner.LogFailure);
+    }
+
+    private async Task<Child> StartAsync()
+    {
+        Task<Child> starting = Child.StartAsync(_body, Record(), _owner, Waiting.Limit, TestContext.Current.CancellationToken);
+        await using var control = new FrameChannel(_body.Far.Control, 1024, static () => { });
+        control.Start();
+        control.Write(FrameType.Started);
+        control.Flush();
+        return await starting.Within();
+    }
+
+    private static StartRecord Record() => new()
+    {
+        Pipeline = "pipeline",
+        Stage = "stage",
+        Instance = 0,
+        Retries = 0,
+        FaultsAtError = true,
+        TellsItems = false,
+        OwnThread = false,
+        TickInterval = 0,
+        TicksPaused = false,
+        Credits = 1,
+        MaxPayload = 1024,
+        LogLevel = 0,
+        Host = DelegateIdentity.Of(Record),
+        Maker = DelegateIdentity.Of(Record),
+    };
+
+    /// <summary>A child that does nothing and ends when it is killed, or let go of.</summary>
+    private sealed class Body : IChildBody
+    {
+        private readonly TaskCompletionSource<ChildExit> _exited = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+        public Body()
+        {
+            (Data, DuplexStream data) = DuplexStream.CreatePair();
+            (Control, DuplexStream control) = DuplexStream.CreatePair();
+            Far = (data, control);
+        }
+
+        public (DuplexStream Data, DuplexStream Control) Far { get; }
+
+        public int ProcessId => 1;
+
+        public Stream Data { get; }
+
+        public Stream Control { get; }
+
+        public Task<ChildExit> Exited => _exited.Task;
+
+        public long ItemInWork => 0;
+
+        public Exception? OutputFailure { get; set; }
+
+        public void Exit(ChildExitReason reason) => _exited.TrySetResult(new ChildExit(1, reason, 0, null, "", ""));
+
+        public void ExpectStop() { }
+
+        public void Terminate() { }
+
+        public void Kill(ChildExitReason because)
+        {
+            Exit(because);
+            foreach (Stream stream in (Stream[])[Data, Control, Far.Data, Far.Control])
+                stream.Dispose();
+        }
+
+        public ValueTask DisposeAsync()
+        {
+            Kill(ChildExitReason.Stopped);
+            return default;
+        }
+    }
+
+    private sealed class Owner : IChildOwner
+    {
+        private readonly SemaphoreSlim _woken = new(0);
+
+        public bool IsDisposed { get; private set; }
+
+        public Exception? LogFailure { get; private set; }
+
+        public async Task WokenUntilAsync(Func<bool> condition)
+        {
+            while (!condition())
+                Assert.True(await _woken.WaitAsync(Waiting.Limit, TestContext.Current.CancellationToken), "Nobody was told.");
+        }
+
+        public void Wake() => _woken.Release();
+
+        public void OnFailing(long itemNumber) { }
+
+        public void OnFinishRequested() { }
+
+        public void OnLog(LogRecord record) { }
+
+        public void OnLogFailed(Exception error) => LogFailure = error;
+
+        public void OnItemBegan(Child child, long itemNumber, int attempt) { }
+
+        public void Dispose() => IsDisposed = true;
+    }
+}
