@@ -35,6 +35,60 @@ internal abstract class HeldItem
     public abstract ValueTask HandleAsync(CancellationToken cancellationToken);
 }
 
+/// <summary>Hosts a runnable itself, on a thread of its own if the stage says so.</summary>
+internal abstract class HostedRunnable<TRunnable>(Func<TRunnable> make, HostSetup setup) : HostedCode
+    where TRunnable : Runnable
+{
+    private OwnThread? _thread;
+
+    protected HostSetup Setup => setup;
+
+    /// <summary>Made when it is started.</summary>
+    protected TRunnable Runnable { get; private set; } = null!;
+
+    /// <summary>Runs between making and starting.</summary>
+    protected virtual void Connect() { }
+
+    protected ValueTask CallAsync(Func<ValueTask> callback) => _thread?.InvokeAsync(callback) ?? callback();
+
+    public override async ValueTask StartAsync(StageContext context, CancellationToken cancellationToken)
+    {
+        if (setup.OwnThread)
+            _thread = new OwnThread(setup.ThreadName);
+        try
+        {
+            await CallAsync(() =>
+            {
+                Runnable = make();
+                Connect();
+                return Runnable.StartAsync(context, cancellationToken);
+            }).ConfigureAwait(false);
+        }
+        catch
+        {
+            // What has not started is not ended either.
+            _thread?.Dispose();
+            throw;
+        }
+    }
+
+    public override ValueTask TickAsync(CancellationToken cancellationToken) => CallAsync(() => Runnable.TickAsync(cancellationToken));
+
+    public override ValueTask CompletedAsync(CancellationToken cancellationToken) => CallAsync(() => Runnable.CompletedAsync(cancellationToken));
+
+    public override async ValueTask EndAsync(RunState outcome, Exception? cause)
+    {
+        try
+        {
+            await CallAsync(() => Runnable.EndAsync(outcome, cause)).ConfigureAwait(false);
+        }
+        finally
+        {
+            _thread?.Dispose();
+        }
+    }
+}
+
 /// <summary>What the user code of a child is made with.</summary>
 internal sealed class HostSetup(ChildWorker worker, ItemCodecs codecs, bool ownThread, string threadName)
 {
