@@ -15,6 +15,9 @@ internal interface IChildOutput : IAttemptOutputs
 internal sealed class ChildEmitter<T>(ChildWorker worker, ushort port, ItemCodec<T> codec) : Emitter<T>, IChildOutput
 {
     private readonly List<T> _held = [];
+
+    // Its own: the outputs of a runnable with several may emit at the same time.
+    private readonly PayloadWriter _writer = new();
     private bool _isHolding;
     private bool _wasRefused;
     private long _credits = worker.Start.Credits;
@@ -49,11 +52,11 @@ internal sealed class ChildEmitter<T>(ChildWorker worker, ushort port, ItemCodec
         }
     }
 
-    private bool CanSend => !worker.IsDiscarding && Volatile.Read(ref _credits) > 0 && !worker.IsCongested;
+    private bool CanSend => worker.CanSend(Volatile.Read(ref _credits));
 
     private void Send(T value)
     {
-        worker.Send(port, value, codec);
+        worker.Send(port, value, codec, _writer);
         Interlocked.Decrement(ref _credits);
     }
 
@@ -61,8 +64,7 @@ internal sealed class ChildEmitter<T>(ChildWorker worker, ushort port, ItemCodec
     {
         try
         {
-            if (worker.NeedsCheckpoint)
-                await CheckpointAsync().ConfigureAwait(false);
+            await CheckpointAsync().ConfigureAwait(false);
             if (_isHolding)
             {
                 _held.Add(value);
@@ -101,6 +103,8 @@ internal sealed class ChildEmitter<T>(ChildWorker worker, ushort port, ItemCodec
     /// <summary>Lets a tick in, which may emit, too.</summary>
     private async ValueTask CheckpointAsync()
     {
+        if (!worker.NeedsCheckpoint)
+            return;
         Volatile.Write(ref _isEmitting, 0);
         await worker.CheckpointAsync().ConfigureAwait(false);
         Volatile.Write(ref _isEmitting, 1);

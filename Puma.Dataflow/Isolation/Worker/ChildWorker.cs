@@ -44,20 +44,21 @@ internal sealed class ChildWorker
     // The stream's own, but for AddCredits.
     private readonly List<IChildOutput> _outputs = [];
     private readonly PayloadReader _reader = new();
-    private readonly PayloadWriter _writer = new();
     private FrameChannel? _data;
     private HostedCode? _code;
     private StageContext? _context;
+    private ChildLogger? _logger;
     private bool _isInTick;
     private int _attempt;
 
     // Volatile, because a handler that waits may go on on another thread before the call of it has returned.
     private volatile bool _isInBurst;
+    private volatile bool _hasStarted;
 
     // Bits are set by any thread; Tick is cleared by the stream, the others never.
     private int _attention;
 
-    // Items above it are not begun. Written by the control pump.
+    // Items above it are not begun. Written by the control pump, before it looks at the item in work.
     private long _limit = long.MaxValue;
 
     // Guarded by _gate: the item in work, and what was said of it.
@@ -86,9 +87,11 @@ internal sealed class ChildWorker
 
     public bool IsStopping => Has(Attention.Stop | Attention.Finish | Attention.Discard);
 
-    public bool IsCongested => _data!.IsCongested;
+    /// <summary>Whether an output that has a credit may go out now. Before the start is over the parent reads nothing, so nothing is waited for.</summary>
+    public bool CanSend(long credits) => !IsDiscarding && (!_hasStarted || (credits > 0 && !_data!.IsCongested));
 
-    public bool NeedsCheckpoint => Has(Attention.Tick) && !_isInTick;
+    /// <summary>Whether a tick is due that an emit lets in. Only code with a body has ticks there; others have them between two items.</summary>
+    public bool NeedsCheckpoint => Has(Attention.Tick) && !_isInTick && _code is { HasBody: true };
 
     /// <summary>Runs until the user code was told of the end, or the parent is gone.</summary>
     /// <param name="data">The data connection.</param>
@@ -108,7 +111,9 @@ internal sealed class ChildWorker
         if (await Task.WhenAny(_start.Task, _parentGone.Task).ConfigureAwait(false) != _start.Task)
             return;
         Start = await _start.Task.ConfigureAwait(false);
-        _data = new FrameChannel(_dataStream, Start.MaxPayload, Wake, Wake);
+
+        // Errors travel there, too, however small the items are.
+        _data = new FrameChannel(_dataStream, Math.Max(Start.MaxPayload, FrameFormat.MaxControl), Wake, Wake);
         await using (_data.ConfigureAwait(false))
         {
             _data.Start();
@@ -130,7 +135,7 @@ internal sealed class ChildWorker
             Func<IItemCodec>? makeCodec = (Func<IItemCodec>?)Start.Codec?.Resolve();
             var codecs = new ItemCodecs(makeCodec?.Invoke(), [.. Start.DerivedTypes.Select(DelegateIdentity.FindType)]);
             var ticks = new TickSchedule(_time, Start.TickInterval == 0 ? null : TimeSpan.FromTicks(Start.TickInterval), Start.TicksPaused, () => Raise(Attention.Tick));
-            _context = new StageContext(Start.Stage, Start.Instance, new ChildLogger(_control, (LogLevel)Start.LogLevel), _time, ticks, RequestFinish);
+            _context = new StageContext(Start.Stage, Start.Instance, _logger = new ChildLogger(_control, (LogLevel)Start.LogLevel), _time, ticks, RequestFinish);
             var host = (HostMaker)Start.Host.Resolve();
             _code = host(ReadRecipe(host, codecs), new HostSetup(this, codecs, Start.OwnThread, Start.Stage));
             await _code.StartAsync(_context, DiscardToken).ConfigureAwait(false);
@@ -142,6 +147,7 @@ internal sealed class ChildWorker
             return false;
         }
 
+        _hasStarted = true;
         _control.Write(FrameType.Started);
         _control.Flush();
         return true;
@@ -170,7 +176,7 @@ internal sealed class ChildWorker
         }
         catch (Exception error)
         {
-            SendFailed(0, 0, error, IsStopping && error is OperationCanceledException ? FrameFlags.Canceled : FrameFlags.None);
+            SendFailed(0, 0, error, (IsDiscarding || (_code!.HasBody && IsStopping)) && error is OperationCanceledException ? FrameFlags.Canceled : FrameFlags.None);
         }
 
         _data!.Write(isCompleted ? FrameType.Completed : FrameType.Idle);
@@ -192,6 +198,7 @@ internal sealed class ChildWorker
             failure = error;
         }
 
+        _logger!.TellDropped();
         Tell(FrameType.Ended, failure);
     }
 
@@ -224,19 +231,20 @@ internal sealed class ChildWorker
     {
         while (true)
         {
-            if (Volatile.Read(ref _attention) != 0)
-            {
-                if (Has(Attention.Discard | Attention.Finish))
-                    return false;
-                await CheckpointAsync().ConfigureAwait(false);
-            }
+            if (Has(Attention.Discard | Attention.Finish))
+                return false;
+            if (Has(Attention.Tick))
+                await TickAsync().ConfigureAwait(false);
 
             if (!_data!.TryPeek(out Frame frame))
             {
                 if (_data.HasEnded)
                     return false;
                 await _code!.IdleAsync(DiscardToken).ConfigureAwait(false);
-                await WaitAsync().ConfigureAwait(false);
+
+                // It may have waited, and taken the signals of what came meanwhile.
+                if (!_data.TryPeek(out _) && !_data.HasEnded && !Has(Attention.Discard | Attention.Finish | Attention.Tick))
+                    await WaitAsync().ConfigureAwait(false);
                 continue;
             }
 
@@ -280,11 +288,19 @@ internal sealed class ChildWorker
         }
 
         _data!.Advance();
-        for (int attempt = Math.Max((int)frame.Attempt, 1); ;)
+
+        // A replay after a loss goes on with the attempt that it had reached. From there the attempts are counted here, because a frame has one byte for them.
+        for (int attempt = Math.Max((int)frame.Attempt, 1); ; attempt++)
         {
             Exception? failure = null;
             bool isTimedOut = false;
-            CancellationToken token = Begin(number, attempt);
+            if (!TryBegin(number, attempt, out CancellationToken token))
+            {
+                while (!Has(Attention.Discard | Attention.Finish))
+                    await WaitAsync().ConfigureAwait(false);
+                break;
+            }
+
             if (Start.Retries > 0)
                 _outputs.ForEach(static o => o.Hold());
             try
@@ -334,11 +350,13 @@ internal sealed class ChildWorker
             FrameFlags flags = isTimedOut ? FrameFlags.TimedOut : FrameFlags.None;
             if (failure is ItemCodecException)
                 flags |= FrameFlags.NotCarried;
-            if (token.IsCancellationRequested && !isTimedOut && failure is OperationCanceledException)
+
+            // The item's token follows that of the worker a little later.
+            bool isOurs = !isTimedOut && (token.IsCancellationRequested || IsDiscarding);
+            if (isOurs && (failure is OperationCanceledException || (wasRefused && failure?.InnerException is OperationCanceledException)))
                 flags |= FrameFlags.Canceled;
             SendFailed(number, attempt, failure, flags);
-            attempt = await WaitForVerdictAsync(number).ConfigureAwait(false);
-            if (attempt == 0)
+            if (!await WaitForVerdictAsync(number).ConfigureAwait(false))
                 break;
         }
 
@@ -346,14 +364,16 @@ internal sealed class ChildWorker
         _reader.Release();
     }
 
-    private CancellationToken Begin(long number, int attempt)
+    /// <returns>False when a lower item has failed meanwhile, so that this one is not begun any more.</returns>
+    private bool TryBegin(long number, int attempt, out CancellationToken token)
     {
         (_context!.ItemNumber, _context.Attempt) = (number, attempt);
         _attempt = attempt;
-        _mark?.Begin(number, attempt);
-        CancellationToken token;
         lock (_gate)
         {
+            token = default;
+            if (number > Volatile.Read(ref _limit))
+                return false;
             if (_itemSource.IsCancellationRequested)
             {
                 _itemSource.Dispose();
@@ -364,13 +384,14 @@ internal sealed class ChildWorker
             token = _itemSource.Token;
         }
 
+        _mark?.Begin(number, attempt);
         if (Start.TellsItems)
         {
             _control.Write(FrameType.Began, number, attempt: attempt);
             _control.Flush();
         }
 
-        return token;
+        return true;
     }
 
     /// <returns>Whether the item's time had run out.</returns>
@@ -397,37 +418,44 @@ internal sealed class ChildWorker
         return wasRefused;
     }
 
-    /// <returns>The number of the next attempt; 0 when there is none.</returns>
-    private async ValueTask<int> WaitForVerdictAsync(long number)
+    /// <returns>Whether the item is tried again.</returns>
+    private async ValueTask<bool> WaitForVerdictAsync(long number)
     {
+        // Nothing that the parent can say makes a difference then.
         if (!Start.FaultsAtError && Start.Retries == 0)
-            return 0;
-        while (!Has(Attention.Discard | Attention.Finish) && !_data!.HasEnded)
+            return false;
+        while (!Has(Attention.Discard | Attention.Finish))
         {
             if (Interlocked.Exchange(ref _verdict, null) is { } verdict && verdict.Number == number)
-                return verdict.Attempt;
+                return verdict.IsRetry;
             await WaitAsync().ConfigureAwait(false);
         }
 
-        return 0;
+        return false;
     }
 
-    /// <summary>Runs the tick that is due, if there is one. The stream only.</summary>
+    /// <summary>Runs the tick that is due in code with a body, if there is one. The stream only.</summary>
     public async ValueTask CheckpointAsync()
     {
         if (!NeedsCheckpoint)
             return;
+
+        // A tick may emit; that emit must not run the next tick inside of this one.
         _isInTick = true;
         try
         {
-            Interlocked.And(ref _attention, ~(int)Attention.Tick);
-            if (_context!.Ticks.TryTake())
-                await _code!.TickAsync(DiscardToken).ConfigureAwait(false);
+            await TickAsync().ConfigureAwait(false);
         }
         finally
         {
             _isInTick = false;
         }
+    }
+
+    private ValueTask TickAsync()
+    {
+        Interlocked.And(ref _attention, ~(int)Attention.Tick);
+        return _context!.Ticks.TryTake() ? _code!.TickAsync(DiscardToken) : default;
     }
 
     /// <summary>Sends what is ready and waits until something may have changed. The stream only.</summary>
@@ -451,13 +479,13 @@ internal sealed class ChildWorker
 
     /// <summary>Sends an output of the item in work.</summary>
     /// <exception cref="ItemCodecException">It cannot be carried; nothing was sent.</exception>
-    public void Send<T>(ushort port, T value, ItemCodec<T> codec)
+    public void Send<T>(ushort port, T value, ItemCodec<T> codec, PayloadWriter writer)
     {
-        _writer.Reset();
-        codec.Write(_writer, value);
-        if (_writer.Length > Start.MaxPayload)
-            throw new ItemCodecException(typeof(T), null, $"its encoded form has {_writer.Length} bytes; at most {Start.MaxPayload} can travel (MaxItemSize)");
-        _data!.Write(FrameType.Result, Volatile.Read(ref _current), _writer, port, _attempt);
+        writer.Reset();
+        codec.Write(writer, value);
+        if (writer.Length > Start.MaxPayload)
+            throw new ItemCodecException(typeof(T), null, $"its encoded form has {writer.Length} bytes; at most {Start.MaxPayload} can travel (MaxItemSize)");
+        _data!.Write(FrameType.Result, Volatile.Read(ref _current), writer, port, _attempt);
         if (!_isInBurst)
             _data.Flush();
     }
@@ -532,11 +560,11 @@ internal sealed class ChildWorker
                 CancelCurrent(n => n > frame.Number, isTimeout: false);
                 break;
             case FrameType.Retry:
-                Volatile.Write(ref _verdict, new Verdict(frame.Number, frame.Attempt));
+                Volatile.Write(ref _verdict, new Verdict(frame.Number, IsRetry: true));
                 Wake();
                 break;
             case FrameType.Proceed:
-                Volatile.Write(ref _verdict, new Verdict(frame.Number, 0));
+                Volatile.Write(ref _verdict, new Verdict(frame.Number, IsRetry: false));
                 Wake();
                 break;
             case FrameType.Stop:
@@ -552,6 +580,9 @@ internal sealed class ChildWorker
                 break;
             case FrameType.End:
                 _end.TrySetResult(EndRecord.ReadFrom(ref reader));
+
+                // Code that was never told to begin ends, too.
+                Raise(Attention.Finish);
                 break;
             default:
                 throw new ProtocolViolationException($"The parent sent a {frame.Type} frame on the control connection.");
@@ -618,7 +649,7 @@ internal sealed class ChildWorker
         }
     }
 
-    private sealed record Verdict(long Number, int Attempt);
+    private sealed record Verdict(long Number, bool IsRetry);
 }
 
 /// <summary>Notes the item in work where it outlives the process.</summary>
