@@ -26,7 +26,14 @@ internal sealed class HostedBlock<TIn, TOut>(IPropagatorBlock<TIn, TOut> block, 
         return default;
     }
 
-    public override HeldItem Read(int port, PayloadReader payload) => new Held(this, _codec.Read(payload));
+    public override HeldItem Read(int port, PayloadReader payload)
+    {
+        var held = new Held(this, _codec.Read(payload));
+
+        // The item is settled before the block has handled it, so its buffers belong to the block.
+        payload.Keep();
+        return held;
+    }
 
     public override async ValueTask IdleAsync(CancellationToken cancellationToken)
     {

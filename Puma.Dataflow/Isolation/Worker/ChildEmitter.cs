@@ -11,18 +11,55 @@ internal interface IChildOutput : IAttemptOutputs
     void AddCredits(long count);
 }
 
-/// <summary>Sends outputs to the parent, as many as it has granted. Belongs to the worker's stream.</summary>
-internal sealed class ChildEmitter<T>(ChildWorker worker, ushort port, ItemCodec<T> codec) : Emitter<T>, IChildOutput
+/// <summary>All output ports of a child as the outputs of one attempt. They are added by the stream while it starts, before the parent can know of any.</summary>
+internal sealed class ChildOutputs : IAttemptOutputs
 {
+    private readonly List<IChildOutput> _outputs = [];
+
+    public void Add(IChildOutput output) => _outputs.Add(output);
+
+    /// <summary>Allows further outputs of a port. Any thread.</summary>
+    public void AddCredits(int port, long count)
+    {
+        if (port < _outputs.Count)
+            _outputs[port].AddCredits(count);
+    }
+
+    public void Hold() => _outputs.ForEach(static o => o.Hold());
+
+    public void DropHeld() => _outputs.ForEach(static o => o.DropHeld());
+
+    public async ValueTask PassHeldAsync()
+    {
+        foreach (IChildOutput output in _outputs)
+            await output.PassHeldAsync().ConfigureAwait(false);
+    }
+
+    public bool TakeRefused()
+    {
+        bool wasRefused = false;
+        foreach (IChildOutput output in _outputs)
+            wasRefused |= output.TakeRefused();
+        return wasRefused;
+    }
+}
+
+/// <summary>Sends outputs to the parent, as many as it has granted. Belongs to the worker's stream.</summary>
+internal sealed class ChildEmitter<T>(ChildWorker worker, StartRecord start, ResultWriter results, ushort port, ItemCodec<T> codec) : Emitter<T>, IChildOutput
+{
+    private readonly WorkerControl _control = worker.Control;
     private readonly List<T> _held = [];
+
+    // Its own: the outputs of a runnable with several may emit at the same time.
+    private readonly PayloadWriter _writer = new();
     private bool _isHolding;
     private bool _wasRefused;
-    private long _credits = worker.Start.Credits;
+    private long _credits = start.Credits;
 
     // 1 while a value is on its way: user code that does not await its emits must not get into its own.
     private int _isEmitting;
 
-    public override bool IsStopping => worker.IsStopping;
+    public override bool IsStopping => _control.IsStopping;
 
     public override int Room => (int)Math.Max(0, Volatile.Read(ref _credits));
 
@@ -32,7 +69,7 @@ internal sealed class ChildEmitter<T>(ChildWorker worker, ushort port, ItemCodec
     public override ValueTask EmitAsync(T value, CancellationToken cancellationToken)
     {
         if (Interlocked.Exchange(ref _isEmitting, 1) != 0)
-            throw new InvalidOperationException($"Stage '{worker.Start.Stage}' emits while another of its emits has not returned. Await each EmitAsync before the next one.");
+            throw new InvalidOperationException($"Stage '{start.Stage}' emits while another of its emits has not returned. Await each EmitAsync before the next one.");
         if (worker.NeedsCheckpoint || (!_isHolding && !CanSend))
             return EmitSlowAsync(value, cancellationToken);
         try
@@ -49,11 +86,11 @@ internal sealed class ChildEmitter<T>(ChildWorker worker, ushort port, ItemCodec
         }
     }
 
-    private bool CanSend => !worker.IsDiscarding && Volatile.Read(ref _credits) > 0 && !worker.IsCongested;
+    private bool CanSend => results.CanSend(Volatile.Read(ref _credits));
 
     private void Send(T value)
     {
-        worker.Send(port, value, codec);
+        results.Send(port, value, codec, _writer);
         Interlocked.Decrement(ref _credits);
     }
 
@@ -61,8 +98,7 @@ internal sealed class ChildEmitter<T>(ChildWorker worker, ushort port, ItemCodec
     {
         try
         {
-            if (worker.NeedsCheckpoint)
-                await CheckpointAsync().ConfigureAwait(false);
+            await CheckpointAsync().ConfigureAwait(false);
             if (_isHolding)
             {
                 _held.Add(value);
@@ -70,14 +106,14 @@ internal sealed class ChildEmitter<T>(ChildWorker worker, ushort port, ItemCodec
             }
 
             using CancellationTokenRegistration wake = cancellationToken.CanBeCanceled
-                ? cancellationToken.UnsafeRegister(static state => ((ChildWorker)state!).Wake(), worker)
+                ? cancellationToken.UnsafeRegister(static state => ((WorkerControl)state!).Wake(), _control)
                 : default;
             while (!CanSend)
             {
-                if (worker.IsDiscarding)
+                if (_control.IsDiscarding)
                 {
                     _wasRefused = true;
-                    throw new OperationCanceledException($"Stage '{worker.Start.Stage}' gives up what it holds; nothing can be emitted any more.", worker.DiscardToken);
+                    throw new OperationCanceledException($"Stage '{start.Stage}' gives up what it holds; nothing can be emitted any more.", _control.DiscardToken);
                 }
 
                 if (cancellationToken.IsCancellationRequested)
@@ -86,7 +122,7 @@ internal sealed class ChildEmitter<T>(ChildWorker worker, ushort port, ItemCodec
                     cancellationToken.ThrowIfCancellationRequested();
                 }
 
-                await worker.WaitAsync().ConfigureAwait(false);
+                await results.WaitAsync().ConfigureAwait(false);
                 await CheckpointAsync().ConfigureAwait(false);
             }
 
@@ -101,6 +137,8 @@ internal sealed class ChildEmitter<T>(ChildWorker worker, ushort port, ItemCodec
     /// <summary>Lets a tick in, which may emit, too.</summary>
     private async ValueTask CheckpointAsync()
     {
+        if (!worker.NeedsCheckpoint)
+            return;
         Volatile.Write(ref _isEmitting, 0);
         await worker.CheckpointAsync().ConfigureAwait(false);
         Volatile.Write(ref _isEmitting, 1);

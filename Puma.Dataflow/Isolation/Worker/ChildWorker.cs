@@ -1,10 +1,8 @@
 using Microsoft.Extensions.Logging;
-using Puma.Dataflow.Buffers;
 using Puma.Dataflow.Isolation.Codec;
 using Puma.Dataflow.Isolation.Protocol;
 using Puma.Dataflow.Isolation.Recipes;
 using Puma.Dataflow.Isolation.Transport;
-using Puma.Dataflow.Runnables;
 
 namespace Puma.Dataflow.Isolation.Worker;
 
@@ -13,82 +11,33 @@ namespace Puma.Dataflow.Isolation.Worker;
 /// child process, or in this one for loopback.
 /// </summary>
 /// <remarks>
-/// The stream alone runs user code and reads the data connection. What comes by the control connection is handled by its pump: it sets
-/// bits and fires tokens, and wakes the stream.
+/// The stream alone runs user code and reads the data connection. What comes by the control connection is handled by its pump, which
+/// only sets bits, fires tokens and wakes the stream.
 /// </remarks>
 internal sealed class ChildWorker
 {
-    [Flags]
-    private enum Attention
-    {
-        None = 0,
-        Stop = 1,
-        Finish = 2,
-        Discard = 4,
-        Tick = 8,
-        Begin = 16,
-    }
-
-    private readonly Lock _gate = new();
-    private readonly Wakeup _wakeup = new();
-    private readonly Stream _dataStream;
-    private readonly FrameChannel _control;
-    private readonly IWorkMark? _mark;
+    // Written by the stream while it starts.
     private readonly TimeProvider _time;
-    private readonly CancellationTokenSource _discarding = new();
-    private readonly CancellationTokenSource _stopping = new();
-    private readonly TaskCompletionSource<StartRecord> _start = new(TaskCreationOptions.RunContinuationsAsynchronously);
-    private readonly TaskCompletionSource<EndRecord?> _end = new(TaskCreationOptions.RunContinuationsAsynchronously);
-    private readonly TaskCompletionSource _parentGone = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly StartRecord _start;
+    private readonly FrameChannel _data;
+    private readonly ResultWriter _results;
+    private HostedCode _code = null!;
+    private StageContext _context = null!;
+    private ChildLogger _logger = null!;
 
-    // The stream's own, but for AddCredits.
-    private readonly List<IChildOutput> _outputs = [];
-    private readonly PayloadReader _reader = new();
-    private readonly PayloadWriter _writer = new();
-    private FrameChannel? _data;
-    private HostedCode? _code;
-    private StageContext? _context;
+    // The stream's own.
     private bool _isInTick;
-    private int _attempt;
 
-    // Volatile, because a handler that waits may go on on another thread before the call of it has returned.
-    private volatile bool _isInBurst;
-
-    // Bits are set by any thread; Tick is cleared by the stream, the others never.
-    private int _attention;
-
-    // Items above it are not begun. Written by the control pump.
-    private long _limit = long.MaxValue;
-
-    // Guarded by _gate: the item in work, and what was said of it.
-    private CancellationTokenSource _itemSource;
-    private long _current;
-    private bool _isTimedOut;
-
-    // What the parent decided of the failed item. Written by the control pump, taken by the stream.
-    private Verdict? _verdict;
-
-    private ChildWorker(Stream data, Stream control, IWorkMark? mark, TimeProvider time)
+    private ChildWorker(FrameChannel data, WorkerControl control, StartRecord start, TimeProvider time)
     {
-        _dataStream = data;
-        _mark = mark;
+        _data = data;
+        _start = start;
         _time = time;
-        _itemSource = CancellationTokenSource.CreateLinkedTokenSource(_discarding.Token);
-        _control = new FrameChannel(control, FrameFormat.MaxControl, OnControlReadable);
+        Control = control;
+        _results = new ResultWriter(data, start, control);
     }
 
-    /// <summary>What the parent said; valid once the user code is made.</summary>
-    public StartRecord Start { get; private set; } = null!;
-
-    public CancellationToken DiscardToken => _discarding.Token;
-
-    public bool IsDiscarding => Has(Attention.Discard);
-
-    public bool IsStopping => Has(Attention.Stop | Attention.Finish | Attention.Discard);
-
-    public bool IsCongested => _data!.IsCongested;
-
-    public bool NeedsCheckpoint => Has(Attention.Tick) && !_isInTick;
+    public WorkerControl Control { get; }
 
     /// <summary>Runs until the user code was told of the end, or the parent is gone.</summary>
     /// <param name="data">The data connection.</param>
@@ -97,332 +46,146 @@ internal sealed class ChildWorker
     /// <param name="time">The clock of ticks.</param>
     public static async Task RunAsync(Stream data, Stream control, IWorkMark? mark, TimeProvider time)
     {
-        var worker = new ChildWorker(data, control, mark, time);
-        await using (worker._control.ConfigureAwait(false))
-            await worker.RunAsync().ConfigureAwait(false);
+        var said = new WorkerControl(control, mark);
+        await using (said.ConfigureAwait(false))
+        {
+            said.Listen();
+            if (await Task.WhenAny(said.Start, said.ParentGone).ConfigureAwait(false) != said.Start)
+                return;
+            StartRecord start = await said.Start.ConfigureAwait(false);
+
+            // Errors travel there, too, however small the items are.
+            var channel = new FrameChannel(data, Math.Max(start.MaxPayload, FrameFormat.MaxControl), said.Wake, said.Wake);
+            await using (channel.ConfigureAwait(false))
+            {
+                channel.Start();
+                await new ChildWorker(channel, said, start, time).RunAsync().ConfigureAwait(false);
+
+                // The parent closes the connections when it has read everything.
+                await said.ParentGone.ConfigureAwait(false);
+            }
+        }
     }
 
     private async Task RunAsync()
     {
-        _control.Start();
-        if (await Task.WhenAny(_start.Task, _parentGone.Task).ConfigureAwait(false) != _start.Task)
+        if (!await TryStartAsync().ConfigureAwait(false))
             return;
-        Start = await _start.Task.ConfigureAwait(false);
-        _data = new FrameChannel(_dataStream, Start.MaxPayload, Wake, Wake);
-        await using (_data.ConfigureAwait(false))
+        bool isCompleted = false;
+        try
         {
-            _data.Start();
-            if (await TryStartAsync().ConfigureAwait(false))
-            {
-                await RunCodeAsync().ConfigureAwait(false);
-                await EndAsync().ConfigureAwait(false);
-            }
-
-            // The parent closes the connections when it has read everything.
-            await _parentGone.Task.ConfigureAwait(false);
+            isCompleted = _code.HasBody
+                ? await RunBodyAsync().ConfigureAwait(false)
+                : await new ItemLoop(_start, _code, _context, _data, Control, _results).RunAsync().ConfigureAwait(false);
         }
+        catch (Exception error)
+        {
+            bool isOurs = error is OperationCanceledException && (Control.IsDiscarding || (_code.HasBody && Control.IsStopping));
+            _results.SendFailed(0, 0, error, isOurs ? FrameFlags.Canceled : FrameFlags.None);
+        }
+
+        _results.SendOver(isCompleted);
+        await EndAsync().ConfigureAwait(false);
     }
 
     private async Task<bool> TryStartAsync()
     {
         try
         {
-            Func<IItemCodec>? makeCodec = (Func<IItemCodec>?)Start.Codec?.Resolve();
-            var codecs = new ItemCodecs(makeCodec?.Invoke(), [.. Start.DerivedTypes.Select(DelegateIdentity.FindType)]);
-            var ticks = new TickSchedule(_time, Start.TickInterval == 0 ? null : TimeSpan.FromTicks(Start.TickInterval), Start.TicksPaused, () => Raise(Attention.Tick));
-            _context = new StageContext(Start.Stage, Start.Instance, new ChildLogger(_control, (LogLevel)Start.LogLevel), _time, ticks, RequestFinish);
-            var host = (HostMaker)Start.Host.Resolve();
-            _code = host(ReadRecipe(host, codecs), new HostSetup(this, codecs, Start.OwnThread, Start.Stage));
-            await _code.StartAsync(_context, DiscardToken).ConfigureAwait(false);
+            Func<IItemCodec>? makeCodec = (Func<IItemCodec>?)_start.Codec?.Resolve();
+            var codecs = new ItemCodecs(makeCodec?.Invoke(), [.. _start.DerivedTypes.Select(DelegateIdentity.FindType)]);
+            var ticks = new TickSchedule(_time, _start.TickInterval == 0 ? null : TimeSpan.FromTicks(_start.TickInterval), _start.TicksPaused, Control.RaiseTick);
+            Control.Logger = _logger = new ChildLogger(Control.Channel, (LogLevel)_start.LogLevel);
+            _context = new StageContext(_start.Stage, _start.Instance, _logger, _time, ticks, Control.RequestFinish);
+            var host = (HostMaker)_start.Host.Resolve();
+            _code = host(ReadRecipe(host, codecs), new HostSetup(this, _start, codecs, _results));
+            await _code.StartAsync(_context, Control.DiscardToken).ConfigureAwait(false);
             ticks.Start();
         }
         catch (Exception error)
         {
-            Tell(FrameType.StartFailed, error);
+            Control.Tell(FrameType.StartFailed, error);
             return false;
         }
 
-        _control.Write(FrameType.Started);
-        _control.Flush();
+        _results.EndStart();
+        Control.Say(FrameType.Started);
         return true;
     }
 
     private Recipe ReadRecipe(HostMaker host, ItemCodecs codecs)
     {
         object? options = null;
-        Type? type = Start.OptionsType is { } name ? DelegateIdentity.FindType(name) : null;
+        Type? type = _start.OptionsType is { } name ? DelegateIdentity.FindType(name) : null;
         if (type is not null)
         {
             var payload = new PayloadReader();
-            payload.Reset(new System.Buffers.ReadOnlySequence<byte>(Start.Options), Start.OptionsHaveBlocks);
+            payload.Reset(new System.Buffers.ReadOnlySequence<byte>(_start.Options), _start.OptionsHaveBlocks);
             options = codecs.ReadUntyped(type, payload);
         }
 
-        return new Recipe(host, Start.Maker.Resolve(), Start.UserCode?.Resolve(), options, type, Start.Ports);
-    }
-
-    private async Task RunCodeAsync()
-    {
-        bool isCompleted = false;
-        try
-        {
-            isCompleted = _code!.HasBody ? await RunBodyAsync().ConfigureAwait(false) : await HandleItemsAsync().ConfigureAwait(false);
-        }
-        catch (Exception error)
-        {
-            SendFailed(0, 0, error, IsStopping && error is OperationCanceledException ? FrameFlags.Canceled : FrameFlags.None);
-        }
-
-        _data!.Write(isCompleted ? FrameType.Completed : FrameType.Idle);
-        _data.Flush();
+        return new Recipe(host, _start.Maker.Resolve(), _start.UserCode?.Resolve(), options, type, _start.Ports);
     }
 
     private async Task EndAsync()
     {
-        await Task.WhenAny(_end.Task, _parentGone.Task).ConfigureAwait(false);
-        _context!.Ticks.End();
+        await Task.WhenAny(Control.End, Control.ParentGone).ConfigureAwait(false);
+        _context.Ticks.End();
         Exception? failure = null;
         try
         {
-            EndRecord? end = _end.Task.IsCompletedSuccessfully ? await _end.Task.ConfigureAwait(false) : null;
-            await _code!.EndAsync(end?.Outcome ?? RunState.Canceled, end?.Cause?.ToException()).ConfigureAwait(false);
+            EndRecord? end = Control.End.IsCompletedSuccessfully ? await Control.End.ConfigureAwait(false) : null;
+            await _code.EndAsync(end?.Outcome ?? RunState.Canceled, end?.Cause?.ToException()).ConfigureAwait(false);
         }
         catch (Exception error)
         {
             failure = error;
         }
 
-        Tell(FrameType.Ended, failure);
+        _logger.TellDropped();
+        Control.Tell(FrameType.Ended, failure);
     }
 
-    // ---- The stream. -------------------------------------------------------------------------------------------------------------
+    // ---- Code with a body. -----------------------------------------------------------------------------------------------------------
 
     /// <returns>True when the body has ended and was told that nothing more is wanted of it.</returns>
     private async Task<bool> RunBodyAsync()
     {
-        while (!Has(Attention.Begin | Attention.Stop | Attention.Finish | Attention.Discard))
-            await WaitAsync().ConfigureAwait(false);
-        if (IsStopping)
+        while (!Control.Has(WorkerAttention.Begin) && !Control.IsStopping)
+            await _results.WaitAsync().ConfigureAwait(false);
+        if (Control.IsStopping)
             return false;
         try
         {
-            await _code!.ProduceAsync(_stopping.Token).ConfigureAwait(false);
+            await _code.ProduceAsync(Control.StopToken).ConfigureAwait(false);
         }
-        catch (OperationCanceledException) when (IsStopping)
+        catch (OperationCanceledException) when (Control.IsStopping)
         {
             // The body ended because it was asked to.
         }
 
-        if (IsDiscarding)
+        if (Control.IsDiscarding)
             return false;
-        await _code!.CompletedAsync(DiscardToken).ConfigureAwait(false);
+        await _code.CompletedAsync(Control.DiscardToken).ConfigureAwait(false);
         return true;
     }
 
-    /// <returns>True when all input was handled and the code was told so.</returns>
-    private async Task<bool> HandleItemsAsync()
-    {
-        while (true)
-        {
-            if (Volatile.Read(ref _attention) != 0)
-            {
-                if (Has(Attention.Discard | Attention.Finish))
-                    return false;
-                await CheckpointAsync().ConfigureAwait(false);
-            }
+    /// <summary>Whether a tick is due that an emit lets in. Only code with a body has ticks there; others have them between two items.</summary>
+    public bool NeedsCheckpoint => Control.Has(WorkerAttention.Tick) && !_isInTick && _code is { HasBody: true };
 
-            if (!_data!.TryPeek(out Frame frame))
-            {
-                if (_data.HasEnded)
-                    return false;
-                await _code!.IdleAsync(DiscardToken).ConfigureAwait(false);
-                await WaitAsync().ConfigureAwait(false);
-                continue;
-            }
-
-            switch (frame.Type)
-            {
-                case FrameType.Item when frame.Number > Volatile.Read(ref _limit):
-                    await WaitAsync().ConfigureAwait(false);
-                    break;
-                case FrameType.Item:
-                    await HandleAsync(frame).ConfigureAwait(false);
-                    break;
-                case FrameType.InputEnded:
-                    _data.Advance();
-                    await _code!.InputEndedAsync(frame.Port, DiscardToken).ConfigureAwait(false);
-                    break;
-                case FrameType.Complete:
-                    _data.Advance();
-                    await _code!.CompletedAsync(DiscardToken).ConfigureAwait(false);
-                    return true;
-                default:
-                    throw new ProtocolViolationException($"The parent sent a {frame.Type} frame on the data connection.");
-            }
-        }
-    }
-
-    private async ValueTask HandleAsync(Frame frame)
-    {
-        long number = frame.Number;
-        HeldItem item;
-        try
-        {
-            _reader.Reset(frame.Payload, frame.Flags.HasFlag(FrameFlags.HasBlocks));
-            item = _code!.Read(frame.Port, _reader);
-        }
-        catch (Exception error)
-        {
-            _data!.Advance();
-            SendFailed(number, frame.Attempt, error, FrameFlags.NotCarried);
-            await WaitForVerdictAsync(number).ConfigureAwait(false);
-            return;
-        }
-
-        _data!.Advance();
-        for (int attempt = Math.Max((int)frame.Attempt, 1); ;)
-        {
-            Exception? failure = null;
-            bool isTimedOut = false;
-            CancellationToken token = Begin(number, attempt);
-            if (Start.Retries > 0)
-                _outputs.ForEach(static o => o.Hold());
-            try
-            {
-                // What it makes at once goes out together; from its first wait on, each output as soon as it is made.
-                _isInBurst = true;
-                ValueTask handling = item.HandleAsync(token);
-                _isInBurst = false;
-                if (!handling.IsCompleted)
-                    _data.Flush();
-                await handling.ConfigureAwait(false);
-            }
-            catch (OutOfMemoryException error) when (_mark is not null)
-            {
-                // Nothing in this process can be relied on any more.
-                _mark.GiveUp($"Out of memory while item {number} was handled: {error.Message}");
-            }
-            catch (Exception error)
-            {
-                failure = error;
-            }
-
-            _isInBurst = false;
-            isTimedOut = EndCurrent();
-            if (failure is null && !isTimedOut)
-            {
-                try
-                {
-                    foreach (IChildOutput output in Start.Retries > 0 ? _outputs : [])
-                        await output.PassHeldAsync().ConfigureAwait(false);
-                }
-                catch (Exception error)
-                {
-                    failure = error;
-                }
-            }
-
-            bool wasRefused = TakeRefused();
-            if (failure is null && !isTimedOut)
-            {
-                _data.Write(FrameType.Done, number, attempt: attempt, flags: wasRefused ? FrameFlags.WasRefused : FrameFlags.None);
-                _data.Flush();
-                break;
-            }
-
-            _outputs.ForEach(static o => o.DropHeld());
-            FrameFlags flags = isTimedOut ? FrameFlags.TimedOut : FrameFlags.None;
-            if (failure is ItemCodecException)
-                flags |= FrameFlags.NotCarried;
-            if (token.IsCancellationRequested && !isTimedOut && failure is OperationCanceledException)
-                flags |= FrameFlags.Canceled;
-            SendFailed(number, attempt, failure, flags);
-            attempt = await WaitForVerdictAsync(number).ConfigureAwait(false);
-            if (attempt == 0)
-                break;
-        }
-
-        _current = 0;
-        _reader.Release();
-    }
-
-    private CancellationToken Begin(long number, int attempt)
-    {
-        (_context!.ItemNumber, _context.Attempt) = (number, attempt);
-        _attempt = attempt;
-        _mark?.Begin(number, attempt);
-        CancellationToken token;
-        lock (_gate)
-        {
-            if (_itemSource.IsCancellationRequested)
-            {
-                _itemSource.Dispose();
-                _itemSource = CancellationTokenSource.CreateLinkedTokenSource(_discarding.Token);
-            }
-
-            (_current, _isTimedOut) = (number, false);
-            token = _itemSource.Token;
-        }
-
-        if (Start.TellsItems)
-        {
-            _control.Write(FrameType.Began, number, attempt: attempt);
-            _control.Flush();
-        }
-
-        return token;
-    }
-
-    /// <returns>Whether the item's time had run out.</returns>
-    private bool EndCurrent()
-    {
-        bool isTimedOut;
-        lock (_gate)
-            isTimedOut = _isTimedOut;
-        _mark?.End();
-        if (Start.TellsItems)
-        {
-            _control.Write(FrameType.Began);
-            _control.Flush();
-        }
-
-        return isTimedOut;
-    }
-
-    private bool TakeRefused()
-    {
-        bool wasRefused = false;
-        foreach (IChildOutput output in _outputs)
-            wasRefused |= output.TakeRefused();
-        return wasRefused;
-    }
-
-    /// <returns>The number of the next attempt; 0 when there is none.</returns>
-    private async ValueTask<int> WaitForVerdictAsync(long number)
-    {
-        if (!Start.FaultsAtError && Start.Retries == 0)
-            return 0;
-        while (!Has(Attention.Discard | Attention.Finish) && !_data!.HasEnded)
-        {
-            if (Interlocked.Exchange(ref _verdict, null) is { } verdict && verdict.Number == number)
-                return verdict.Attempt;
-            await WaitAsync().ConfigureAwait(false);
-        }
-
-        return 0;
-    }
-
-    /// <summary>Runs the tick that is due, if there is one. The stream only.</summary>
+    /// <summary>Runs the tick that is due in code with a body, if there is one. The stream only.</summary>
     public async ValueTask CheckpointAsync()
     {
         if (!NeedsCheckpoint)
             return;
+
+        // A tick may emit; that emit must not run the next tick inside of this one.
         _isInTick = true;
         try
         {
-            Interlocked.And(ref _attention, ~(int)Attention.Tick);
-            if (_context!.Ticks.TryTake())
-                await _code!.TickAsync(DiscardToken).ConfigureAwait(false);
+            Control.ClearTick();
+            if (_context.Ticks.TryTake())
+                await _code.TickAsync(Control.DiscardToken).ConfigureAwait(false);
         }
         finally
         {
@@ -430,204 +193,14 @@ internal sealed class ChildWorker
         }
     }
 
-    /// <summary>Sends what is ready and waits until something may have changed. The stream only.</summary>
-    public ValueTask WaitAsync()
-    {
-        _data!.Flush();
-        return _wakeup.WaitAsync();
-    }
-
+    /// <summary>Waits until the code is asked to end; runs its ticks meanwhile. The stream only.</summary>
     public async ValueTask WaitForStopAsync()
     {
-        while (!IsStopping)
+        while (!Control.IsStopping)
         {
             await CheckpointAsync().ConfigureAwait(false);
-            if (!IsStopping)
-                await WaitAsync().ConfigureAwait(false);
+            if (!Control.IsStopping)
+                await _results.WaitAsync().ConfigureAwait(false);
         }
     }
-
-    public void AddOutput(IChildOutput output) => _outputs.Add(output);
-
-    /// <summary>Sends an output of the item in work.</summary>
-    /// <exception cref="ItemCodecException">It cannot be carried; nothing was sent.</exception>
-    public void Send<T>(ushort port, T value, ItemCodec<T> codec)
-    {
-        _writer.Reset();
-        codec.Write(_writer, value);
-        if (_writer.Length > Start.MaxPayload)
-            throw new ItemCodecException(typeof(T), null, $"its encoded form has {_writer.Length} bytes; at most {Start.MaxPayload} can travel (MaxItemSize)");
-        _data!.Write(FrameType.Result, Volatile.Read(ref _current), _writer, port, _attempt);
-        if (!_isInBurst)
-            _data.Flush();
-    }
-
-    private void SendFailed(long number, int attempt, Exception? error, FrameFlags flags)
-    {
-        var fields = new FieldWriter();
-        ErrorRecord.Of(error ?? new TimeoutException("The handler returned only after its time had run out.")).WriteTo(fields);
-        if (Start.FaultsAtError && !flags.HasFlag(FrameFlags.Canceled) && (attempt > Start.Retries || flags.HasFlag(FrameFlags.NotCarried)))
-        {
-            _control.Write(FrameType.Failing, number);
-            _control.Flush();
-        }
-
-        _data!.Write(FrameType.Failed, number, fields.Written, attempt: attempt, flags: flags);
-        _data.Flush();
-    }
-
-    private void Tell(FrameType type, Exception? error)
-    {
-        var fields = new FieldWriter();
-        if (error is not null)
-            ErrorRecord.Of(error).WriteTo(fields);
-        _control.Write(type, payload: fields.Written);
-        _control.Flush();
-    }
-
-    // ---- What the control connection says. Its pump. ----------------------------------------------------------------------------------
-
-    private void OnControlReadable()
-    {
-        try
-        {
-            while (_control.TryPeek(out Frame frame))
-            {
-                OnControl(frame);
-                _control.Advance();
-            }
-        }
-        catch (ProtocolViolationException)
-        {
-            // Nothing that comes from there can be believed any more.
-            OnParentGone();
-            return;
-        }
-
-        if (_control.HasEnded)
-            OnParentGone();
-    }
-
-    private void OnControl(Frame frame)
-    {
-        var reader = new FieldReader(frame.Payload);
-        switch (frame.Type)
-        {
-            case FrameType.Start:
-                _start.TrySetResult(StartRecord.ReadFrom(ref reader));
-                break;
-            case FrameType.Begin:
-                Raise(Attention.Begin);
-                break;
-            case FrameType.Credit:
-                if (frame.Port < _outputs.Count)
-                    _outputs[frame.Port].AddCredits(frame.Number);
-                Wake();
-                break;
-            case FrameType.CancelItem:
-                CancelCurrent(n => n == frame.Number, isTimeout: true);
-                break;
-            case FrameType.Limit:
-                Volatile.Write(ref _limit, frame.Number);
-                CancelCurrent(n => n > frame.Number, isTimeout: false);
-                break;
-            case FrameType.Retry:
-                Volatile.Write(ref _verdict, new Verdict(frame.Number, frame.Attempt));
-                Wake();
-                break;
-            case FrameType.Proceed:
-                Volatile.Write(ref _verdict, new Verdict(frame.Number, 0));
-                Wake();
-                break;
-            case FrameType.Stop:
-                Raise(Attention.Stop);
-                Observe(_stopping.CancelAsync());
-                break;
-            case FrameType.Finish:
-                Raise(Attention.Finish);
-                Observe(_stopping.CancelAsync());
-                break;
-            case FrameType.Cancel:
-                Discard();
-                break;
-            case FrameType.End:
-                _end.TrySetResult(EndRecord.ReadFrom(ref reader));
-                break;
-            default:
-                throw new ProtocolViolationException($"The parent sent a {frame.Type} frame on the control connection.");
-        }
-    }
-
-    private void CancelCurrent(Func<long, bool> isMeant, bool isTimeout)
-    {
-        lock (_gate)
-        {
-            if (_current == 0 || !isMeant(_current))
-                return;
-            _isTimedOut |= isTimeout;
-
-            // Inside the lock, so that it does not hit the next item. The callbacks run elsewhere.
-            Observe(_itemSource.CancelAsync());
-        }
-    }
-
-    private void Discard()
-    {
-        Raise(Attention.Discard);
-        Observe(_stopping.CancelAsync());
-        Observe(_discarding.CancelAsync());
-    }
-
-    private void OnParentGone()
-    {
-        Discard();
-        _parentGone.TrySetResult();
-    }
-
-    public void RequestFinish()
-    {
-        _control.Write(FrameType.FinishRequested);
-        _control.Flush();
-        Raise(Attention.Finish);
-        Observe(_stopping.CancelAsync());
-    }
-
-    public void Wake() => _wakeup.Set();
-
-    private void Raise(Attention bits)
-    {
-        Interlocked.Or(ref _attention, (int)bits);
-        Wake();
-    }
-
-    private bool Has(Attention bits) => (Volatile.Read(ref _attention) & (int)bits) != 0;
-
-    /// <summary>What user code does when its token fires may fail; that is worth a line in the log.</summary>
-    private void Observe(Task canceling) => _ = ObserveAsync(canceling);
-
-    private async Task ObserveAsync(Task canceling)
-    {
-        try
-        {
-            await canceling.ConfigureAwait(false);
-        }
-        catch (Exception error)
-        {
-            if (_context is { } context)
-                context.Logger.Log(LogLevel.Warning, default, error.Message, error, static (message, _) => $"A callback of a cancellation token failed: {message}");
-        }
-    }
-
-    private sealed record Verdict(long Number, int Attempt);
-}
-
-/// <summary>Notes the item in work where it outlives the process.</summary>
-internal interface IWorkMark
-{
-    void Begin(long number, int attempt);
-
-    void End();
-
-    /// <summary>Notes why the process cannot go on, and ends it.</summary>
-    void GiveUp(string reason);
 }

@@ -1,4 +1,5 @@
 using Puma.Dataflow.Isolation.Codec;
+using Puma.Dataflow.Isolation.Protocol;
 using Puma.Dataflow.Runnables;
 
 namespace Puma.Dataflow.Isolation.Worker;
@@ -35,38 +36,92 @@ internal abstract class HeldItem
     public abstract ValueTask HandleAsync(CancellationToken cancellationToken);
 }
 
+/// <summary>Hosts a runnable itself, on a thread of its own if the stage says so.</summary>
+internal abstract class HostedRunnable<TRunnable>(Func<TRunnable> make, HostSetup setup) : HostedCode
+    where TRunnable : Runnable
+{
+    private OwnThread? _thread;
+
+    protected HostSetup Setup => setup;
+
+    /// <summary>Made when it is started.</summary>
+    protected TRunnable Runnable { get; private set; } = null!;
+
+    /// <summary>Runs between making and starting.</summary>
+    protected virtual void Connect() { }
+
+    protected ValueTask CallAsync(Func<ValueTask> callback) => _thread?.InvokeAsync(callback) ?? callback();
+
+    public override async ValueTask StartAsync(StageContext context, CancellationToken cancellationToken)
+    {
+        if (setup.OwnThread)
+            _thread = new OwnThread(setup.ThreadName);
+        try
+        {
+            await CallAsync(() =>
+            {
+                Runnable = make();
+                Connect();
+                return Runnable.StartAsync(context, cancellationToken);
+            }).ConfigureAwait(false);
+        }
+        catch
+        {
+            // What has not started is not ended either.
+            _thread?.Dispose();
+            throw;
+        }
+    }
+
+    public override ValueTask TickAsync(CancellationToken cancellationToken) => CallAsync(() => Runnable.TickAsync(cancellationToken));
+
+    public override ValueTask CompletedAsync(CancellationToken cancellationToken) => CallAsync(() => Runnable.CompletedAsync(cancellationToken));
+
+    public override async ValueTask EndAsync(RunState outcome, Exception? cause)
+    {
+        try
+        {
+            await CallAsync(() => Runnable.EndAsync(outcome, cause)).ConfigureAwait(false);
+        }
+        finally
+        {
+            _thread?.Dispose();
+        }
+    }
+}
+
 /// <summary>What the user code of a child is made with.</summary>
-internal sealed class HostSetup(ChildWorker worker, ItemCodecs codecs, bool ownThread, string threadName)
+internal sealed class HostSetup(ChildWorker worker, StartRecord start, ItemCodecs codecs, ResultWriter results)
 {
     public ItemCodecs Codecs => codecs;
 
-    public bool OwnThread => ownThread;
+    public bool OwnThread => start.OwnThread;
 
-    public string ThreadName => threadName;
+    public string ThreadName => start.Stage;
 
     /// <summary>Waits until the code is asked to end; runs its ticks meanwhile.</summary>
     public ValueTask WaitForStopAsync() => worker.WaitForStopAsync();
 
     /// <summary>Waits until something may have changed.</summary>
-    public ValueTask WaitAsync() => worker.WaitAsync();
+    public ValueTask WaitAsync() => results.WaitAsync();
 
     /// <summary>Wakes the worker when a task has ended, whatever way.</summary>
     public async Task WakeAtEndAsync(Task task)
     {
         await task.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-        worker.Wake();
+        worker.Control.Wake();
     }
 
     /// <summary>Ends the stage early, as completed.</summary>
-    public void RequestFinish() => worker.RequestFinish();
+    public void RequestFinish() => worker.Control.RequestFinish();
 
     /// <summary>Makes the emitter of an output port; each port has one.</summary>
     public Emitter<T> Output<T>(int port)
     {
         if (typeof(T) == typeof(NoOutput))
             return (Emitter<T>)(object)NullEmitter.Instance;
-        var emitter = new ChildEmitter<T>(worker, (ushort)port, codecs.For<T>());
-        worker.AddOutput(emitter);
+        var emitter = new ChildEmitter<T>(worker, start, results, (ushort)port, codecs.For<T>());
+        worker.Control.Outputs.Add(emitter);
         return emitter;
     }
 }

@@ -1,0 +1,102 @@
+namespace Puma.Dataflow.Isolation.Worker;
+
+/// <summary>Notes the item in work where it outlives the process.</summary>
+internal interface IWorkMark
+{
+    void Begin(long number, int attempt);
+
+    void End();
+
+    /// <summary>Notes why the process cannot go on, and ends it.</summary>
+    void GiveUp(string reason);
+}
+
+/// <summary>The item that a worker handles: its token, and what the parent says of it meanwhile.</summary>
+/// <remarks>The worker's stream begins and ends it; the control pump limits which items are begun and ends the time of the one in work.</remarks>
+/// <param name="mark">Where it is noted; null for nowhere.</param>
+/// <param name="discardToken">Fires when everything is given up.</param>
+internal sealed class ItemInWork(IWorkMark? mark, CancellationToken discardToken)
+{
+    private readonly Lock _gate = new();
+
+    // Written inside of _gate. Number and attempt are read by outputs on any thread, too.
+    private CancellationTokenSource _source = CancellationTokenSource.CreateLinkedTokenSource(discardToken);
+    private long _number;
+    private int _attempt;
+    private bool _isTimedOut;
+    private long _limit = long.MaxValue;
+
+    /// <summary>Its number, also between two attempts; 0 when there is none.</summary>
+    public long Number => Volatile.Read(ref _number);
+
+    public int Attempt => Volatile.Read(ref _attempt);
+
+    /// <summary>Whether a lower item has failed.</summary>
+    public bool IsAboveLimit(long number) => number > Volatile.Read(ref _limit);
+
+    /// <summary>Begins an attempt.</summary>
+    /// <returns>False when a lower item has failed, so that this one is not begun any more.</returns>
+    public bool TryBegin(long number, int attempt, out CancellationToken token)
+    {
+        lock (_gate)
+        {
+            token = default;
+            if (IsAboveLimit(number))
+                return false;
+            if (_source.IsCancellationRequested)
+            {
+                _source.Dispose();
+                _source = CancellationTokenSource.CreateLinkedTokenSource(discardToken);
+            }
+
+            (_number, _attempt, _isTimedOut) = (number, attempt, false);
+            token = _source.Token;
+        }
+
+        mark?.Begin(number, attempt);
+        return true;
+    }
+
+    /// <summary>Ends an attempt.</summary>
+    /// <returns>Whether its time had run out.</returns>
+    public bool EndAttempt()
+    {
+        mark?.End();
+        lock (_gate)
+            return _isTimedOut;
+    }
+
+    /// <summary>Forgets the item, which is settled.</summary>
+    public void Leave()
+    {
+        lock (_gate)
+            _number = 0;
+    }
+
+    /// <summary>Ends the process, in which nothing can be relied on any more, if it is only there for this code.</summary>
+    public void GiveUp(string reason) => mark?.GiveUp(reason);
+
+    /// <summary>The time of an item has run out: its token fires if it is still in work.</summary>
+    public Task TimeOutAsync(long number)
+    {
+        lock (_gate)
+        {
+            if (_number != number)
+                return Task.CompletedTask;
+            _isTimedOut = true;
+
+            // Inside the lock, so that it does not hit the next item. The callbacks run elsewhere.
+            return _source.CancelAsync();
+        }
+    }
+
+    /// <summary>No item above this one is begun any more; the token of one in work fires.</summary>
+    public Task LimitAsync(long number)
+    {
+        lock (_gate)
+        {
+            Volatile.Write(ref _limit, number);
+            return _number > number ? _source.CancelAsync() : Task.CompletedTask;
+        }
+    }
+}

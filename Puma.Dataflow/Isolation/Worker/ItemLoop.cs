@@ -1,0 +1,189 @@
+using Puma.Dataflow.Isolation.Codec;
+using Puma.Dataflow.Isolation.Protocol;
+using Puma.Dataflow.Isolation.Transport;
+
+namespace Puma.Dataflow.Isolation.Worker;
+
+/// <summary>Hands the items that come to code without a body, one after the other, and each as often as the parent says. Belongs to the worker's stream.</summary>
+internal sealed class ItemLoop(StartRecord start, HostedCode code, StageContext context, FrameChannel data, WorkerControl control, ResultWriter results)
+{
+    private readonly ItemInWork _item = control.Item;
+    private readonly ChildOutputs _outputs = control.Outputs;
+    private readonly PayloadReader _reader = new();
+
+    /// <returns>True when all input was handled and the code was told so.</returns>
+    public async Task<bool> RunAsync()
+    {
+        while (true)
+        {
+            if (control.IsOver)
+                return false;
+            if (control.Has(WorkerAttention.Tick))
+            {
+                control.ClearTick();
+                if (context.Ticks.TryTake())
+                    await code.TickAsync(control.DiscardToken).ConfigureAwait(false);
+            }
+
+            if (!data.TryPeek(out Frame frame))
+            {
+                if (data.HasEnded)
+                    return false;
+                await code.IdleAsync(control.DiscardToken).ConfigureAwait(false);
+
+                // It may have waited, and taken the signals of what came meanwhile.
+                if (!data.TryPeek(out _) && !data.HasEnded && !control.IsOver && !control.Has(WorkerAttention.Tick))
+                    await results.WaitAsync().ConfigureAwait(false);
+                continue;
+            }
+
+            switch (frame.Type)
+            {
+                case FrameType.Item when _item.IsAboveLimit(frame.Number):
+                    await results.WaitAsync().ConfigureAwait(false);
+                    break;
+                case FrameType.Item:
+                    await HandleAsync(frame).ConfigureAwait(false);
+                    break;
+                case FrameType.InputEnded:
+                    data.Advance();
+                    await code.InputEndedAsync(frame.Port, control.DiscardToken).ConfigureAwait(false);
+                    break;
+                case FrameType.Complete:
+                    data.Advance();
+                    await code.CompletedAsync(control.DiscardToken).ConfigureAwait(false);
+                    return true;
+                default:
+                    throw new ProtocolViolationException($"The parent sent a {frame.Type} frame on the data connection.");
+            }
+        }
+    }
+
+    private async ValueTask HandleAsync(Frame frame)
+    {
+        long number = frame.Number;
+
+        // A replay after a loss goes on with the attempt that it had reached. From there the attempts are counted here, because a frame has one byte for them.
+        int attempt = Math.Max((int)frame.Attempt, 1);
+        HeldItem item;
+        try
+        {
+            _reader.Reset(frame.Payload, frame.Flags.HasFlag(FrameFlags.HasBlocks));
+            item = code.Read(frame.Port, _reader);
+        }
+        catch (Exception error)
+        {
+            data.Advance();
+            results.SendFailed(number, attempt, error, FrameFlags.NotCarried);
+            await WaitForVerdictAsync(number).ConfigureAwait(false);
+            return;
+        }
+
+        data.Advance();
+        while (!await TryHandleAsync(item, number, attempt).ConfigureAwait(false) && await WaitForVerdictAsync(number).ConfigureAwait(false))
+            attempt++;
+        _item.Leave();
+        _reader.Release();
+    }
+
+    /// <returns>False when the attempt failed and that was told.</returns>
+    private async ValueTask<bool> TryHandleAsync(HeldItem item, long number, int attempt)
+    {
+        (context.ItemNumber, context.Attempt) = (number, attempt);
+        if (!_item.TryBegin(number, attempt, out CancellationToken token))
+        {
+            // It is given up as soon as the lower one that failed is the stage's failure.
+            while (!control.IsOver)
+                await results.WaitAsync().ConfigureAwait(false);
+            return true;
+        }
+
+        if (start.TellsItems)
+            control.Say(FrameType.Began, number, attempt: attempt);
+        Exception? failure = await CallAsync(item, number, token).ConfigureAwait(false);
+        bool isTimedOut = _item.EndAttempt();
+        if (start.TellsItems)
+            control.Say(FrameType.Began);
+        if (failure is null && !isTimedOut && start.Retries > 0)
+            failure = await PassHeldAsync().ConfigureAwait(false);
+        bool wasRefused = _outputs.TakeRefused();
+        if (failure is null && !isTimedOut)
+        {
+            results.SendDone(number, attempt, wasRefused);
+            return true;
+        }
+
+        _outputs.DropHeld();
+        FrameFlags flags = isTimedOut ? FrameFlags.TimedOut : FrameFlags.None;
+        if (failure is ItemCodecException)
+            flags |= FrameFlags.NotCarried;
+
+        // The item's token follows that of the worker a little later.
+        bool isOurs = !isTimedOut && (token.IsCancellationRequested || control.IsDiscarding);
+        if (isOurs && (failure is OperationCanceledException || (wasRefused && failure?.InnerException is OperationCanceledException)))
+            flags |= FrameFlags.Canceled;
+        results.SendFailed(number, attempt, failure, flags);
+        return false;
+    }
+
+    /// <returns>What the code threw, if anything.</returns>
+    private async ValueTask<Exception?> CallAsync(HeldItem item, long number, CancellationToken token)
+    {
+        if (start.Retries > 0)
+            _outputs.Hold();
+        try
+        {
+            // What it makes at once goes out together; from its first wait on, each output as soon as it is made.
+            results.BeginBurst();
+            ValueTask handling = item.HandleAsync(token);
+            results.EndBurst();
+            if (!handling.IsCompleted)
+                results.Flush();
+            await handling.ConfigureAwait(false);
+            return null;
+        }
+        catch (OutOfMemoryException error)
+        {
+            _item.GiveUp($"Out of memory while item {number} was handled: {error.Message}");
+            return error;
+        }
+        catch (Exception error)
+        {
+            return error;
+        }
+        finally
+        {
+            results.EndBurst();
+        }
+    }
+
+    /// <returns>What went wrong, if anything.</returns>
+    private async ValueTask<Exception?> PassHeldAsync()
+    {
+        try
+        {
+            await _outputs.PassHeldAsync().ConfigureAwait(false);
+            return null;
+        }
+        catch (Exception error)
+        {
+            return error;
+        }
+    }
+
+    /// <returns>Whether the item is tried again.</returns>
+    private async ValueTask<bool> WaitForVerdictAsync(long number)
+    {
+        // Nothing that the parent can say makes a difference then.
+        if (!start.FaultsAtError && start.Retries == 0)
+            return false;
+        while (!control.IsOver)
+        {
+            if (control.TakeVerdict(number) is { } isRetry)
+                return isRetry;
+            await results.WaitAsync().ConfigureAwait(false);
+        }
+
+        return false;
+    }
+}

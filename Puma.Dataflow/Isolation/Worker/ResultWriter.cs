@@ -1,0 +1,75 @@
+using Puma.Dataflow.Isolation.Codec;
+using Puma.Dataflow.Isolation.Protocol;
+using Puma.Dataflow.Isolation.Transport;
+
+namespace Puma.Dataflow.Isolation.Worker;
+
+/// <summary>Tells the parent what the code makes and how its items end, and sends it in bursts.</summary>
+/// <remarks>Outputs call <see cref="Send"/> from any thread; everything else belongs to the worker's stream.</remarks>
+internal sealed class ResultWriter(FrameChannel data, StartRecord start, WorkerControl control)
+{
+    // Written by the stream. Volatile, because a handler that waits may go on on another thread before the call of it has returned.
+    private volatile bool _isInBurst;
+    private volatile bool _hasStarted;
+
+    /// <summary>Whether an output that has a credit may go out now. Before the start is over the parent reads nothing, so nothing is waited for. Any thread.</summary>
+    public bool CanSend(long credits) => !control.IsDiscarding && (!_hasStarted || (credits > 0 && !data.IsCongested));
+
+    public void EndStart() => _hasStarted = true;
+
+    /// <summary>From here on outputs go out together; until <see cref="EndBurst"/>.</summary>
+    public void BeginBurst() => _isInBurst = true;
+
+    /// <summary>From here on each output goes out as soon as it is made.</summary>
+    public void EndBurst() => _isInBurst = false;
+
+    /// <summary>Sends what is ready.</summary>
+    public void Flush() => data.Flush();
+
+    /// <summary>Sends what is ready and waits until something may have changed.</summary>
+    public ValueTask WaitAsync()
+    {
+        data.Flush();
+        return control.WaitAsync();
+    }
+
+    /// <summary>Sends an output of the item in work.</summary>
+    /// <exception cref="ItemCodecException">It cannot be carried; nothing was sent.</exception>
+    public void Send<T>(ushort port, T value, ItemCodec<T> codec, PayloadWriter writer)
+    {
+        writer.Reset();
+        codec.Write(writer, value);
+        if (writer.Length > start.MaxPayload)
+            throw new ItemCodecException(typeof(T), null, $"its encoded form has {writer.Length} bytes; at most {start.MaxPayload} can travel (MaxItemSize)");
+        data.Write(FrameType.Result, control.Item.Number, writer, port, control.Item.Attempt);
+        if (!_isInBurst)
+            data.Flush();
+    }
+
+    public void SendDone(long number, int attempt, bool wasRefused)
+    {
+        data.Write(FrameType.Done, number, attempt: attempt, flags: wasRefused ? FrameFlags.WasRefused : FrameFlags.None);
+        data.Flush();
+    }
+
+    /// <param name="number">The item; 0 for the code itself.</param>
+    /// <param name="attempt">The attempt at it.</param>
+    /// <param name="error">What was thrown; null when only the time had run out.</param>
+    /// <param name="flags">What else is known of it.</param>
+    public void SendFailed(long number, int attempt, Exception? error, FrameFlags flags)
+    {
+        var fields = new FieldWriter();
+        ErrorRecord.Of(error ?? new TimeoutException("The handler returned only after its time had run out.")).WriteTo(fields);
+        if (start.FaultsAtError && !flags.HasFlag(FrameFlags.Canceled) && (attempt > start.Retries || flags.HasFlag(FrameFlags.NotCarried)))
+            control.Say(FrameType.Failing, number);
+        data.Write(FrameType.Failed, number, fields.Written, attempt: attempt, flags: flags);
+        data.Flush();
+    }
+
+    /// <summary>Tells that the code handles nothing more.</summary>
+    public void SendOver(bool isCompleted)
+    {
+        data.Write(isCompleted ? FrameType.Completed : FrameType.Idle);
+        data.Flush();
+    }
+}
