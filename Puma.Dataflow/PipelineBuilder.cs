@@ -884,7 +884,7 @@ public class PipelineBuilder<TIn, T>
 
     /// <summary>Makes the next stage hand all items of a key to the same instance.</summary>
     /// <typeparam name="TKey">The key type.</typeparam>
-    /// <param name="key">Finds the key of an item. When it throws, the stage faults.</param>
+    /// <param name="key">Finds the key of an item. When it throws, the item fails and the stage's error policy decides, without a retry. With one instance there is nothing to decide, and it need not be called.</param>
     /// <param name="comparer">Compares keys; default the type's own comparison.</param>
     /// <exception cref="ArgumentNullException"><paramref name="key"/> is null.</exception>
     public PartitionBuilder<TIn, T> PartitionBy<TKey>(Func<T, TKey> key, IEqualityComparer<TKey>? comparer = null)
