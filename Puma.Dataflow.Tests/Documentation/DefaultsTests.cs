@@ -3,20 +3,20 @@ using System.Reflection;
 
 namespace Puma.Dataflow.Tests.Documentation;
 
-/// <summary>The table of defaults in the README says what the options are.</summary>
+/// <summary>The tables of defaults say what the options are.</summary>
 public sealed class DefaultsTests
 {
-    public static TheoryData<Type> OptionTypes => [typeof(StageOptions), typeof(PipelineOptions), typeof(ChildProcessPlacement)];
-
     [Theory]
-    [MemberData(nameof(OptionTypes))]
-    public void Table_HasEveryOptionWithItsDefault(Type type)
+    [InlineData(typeof(StageOptions), "README.md")]
+    [InlineData(typeof(PipelineOptions), "README.md")]
+    [InlineData(typeof(ChildProcessPlacement), "docs/isolation.md")]
+    public void Table_HasEveryOptionWithItsDefault(Type type, string page)
     {
         object options = type == typeof(ChildProcessPlacement) ? Placement.ChildProcess : Activator.CreateInstance(type)!;
         IEnumerable<string> real = type.GetProperties(BindingFlags.Public | BindingFlags.Instance)
             .Select(p => $"{p.Name} = {Show(p.GetValue(options))}");
 
-        IEnumerable<string> told = Repository.ReadTable("README.md", $"`{type.Name}`").Select(static row => $"{row[0].Trim('`')} = {row[1].Trim('`')}");
+        IEnumerable<string> told = Repository.ReadTable(page, $"`{type.Name}`").Select(static row => $"{row[0].Trim('`')} = {row[1].Trim('`')}");
 
         Assert.Equal(real.Order(StringComparer.Ordinal), told.Order(StringComparer.Ordinal));
     }
