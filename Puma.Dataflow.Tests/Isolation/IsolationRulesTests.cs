@@ -100,15 +100,6 @@ public sealed class IsolationRulesTests : PipelineTest
         Assert.All((string[])["StartTimeout", "HangTimeout", "StopGrace", "MemoryLimit", "MaxItemSize", "Environment", "/no/such/place", "OnLoss"], name => Assert.Contains(name, problem, StringComparison.Ordinal));
     }
 
-    [Fact] // they travel in one control frame
-    public void RunnableOptionsThatAreTooLarge_AreRefused()
-    {
-        string problem = Problem(Ints.Then(static o => new Doubling(o), new byte[200_000], Far(Placement.Loopback)));
-
-        Assert.Contains("131072", problem, StringComparison.Ordinal);
-        Assert.Contains("path of a file", problem, StringComparison.Ordinal);
-    }
-
     [Fact] // a codec is made in the child too
     public void ACodecThatCannotBeMadeThere_IsRefused()
     {

@@ -62,7 +62,6 @@ public sealed class SupervisionTests
 
     private static StartRecord Record() => new()
     {
-        Pipeline = "pipeline",
         Stage = "stage",
         Instance = 0,
         Retries = 0,

@@ -31,7 +31,6 @@ internal sealed class WorkerParent : IAsyncDisposable
     /// <summary>What a worker is told at its start unless a test says otherwise.</summary>
     public static StartRecord Record(Recipe recipe) => new()
     {
-        Pipeline = "test",
         Stage = "stage",
         Instance = 0,
         Retries = 0,

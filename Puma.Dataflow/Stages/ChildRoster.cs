@@ -185,7 +185,6 @@ internal sealed class ChildRoster
         PipelineOptions pipeline = _stage.Graph.Options;
         return new StartRecord
         {
-            Pipeline = pipeline.Name,
             Stage = _stage.Name,
             Instance = 0,
             Retries = stage.ErrorPolicy.Retries,

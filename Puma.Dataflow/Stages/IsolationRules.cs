@@ -11,9 +11,6 @@ internal static class IsolationRules
     private const long LeastMemory = 16 * 1024 * 1024;
     private const int LeastItemSize = 1024;
 
-    // They travel in one control frame, with the rest of the start record.
-    private const int MostOptions = FrameFormat.MaxControl / 2;
-
     public static void Check(IReadOnlyList<StageDefinition> stages, Dictionary<StageDefinition, string> names, PipelineOptions pipeline, List<string> problems)
     {
         if (pipeline.DefaultPlacement is null)
@@ -79,10 +76,7 @@ internal static class IsolationRules
     {
         try
         {
-            var writer = new PayloadWriter();
-            codecs.WriteUntyped(type, writer, value);
-            if (writer.Length > MostOptions)
-                problems.Add($"Stage '{name}': Placement is {where}, but its runnable options have {writer.Length} bytes when encoded; at most {MostOptions} travel. Pass the path of a file, or send the data as items.");
+            codecs.WriteUntyped(type, new PayloadWriter(), value);
         }
         catch (ItemCodecException error)
         {

@@ -43,7 +43,7 @@ internal static class ItemStages
                 [(stage, link, codecs) => new ChildInput<TIn>(stage, (Link<TIn>)link, codecs, partition)],
                 typeof(TOut) == typeof(NoOutput) ? [] : [static (stage, link, codecs) => new ChildOutput<TOut>(stage, (Link<TOut>)link, codecs)],
                 IsOneToOne: isOneToOne,
-                IsPartitioned: partition is not null);
+                IsPartitioned: partition is not null && setup.Options.MaxDegreeOfParallelism > 1);
             return new ChildStage(setup, plan);
         }
 

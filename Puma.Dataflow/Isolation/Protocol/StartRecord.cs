@@ -6,8 +6,6 @@ namespace Puma.Dataflow.Isolation.Protocol;
 /// <summary>What a child needs to make and run its user code.</summary>
 internal sealed record StartRecord
 {
-    public required string Pipeline { get; init; }
-
     public required string Stage { get; init; }
 
     public required int Instance { get; init; }
@@ -58,7 +56,6 @@ internal sealed record StartRecord
 
     public void WriteTo(FieldWriter writer)
     {
-        writer.Text(Pipeline);
         writer.Text(Stage);
         writer.Int(Instance);
         writer.Int(Retries);
@@ -84,7 +81,6 @@ internal sealed record StartRecord
     /// <exception cref="ProtocolViolationException">The bytes are no start record.</exception>
     public static StartRecord ReadFrom(ref FieldReader reader) => new()
     {
-        Pipeline = reader.RequiredText(),
         Stage = reader.RequiredText(),
         Instance = reader.Int(),
         Retries = reader.Int(),

@@ -45,9 +45,6 @@ internal sealed class FrameChannel(Stream stream, int maxPayload, Action onReada
     private bool _hasFrame;
     private bool _hasEnded;
 
-    /// <summary>The longest encoded item, in bytes.</summary>
-    public int MaxPayload => maxPayload;
-
     /// <summary>Whether so much waits to be sent that no more should be written.</summary>
     public bool IsCongested => Volatile.Read(ref _unsent) > Congestion;
 
