@@ -107,7 +107,7 @@ public sealed class SupervisionTests
 
         public void ExpectStop() { }
 
-        public void Terminate() { }
+        public void Terminate(ChildExitReason because) { }
 
         public void Kill(ChildExitReason because)
         {

@@ -8,7 +8,7 @@ using Puma.Dataflow.Isolation.Supervision;
 namespace Puma.Dataflow.Stages;
 
 /// <summary>Starts the children of an isolated stage and ends them.</summary>
-/// <remarks>Belongs to the stage's stream, but for <see cref="KillAll"/>, which is for any thread.</remarks>
+/// <remarks>Belongs to the stage's stream, but for what ends children by force, which is for any thread.</remarks>
 internal sealed class ChildRoster
 {
     private readonly ChildStage _stage;
@@ -107,11 +107,17 @@ internal sealed class ChildRoster
     /// <summary>Kills all children that live. Any thread.</summary>
     public void KillAll(ChildExitReason because)
     {
-        Child[] living;
-        lock (_living)
-            living = [.. _living];
-        foreach (Child child in living)
+        foreach (Child child in Living())
             child.Kill(because);
+    }
+
+    /// <summary>Terminates all children that live, then kills them. Any thread.</summary>
+    public Task EndAllByForceAsync(ChildExitReason because) => Task.WhenAll(Living().Select(c => c.EndByForceAsync(because)));
+
+    private Child[] Living()
+    {
+        lock (_living)
+            return [.. _living];
     }
 
     /// <summary>Tells every child of the end, and returns when all are gone.</summary>

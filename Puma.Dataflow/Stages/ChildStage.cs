@@ -278,7 +278,7 @@ internal sealed class ChildStage : StageNode
         _roster.Say(FrameType.Cancel);
         using var hasEnded = new CancellationTokenSource();
         if (Isolation is { } isolation)
-            Graph.Own(KillAfterAsync(isolation.StopGrace, hasEnded.Token));
+            Graph.Own(EndByForceAfterAsync(isolation.StopGrace, hasEnded.Token));
         while (true)
         {
             foreach (ChildSlot slot in _roster.Slots)
@@ -309,10 +309,10 @@ internal sealed class ChildStage : StageNode
         return true;
     }
 
-    private async Task KillAfterAsync(TimeSpan grace, CancellationToken cancellationToken)
+    private async Task EndByForceAfterAsync(TimeSpan grace, CancellationToken cancellationToken)
     {
         await Task.Delay(grace, Clock, cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         if (!cancellationToken.IsCancellationRequested)
-            _roster.KillAll(ChildExitReason.StopTimedOut);
+            await _roster.EndAllByForceAsync(ChildExitReason.StopTimedOut).ConfigureAwait(false);
     }
 }

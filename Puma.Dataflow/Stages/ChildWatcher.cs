@@ -19,6 +19,7 @@ internal sealed class ChildWatcher : IChildOwner, IDisposable
     private long _item;
     private int _attempt;
     private bool _hasFired;
+    private long _phaseStart;
     private bool _isDisposed;
 
     private int _hasLogFailed;
@@ -70,6 +71,7 @@ internal sealed class ChildWatcher : IChildOwner, IDisposable
             if (_isDisposed)
                 return;
             (_child, _item, _attempt, _hasFired) = (child, itemNumber, attempt, false);
+            _phaseStart = _stage.Graph.Time.GetTimestamp();
             _timer?.Change(itemNumber == 0 ? Timeout.InfiniteTimeSpan : _stage.Options.ItemTimeout!.Value, Timeout.InfiniteTimeSpan);
         }
     }
@@ -91,8 +93,18 @@ internal sealed class ChildWatcher : IChildOwner, IDisposable
         {
             if (_isDisposed || _item == 0)
                 return;
+
+            // A call that was under way when the next item began belongs to the one before it.
+            TimeSpan left = (_hasFired ? _stage.Graph.Options.AbortTimeout : _stage.Options.ItemTimeout!.Value) - _stage.Graph.Time.GetElapsedTime(_phaseStart);
+            if (left > TimeSpan.Zero)
+            {
+                _timer!.Change(left, Timeout.InfiniteTimeSpan);
+                return;
+            }
+
             (child, item, attempt, isOverdue) = (_child, _item, _attempt, _hasFired);
             _hasFired = true;
+            _phaseStart = _stage.Graph.Time.GetTimestamp();
             if (!isOverdue)
                 _timer!.Change(_stage.Graph.Options.AbortTimeout, Timeout.InfiniteTimeSpan);
         }
@@ -100,6 +112,6 @@ internal sealed class ChildWatcher : IChildOwner, IDisposable
         if (isOverdue)
             _stage.OnOverdue(child!, item, attempt);
         else
-            child!.Say(FrameType.CancelItem, item);
+            child!.Say(FrameType.CancelItem, item, attempt: attempt);
     }
 }

@@ -14,6 +14,9 @@ namespace Puma.Dataflow.Isolation.Codec;
 [UnconditionalSuppressMessage("AOT", "IL3050", Justification = "As above.")]
 internal sealed class TypeExamination(IItemCodec? custom, IReadOnlyList<Type> derivedTypes)
 {
+    // Carries whole items; members of other types are the serializer's.
+    private readonly IItemCodec? _custom = custom;
+
     private const BindingFlags Fields = BindingFlags.Instance | BindingFlags.Public | BindingFlags.NonPublic | BindingFlags.DeclaredOnly;
 
     private static readonly Type[] Carried = [typeof(string), typeof(Memory<byte>), typeof(ReadOnlyMemory<byte>), typeof(SharedBuffer)];
@@ -21,7 +24,7 @@ internal sealed class TypeExamination(IItemCodec? custom, IReadOnlyList<Type> de
     private readonly ConcurrentDictionary<Type, string?> _problems = [];
 
     /// <summary>Why a type cannot be carried, naming the member; null when it can.</summary>
-    public string? FindProblem(Type type) => _problems.GetOrAdd(type, static (t, self) => self.Examine(t, t.Name, []), this);
+    public string? FindProblem(Type type) => _problems.GetOrAdd(type, static (t, self) => self._custom?.CanCarry(t) == true ? null : self.Examine(t, t.Name, []), this);
 
     /// <summary>Whether values of a type hold no references, directly or in their fields.</summary>
     public static bool IsUnmanaged(Type type)
@@ -42,7 +45,7 @@ internal sealed class TypeExamination(IItemCodec? custom, IReadOnlyList<Type> de
 
     private string? Examine(Type type, string path, HashSet<Type> seen)
     {
-        if (!seen.Add(type) || Carried.Contains(type) || custom?.CanCarry(type) == true)
+        if (!seen.Add(type) || Carried.Contains(type))
             return null;
         if (RefuseAlways(type) is { } reason)
             return Say(path, type, reason);

@@ -120,12 +120,14 @@ internal sealed class ChildProcess : IChildBody
             _isStopExpected = true;
     }
 
-    public void Terminate()
+    public void Terminate(ChildExitReason because)
     {
         lock (_gate)
         {
-            if (!_hasExited && !OperatingSystem.IsWindows())
-                _ = UnixCalls.Kill(ProcessId, UnixCalls.SigTerm);
+            if (_hasExited || OperatingSystem.IsWindows())
+                return;
+            _killedFor ??= because;
+            _ = UnixCalls.Kill(ProcessId, UnixCalls.SigTerm);
         }
     }
 

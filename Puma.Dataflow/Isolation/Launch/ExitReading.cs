@@ -8,8 +8,8 @@ internal static class ExitReading
 {
     private const int LinesShown = 20;
 
-    /// <summary>The exit code of what we killed: SIGKILL, or what <see cref="WindowsJob.Kill"/> says.</summary>
-    private static readonly int CodeOfKill = OperatingSystem.IsWindows() ? -1 : 137;
+    /// <summary>The exit codes of what we ended: SIGTERM and SIGKILL, or what <see cref="WindowsJob.Kill"/> says.</summary>
+    private static readonly int[] CodesOfKill = OperatingSystem.IsWindows() ? [-1] : [128 + UnixCalls.SigTerm, 128 + UnixCalls.SigKill];
 
     private static readonly Dictionary<int, string> Signals = new()
     {
@@ -18,7 +18,7 @@ internal static class ExitReading
         [3] = "SIGQUIT",
         [4] = "SIGILL",
         [6] = "SIGABRT",
-        [7] = "SIGBUS",
+        [OperatingSystem.IsMacOS() ? 10 : 7] = "SIGBUS",
         [8] = "SIGFPE",
         [9] = "SIGKILL",
         [11] = "SIGSEGV",
@@ -32,7 +32,7 @@ internal static class ExitReading
         string shown = LastLines(standardError.Length > 0 ? standardError : lastWords);
 
         // It may have ended by itself just before.
-        if (killedFor is { } because && code == CodeOfKill)
+        if (killedFor is { } because && CodesOfKill.Contains(code))
             return new ChildExit(processId, because, code, null, WhyKilled(because), shown);
         if (isExpected && code == 0)
             return new ChildExit(processId, ChildExitReason.Stopped, code, null, "It ended after it was asked to.", shown);

@@ -30,7 +30,7 @@ internal enum FrameType : byte
     /// <summary>P: no item above this one (Number) is begun, because this one has failed.</summary>
     Limit,
 
-    /// <summary>P: the time of an item (Number) has run out; its token fires.</summary>
+    /// <summary>P: the time of an item (Number, Attempt) has run out; its token fires.</summary>
     CancelItem,
 
     /// <summary>P: the failed item is tried again (Attempt).</summary>

@@ -22,7 +22,7 @@ internal interface IChildBody : IAsyncDisposable
     void ExpectStop();
 
     /// <summary>Asks it to end.</summary>
-    void Terminate();
+    void Terminate(ChildExitReason because);
 
     /// <summary>Ends it at once, with all that it started.</summary>
     void Kill(ChildExitReason because);

@@ -30,7 +30,7 @@ internal sealed class LoopbackBody : IChildBody
 
     public void ExpectStop() { }
 
-    public void Terminate() => Kill(ChildExitReason.Stopped);
+    public void Terminate(ChildExitReason because) => Kill(because);
 
     public void Kill(ChildExitReason because)
     {

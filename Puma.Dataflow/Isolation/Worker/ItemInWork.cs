@@ -76,12 +76,12 @@ internal sealed class ItemInWork(IWorkMark? mark, CancellationToken discardToken
     /// <summary>Ends the process, in which nothing can be relied on any more, if it is only there for this code.</summary>
     public void GiveUp(string reason) => mark?.GiveUp(reason);
 
-    /// <summary>The time of an item has run out: its token fires if it is still in work.</summary>
-    public Task TimeOutAsync(long number)
+    /// <summary>The time of an attempt has run out: its token fires if it is still in work.</summary>
+    public Task TimeOutAsync(long number, byte attempt)
     {
         lock (_gate)
         {
-            if (_number != number)
+            if (_number != number || Math.Min(_attempt, byte.MaxValue) != attempt)
                 return Task.CompletedTask;
             _isTimedOut = true;
 

@@ -159,7 +159,7 @@ internal sealed class WorkerControl : IAsyncDisposable
                 Wake();
                 break;
             case FrameType.CancelItem:
-                Observe(Item.TimeOutAsync(frame.Number));
+                Observe(Item.TimeOutAsync(frame.Number, frame.Attempt));
                 break;
             case FrameType.Limit:
                 Observe(Item.LimitAsync(frame.Number));
