@@ -32,7 +32,6 @@ public enum ChaosKind
     CloseFiles,
     FloodOutput,
     FloodLog,
-    HugeItem,
     HugeLog,
     HugeException,
     GrandchildHoldsOutput,

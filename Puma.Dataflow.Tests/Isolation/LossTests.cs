@@ -252,21 +252,49 @@ public sealed class LossTests : ChildTest
         Assert.IsType<ChildProcessLostException>(Assert.Single(report.SecondaryErrors).InnerException);
     }
 
-    [Theory] // S38, S36: what harms no process is no loss
-    [InlineData(ChaosKind.UnobservedTask)]
-    [InlineData(ChaosKind.FloodLog)]
-    [InlineData(ChaosKind.FloodOutput)]
-    [InlineData(ChaosKind.HugeLog)]
-    [InlineData(ChaosKind.ManyFiles)]
-    [InlineData(ChaosKind.GrandchildHoldsOutput)]
-    [InlineData(ChaosKind.GrandchildLeavesGroup)]
-    public async Task AChildThatLives_LosesNothing(ChaosKind kind)
+    public static TheoryData<ChaosKind, LossPolicy> HarmlessUnderEachPolicy
     {
-        (PipelineRun run, List<int> seen) = Start(new ChaosOptions(kind, Bad), LossPolicy.Fault, parallelism: 1);
+        get
+        {
+            TheoryData<ChaosKind, LossPolicy> data = [];
+            foreach (ChaosKind kind in (ChaosKind[])[ChaosKind.UnobservedTask, ChaosKind.FloodLog, ChaosKind.FloodOutput, ChaosKind.HugeLog, ChaosKind.ManyFiles, ChaosKind.GrandchildHoldsOutput, ChaosKind.GrandchildLeavesGroup])
+            {
+                foreach (LossPolicy policy in (LossPolicy[])[LossPolicy.Fault, Restart().Replay(), Restart().DeadLetter()])
+                    data.Add(kind, policy);
+            }
 
-        await run.Completion.Within();
+            return data;
+        }
+    }
+
+    [Theory] // S38, S36: what harms no process is no loss
+    [MemberData(nameof(HarmlessUnderEachPolicy), DisableDiscoveryEnumeration = true)]
+    public async Task AChildThatLives_LosesNothing(ChaosKind kind, LossPolicy policy)
+    {
+        (PipelineRun run, List<int> seen) = Start(new ChaosOptions(kind, Bad), policy, parallelism: 1);
+
+        PipelineReport report = await run.Completion.Within();
 
         Assert.Equal(Enumerable.Range(1, Items).Select(static x => x * 2), seen);
+        Assert.Equal(0, report.Stage("chaos").Restarts);
+    }
+
+    public static TheoryData<LossPolicy> EachPolicy => [LossPolicy.Fault, Restart().Replay(), Restart().DeadLetter()];
+
+    [Theory] // S36: an exception of user code is a result; only the loss of the process is a loss
+    [MemberData(nameof(EachPolicy), DisableDiscoveryEnumeration = true)]
+    public async Task AnException_IsAnItemError_WhateverTheLossPolicy(LossPolicy policy)
+    {
+        List<int> seen = [];
+        PipelineRun run = Start(Pipeline.From(Enumerable.Range(1, Items))
+            .Then(static o => new Chaos(o), new ChaosOptions(ChaosKind.Throw, Bad), new() { Name = "chaos", Placement = Isolated(policy), ErrorPolicy = ToLetters() })
+            .ForEach(seen.Add));
+
+        PipelineReport report = await run.Completion.Within();
+
+        Assert.Equal((Bad, 1), (_letters.Single().Item, _letters.Single().Attempts));
+        Assert.IsType<RemoteRunnableException>(_letters.Single().Error);
+        Assert.Equal((Items - 1, 0), (seen.Count, report.Stage("chaos").Restarts));
     }
 
     [Fact] // S3, S36: an exception of any size is a result, no loss
@@ -283,9 +311,11 @@ public sealed class LossTests : ChildTest
     }
 
     [Theory] // S26, S36: a handler that never returns
-    [InlineData(ChaosKind.SleepForever)]
-    [InlineData(ChaosKind.Spin)]
-    public async Task ItemTimeout_AHandlerThatNeverReturns_IsKilled_AndItsItemIsPoison(ChaosKind kind)
+    [InlineData(ChaosKind.SleepForever, 1)]
+    [InlineData(ChaosKind.SleepForever, 2)]
+    [InlineData(ChaosKind.Spin, 1)]
+    [InlineData(ChaosKind.Spin, 2)]
+    public async Task ItemTimeout_AHandlerThatNeverReturns_IsKilled_AndItsItemIsPoison(ChaosKind kind, int guiltLimit)
     {
         ExpectLoss();
         List<int> seen = [];
@@ -293,16 +323,32 @@ public sealed class LossTests : ChildTest
             .Then(static o => new Chaos(o), new ChaosOptions(kind, Bad), new()
             {
                 Name = "chaos",
-                Placement = Isolated(Restart().DeadLetter()),
+                Placement = Isolated(guiltLimit == 1 ? Restart().DeadLetter() : Restart().Replay(guiltLimit)),
                 ItemTimeout = TimeSpan.FromMilliseconds(500),
                 ErrorPolicy = ToLetters(),
             })
             .ForEach(seen.Add), Options with { AbortTimeout = TimeSpan.FromMilliseconds(500) });
 
-        await run.Completion.Within();
+        PipelineReport report = await run.Completion.Within();
 
-        Assert.Equal(Items - 1, seen.Count);
+        Assert.Equal((Items - 1, guiltLimit), (seen.Count, report.Stage("chaos").Restarts));
         Assert.Equal(ChildExitReason.Hung, Assert.IsType<ChildProcessLostException>(_letters.Single().Error).Exit.Reason);
+    }
+
+    [Theory] // S26, S36
+    [InlineData(ChaosKind.SleepForever)]
+    [InlineData(ChaosKind.Spin)]
+    public async Task ItemTimeout_AHandlerThatNeverReturns_FaultsTheRun_WithoutARestart(ChaosKind kind)
+    {
+        ExpectLoss();
+        PipelineRun run = Start(Pipeline.From(Enumerable.Range(1, Items))
+            .Then(static o => new Chaos(o), new ChaosOptions(kind, Bad), new() { Name = "chaos", Placement = Isolated(LossPolicy.Fault), ItemTimeout = TimeSpan.FromMilliseconds(500) })
+            .ForEach(static _ => { }), Options with { AbortTimeout = TimeSpan.FromMilliseconds(500) });
+
+        StageFaultedException fault = await Assert.ThrowsAsync<StageFaultedException>(() => run.Completion.Within());
+
+        Assert.Equal(("chaos", (long?)Bad), (fault.Stage, fault.ItemNumber));
+        Assert.Equal(ChildExitReason.Hung, Assert.IsType<ChildProcessLostException>(fault.InnerException).Exit.Reason);
     }
 
     [Fact] // S27, S39
