@@ -363,7 +363,7 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
     }
 
     /// <summary>Wakes the writers that wait although slots are free. Due before every wait of the stream.</summary>
-    protected void FlushInputs()
+    protected virtual void FlushInputs()
     {
         foreach (Link input in Inputs)
             input.Flush();
