@@ -23,6 +23,9 @@ internal static class Settlement
                 stage.Counters.CountDeadLettered();
                 Log.ItemDeadLettered(stage.Graph.Logger, stage.Name, number, fate.Error!.Message, fate.Error);
                 break;
+            case FateKind.DeadLettered when !stage.IsDiscarding:
+                stage.DiscardInWork(item, DiscardReason.NoDemand);
+                break;
             case FateKind.Failed:
                 stage.Counters.CountFailed();
                 break;
@@ -42,15 +45,21 @@ internal static class Settlement
     {
         var target = (Link<DeadLetter>)stage.DeadLetters!;
         DeadLetter letter = stage.Options.ErrorPolicy.MakeDeadLetter(item, fate.Error!, stage.Name) with { ItemNumber = number, Attempts = fate.Attempt };
+        bool isWritten = false, hasWaited = false;
         while (!stage.IsDiscarding && !target.IsShut)
         {
             target.AskForSlot();
-            if (target.TryWrite(letter))
-                return true;
+            isWritten = target.TryWrite(letter);
+            if (isWritten)
+                break;
+            hasWaited = true;
             await stage.WaitAsync(StageActivity.WaitingForOutput, target).ConfigureAwait(false);
             stage.BeginWork();
         }
 
-        return false;
+        // The wait here took signals that were meant for the caller.
+        if (hasWaited)
+            stage.Wake();
+        return isWritten;
     }
 }
