@@ -24,7 +24,7 @@ public class Pipeline
 
     /// <summary>Starts a run.</summary>
     /// <param name="cancellationToken">Cancels the run at any time.</param>
-    /// <exception cref="InvalidOperationException">The pipeline holds an instance and has run before.</exception>
+    /// <exception cref="InvalidOperationException">The pipeline holds an instance, or a dead-letter target that a run completes, and has run before, as this description or as another that was made of the same stages.</exception>
     public virtual PipelineRun Start(CancellationToken cancellationToken = default) => new(Plan.Start(cancellationToken));
 
     /// <summary>Begins with the items of an asynchronous sequence, enumerated anew for each run.</summary>

@@ -17,6 +17,7 @@ namespace Puma.Dataflow;
 public partial class PipelineBuilder<TIn, T>
 {
     private string? _continuedBy;
+    private StageDefinition? _exit;
 
     internal PipelineBuilder(StageDefinition stage, int port = 0)
     {
@@ -40,6 +41,19 @@ public partial class PipelineBuilder<TIn, T>
             throw new InvalidOperationException($"The builder after '{Stage.Options.Name ?? Stage.Kind}' was already continued by a {_continuedBy} stage and cannot be continued by a {next.Kind} stage as well. Use Broadcast to lead items to several stages.");
         _continuedBy = next.Kind;
         Edge<T>.Connect(Stage, Port, next, Branch);
+    }
+
+    /// <summary>The stage from which foreign code takes what comes out here; each run of it is another.</summary>
+    internal StageDefinition Exit()
+    {
+        if (_exit is null)
+        {
+            var exit = new StageDefinition("exit", StageOptions.Default, static setup => new ExitStage<T>(setup));
+            ConnectTo(exit);
+            _exit = exit;
+        }
+
+        return _exit;
     }
 
     internal PipelineBuilder<TIn, TOut> Continue<TOut>(StageDefinition next)

@@ -44,6 +44,7 @@ public static class PipelineEndings
         /// <summary>Starts a run and shows it as a TPL target.</summary>
         /// <param name="options">The settings of the whole pipeline.</param>
         /// <exception cref="PipelineBuildException">Something is wrong; all problems are listed.</exception>
+        /// <exception cref="InvalidOperationException">The pipeline holds an instance and has run before.</exception>
         public ITargetBlock<TIn> AsBlock(PipelineOptions? options = null)
         {
             ArgumentNullException.ThrowIfNull(end);
@@ -59,10 +60,11 @@ public static class PipelineEndings
         /// <summary>Starts a run and shows it as a TPL source. Completing the block completes the run.</summary>
         /// <param name="options">The settings of the whole pipeline.</param>
         /// <exception cref="PipelineBuildException">Something is wrong; all problems are listed.</exception>
+        /// <exception cref="InvalidOperationException">The pipeline holds an instance and has run before.</exception>
         public ISourceBlock<T> AsBlock(PipelineOptions? options = null)
         {
             ArgumentNullException.ThrowIfNull(builder);
-            return Exit<T>(StartWithExit(builder, options, CancellationToken.None)).Block;
+            return Exit<T>(StartWithExit(builder, options)).Block;
         }
 
         /// <summary>Starts a run at each enumeration and goes through what comes out of it.</summary>
@@ -73,8 +75,7 @@ public static class PipelineEndings
         public IAsyncEnumerable<T> ToAsyncEnumerable(PipelineOptions? options = null)
         {
             ArgumentNullException.ThrowIfNull(builder);
-            StageDefinition exit = AddExit(builder);
-            return new PipelineEnumerable<T>(PipelinePlan.Make(exit, options));
+            return new PipelineEnumerable<T>(PipelinePlan.Make(builder.Exit(), options));
         }
     }
 
@@ -83,11 +84,12 @@ public static class PipelineEndings
         /// <summary>Starts a run and shows it as a TPL propagator.</summary>
         /// <param name="options">The settings of the whole pipeline.</param>
         /// <exception cref="PipelineBuildException">Something is wrong; all problems are listed.</exception>
+        /// <exception cref="InvalidOperationException">The pipeline holds an instance and has run before.</exception>
         public IPropagatorBlock<TIn, T> AsBlock(PipelineOptions? options = null)
         {
             ArgumentNullException.ThrowIfNull(builder);
             RefuseBranch<TIn>();
-            StartedRun run = StartWithExit(builder, options, CancellationToken.None);
+            StartedRun run = StartWithExit(builder, options);
             return new PipelineBlock<TIn, T>(run.Nodes.OfType<EntryStage<TIn>>().Single().Block, Exit<T>(run).Block);
         }
 
@@ -102,15 +104,8 @@ public static class PipelineEndings
         }
     }
 
-    private static StageDefinition AddExit<TIn, T>(PipelineBuilder<TIn, T> builder)
-    {
-        var exit = new StageDefinition("exit", StageOptions.Default, static setup => new ExitStage<T>(setup));
-        builder.ConnectTo(exit);
-        return exit;
-    }
-
-    private static StartedRun StartWithExit<TIn, T>(PipelineBuilder<TIn, T> builder, PipelineOptions? options, CancellationToken cancellationToken) =>
-        PipelinePlan.Make(AddExit(builder), options).Start(cancellationToken);
+    private static StartedRun StartWithExit<TIn, T>(PipelineBuilder<TIn, T> builder, PipelineOptions? options) =>
+        PipelinePlan.Make(builder.Exit(), options).Start(CancellationToken.None);
 
     private static ExitStage<T> Exit<T>(StartedRun run) => run.Nodes.OfType<ExitStage<T>>().Single();
 

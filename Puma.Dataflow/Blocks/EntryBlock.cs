@@ -263,7 +263,7 @@ internal sealed class EntryBlock<T>(StageNode stage, Link<T> link, TimeSpan? sen
 
             // Its source has given it away and the pipeline has ended meanwhile: nobody else will ever see it.
             if (isLost)
-                stage.NoteDiscarded(value, stage.ReasonToDiscard);
+                stage.NoteDiscarded(value, stage.IsDiscarding ? stage.ReasonToDiscard : DiscardReason.NoDemand);
             stage.Wake();
         }
 

@@ -87,7 +87,7 @@ internal sealed class ExitBlock<T>(ExitStage<T> stage, BufferBlockLink<T> link) 
         stage.Wake();
     }
 
-    /// <summary>Tells the linked targets how the stream ended. Called once, by the exit's stream.</summary>
+    /// <summary>Tells the linked targets how the stream ended. Called once.</summary>
     public void TellEnd(EndMarker end)
     {
         List<ITargetBlock<T>> targets;

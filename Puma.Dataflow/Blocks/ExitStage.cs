@@ -9,6 +9,9 @@ internal sealed class ExitStage<T>(StageSetup setup) : StageNode(setup)
     private readonly Lock _gate = new();
     private BufferBlockLink<T> _link = null!;
 
+    // Guarded by _gate.
+    private bool _isCounted;
+
     public ExitBlock<T> Block { get; private set; } = null!;
 
     public override void Prepare()
@@ -22,7 +25,8 @@ internal sealed class ExitStage<T>(StageSetup setup) : StageNode(setup)
     {
         lock (_gate)
         {
-            for (int i = 0; i < count; i++)
+            // What is taken from an abandoned exit was counted as abandoned.
+            for (int i = 0; i < count && !_isCounted; i++)
             {
                 _link.CountReceived();
                 Counters.CountDelivered();
@@ -50,12 +54,44 @@ internal sealed class ExitStage<T>(StageSetup setup) : StageNode(setup)
         if (!IsDiscarding && !IsFinishing)
             return;
         _link.Shut(IsDiscarding ? ReasonToDiscard : DiscardReason.NoDemand);
-        while (_link.SlotsHeld > 0)
+        while (true)
         {
+            if (IsAbandoned)
+                DropQueued();
+            else
+                _link.DiscardQueued();
+            if (_link.SlotsHeld == 0)
+                return;
             await WaitAsync(StageActivity.WaitingForForeignCode).ConfigureAwait(false);
-            _link.DiscardQueued();
         }
     }
 
-    protected override void OnEnding(EndMarker marker) => Block.TellEnd(marker);
+    protected override void OnEnding(EndMarker marker)
+    {
+        if (IsAbandoned)
+            CountReserved();
+        Block.TellEnd(marker);
+    }
+
+    /// <summary>Lets go of what came back after it was counted as abandoned.</summary>
+    private void DropQueued()
+    {
+        while (_link.TryRead(out T item))
+        {
+            NoteDiscarded(item, ReasonToDiscard);
+            _link.Release(1);
+        }
+    }
+
+    /// <summary>What a foreign target has reserved and not taken in time is in its hands, as an item in a handler is.</summary>
+    private void CountReserved()
+    {
+        lock (_gate)
+        {
+            _isCounted = true;
+            LinkCounts counts = _link.Counts;
+            for (long left = counts.Sent - counts.Received - counts.Discarded; left > 0; left--)
+                _link.CountReceived();
+        }
+    }
 }

@@ -9,6 +9,7 @@ internal abstract class ForeignSinkStage<T>(StageSetup setup) : StageNode(setup)
     private ForeignTarget<T>? _target;
     private Task? _targetCompletion;
     private Exception? _told;
+    private bool _hasFailed;
 
     /// <summary>Makes or finds the target.</summary>
     protected abstract ForeignTarget<T> Connect();
@@ -60,35 +61,24 @@ internal abstract class ForeignSinkStage<T>(StageSetup setup) : StageNode(setup)
         if (_target is null)
             return;
         TellTarget();
-        ITimer? timer = null;
-        long since = 0;
-        while (_targetCompletion is { IsCompleted: false })
+        if (_targetCompletion is null)
+            return;
+        while (!_targetCompletion.IsCompleted && !IsDiscarding)
+            await WaitAsync(StageActivity.WaitingForForeignCode).ConfigureAwait(false);
+        if (!_targetCompletion.IsCompleted)
         {
-            if (IsDiscarding && timer is null)
-            {
-                // Given up, perhaps while the target still worked off what it had: it is told, drained, and left behind in the end.
-                if (_told is null)
-                    TellTarget();
-                Drain();
-                since = Time.GetTimestamp();
-                timer = Time.CreateTimer(static state => ((StageNode)state!).Wake(), this, Graph.Options.AbortTimeout, Timeout.InfiniteTimeSpan);
-            }
-            else if (timer is not null && Time.GetElapsedTime(since) >= Graph.Options.AbortTimeout)
+            // Given up, perhaps while the target still worked off what it had: it is told, drained, and left behind in the end.
+            if (_told is null)
+                TellTarget();
+            Drain();
+            if (!await HasTargetEndedInTimeAsync(_targetCompletion).ConfigureAwait(false))
             {
                 Abandon();
-                break;
+                return;
             }
-
-            await WaitAsync(StageActivity.WaitingForForeignCode).ConfigureAwait(false);
         }
 
-        if (timer is not null)
-            await timer.DisposeAsync().ConfigureAwait(false);
-
-        if (_targetCompletion is { IsFaulted: true })
-            this.FailWith(_targetCompletion.Exception!, _told);
-        else if (_targetCompletion is { IsCanceled: true } && _told is null)
-            Fail(new TaskCanceledException($"The foreign block behind '{Name}' was cancelled."));
+        FailWithTarget(_targetCompletion);
     }
 
     private async ValueTask HandOverAsync(Link<T> input, T item, long number)
@@ -100,7 +90,7 @@ internal abstract class ForeignSinkStage<T>(StageSetup setup) : StageNode(setup)
         {
             ValueTask<bool> sending = _target!.SendAsync(item, DiscardToken);
             if (!sending.IsCompleted)
-                input.Flush();
+                FlushInputs();
             isAccepted = await sending.ConfigureAwait(false);
         }
         catch (Exception error)
@@ -118,6 +108,8 @@ internal abstract class ForeignSinkStage<T>(StageSetup setup) : StageNode(setup)
 
         if (failure is null || IsDiscarding)
         {
+            if (failure is not null and not OperationCanceledException)
+                Graph.AddSecondary(new StageFaultedException(Name, failure, number, attempt: 1));
             if (!IsDiscarding)
                 await OnTargetEndedAsync().ConfigureAwait(false);
             DiscardInWork(item, ReasonToDiscard);
@@ -139,24 +131,38 @@ internal abstract class ForeignSinkStage<T>(StageSetup setup) : StageNode(setup)
             return;
         }
 
+        if (!await HasTargetEndedInTimeAsync(_targetCompletion).ConfigureAwait(false))
+            Fail(new InvalidOperationException($"The foreign block behind '{Name}' declined an item for good, but its Completion did not end within {Graph.Options.AbortTimeout}."));
+        else if (_targetCompletion.IsCompletedSuccessfully)
+            RaiseDiscard(DiscardReason.NoDemand);
+        else
+            FailWithTarget(_targetCompletion);
+    }
+
+    /// <returns>False when the target has not ended within the abort time-out.</returns>
+    private async ValueTask<bool> HasTargetEndedInTimeAsync(Task completion)
+    {
         using ITimer timer = Time.CreateTimer(static state => ((StageNode)state!).Wake(), this, Graph.Options.AbortTimeout, Timeout.InfiniteTimeSpan);
         long since = Time.GetTimestamp();
-        while (!_targetCompletion.IsCompleted && !IsDiscarding)
+        while (!completion.IsCompleted)
         {
             if (Time.GetElapsedTime(since) >= Graph.Options.AbortTimeout)
-            {
-                Fail(new InvalidOperationException($"The foreign block behind '{Name}' declined an item for good, but its Completion did not end within {Graph.Options.AbortTimeout}."));
-                return;
-            }
-
+                return false;
             await WaitAsync(StageActivity.WaitingForForeignCode).ConfigureAwait(false);
         }
 
-        if (_targetCompletion.IsCompletedSuccessfully)
-            RaiseDiscard(DiscardReason.NoDemand);
-        else if (_targetCompletion.IsFaulted)
-            this.FailWith(_targetCompletion.Exception!, _told);
-        else if (_targetCompletion.IsCanceled)
+        return true;
+    }
+
+    /// <summary>Makes the failure of the target, if it is one, that of the stage. Once: two places may see the same end.</summary>
+    private void FailWithTarget(Task completion)
+    {
+        if (_hasFailed)
+            return;
+        _hasFailed = true;
+        if (completion.IsFaulted)
+            this.FailWith(completion.Exception!, _told);
+        else if (completion.IsCanceled && _told is null)
             Fail(new TaskCanceledException($"The foreign block behind '{Name}' was cancelled."));
     }
 

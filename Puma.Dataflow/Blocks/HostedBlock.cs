@@ -115,10 +115,18 @@ internal sealed class HostedBlock<TIn, TOut>(IPropagatorBlock<TIn, TOut> block, 
         if (await sending.ConfigureAwait(false))
             return;
 
-        // Declined for good: how it ends says why.
+        // Declined for good: how it ends says why, which it may not do before its outputs were taken.
+        while (!block.Completion.IsCompleted)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            await IdleAsync(cancellationToken).ConfigureAwait(false);
+            if (!block.Completion.IsCompleted)
+                await setup.WaitAsync().ConfigureAwait(false);
+        }
+
+        // A block that has completed wants no more, which is no failure; of what a foreign block does with its items nobody keeps count.
         await block.Completion.ConfigureAwait(false);
         setup.RequestFinish();
-        throw new OperationCanceledException("The block takes no more items.");
     }
 
     private sealed class Held(HostedBlock<TIn, TOut> code, TIn item) : HeldItem

@@ -27,7 +27,6 @@ internal sealed class BufferBlockLink<T>(string from, string to, int capacity, I
     private int _writerWaits;
     private int _shut;
     private int _isShutting;
-    private bool _isDrained;
     private DiscardReason _shutReason;
     private EndMarker? _marker;
 
@@ -42,8 +41,6 @@ internal sealed class BufferBlockLink<T>(string from, string to, int capacity, I
     public BufferBlock<T> Block => _block;
 
     protected override long WrittenSoFar => Volatile.Read(ref _sent);
-
-    protected override bool IsDrained => Volatile.Read(ref _isDrained);
 
     public override int SlotsHeld => Volatile.Read(ref _held);
 
@@ -139,13 +136,20 @@ internal sealed class BufferBlockLink<T>(string from, string to, int capacity, I
 
         // What is in a burst can no longer be dropped, so a link that drops its oldest item is read one by one.
         if (FullMode == FullMode.DropOldest)
-            return _block.TryReceive(out item!);
+        {
+            bool isReceived = _block.TryReceive(out item!);
+            if (isReceived)
+                Reader.OnBurstTaken();
+            return isReceived;
+        }
+
         if (_block.TryReceiveAll(out IList<T>? burst))
         {
             _burst = burst;
             item = burst[0];
             burst[0] = default!;
             _next = 1;
+            Reader.OnBurstTaken();
             return true;
         }
 
@@ -208,7 +212,6 @@ internal sealed class BufferBlockLink<T>(string from, string to, int capacity, I
             spin.SpinOnce();
         _shutReason = reason;
         DiscardQueued();
-        Volatile.Write(ref _isDrained, true);
         Writer.OnReaderClosed();
         Writer.Wake();
     }

@@ -38,22 +38,17 @@ internal abstract class Link(string from, string to, int capacity, ILinkEnd writ
     {
         get
         {
-            bool isDrained = IsDrained;
+            // A part before its whole, so that none shows more than it.
+            long refused = Volatile.Read(ref _refused);
+            long dropped = Volatile.Read(ref _dropped);
             long discarded = Volatile.Read(ref _discarded);
             long received = Volatile.Read(ref _received);
-
-            // The writer counts an item just after it has handed it over, so its count may lag when the reader shuts the link.
-            // What the reader found is then exact: nothing can follow.
-            long sent = isDrained ? received + discarded : WrittenSoFar;
-            return new LinkCounts(sent, received, discarded, Volatile.Read(ref _dropped), Volatile.Read(ref _refused));
+            return new LinkCounts(WrittenSoFar, received, discarded, dropped, refused);
         }
     }
 
-    /// <summary>Items that the writer has counted, drops included.</summary>
+    /// <summary>Items that the writer has counted, drops included. Exact once <see cref="Shut"/> has returned.</summary>
     protected abstract long WrittenSoFar { get; }
-
-    /// <summary>Whether the link is shut and everything that was in it is counted.</summary>
-    protected abstract bool IsDrained { get; }
 
     public abstract int SlotsHeld { get; }
 

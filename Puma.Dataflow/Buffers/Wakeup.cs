@@ -8,6 +8,9 @@ internal interface ILinkEnd
     /// <summary>Something changed; look again. Any thread, never blocks, never runs user code.</summary>
     void Wake();
 
+    /// <summary>The reader of a link took what was queued, all of it together. Called for the reader's end, by the reader.</summary>
+    void OnBurstTaken() { }
+
     /// <summary>The reader of a link wants no more. Called for the writer's end only.</summary>
     void OnReaderClosed();
 }

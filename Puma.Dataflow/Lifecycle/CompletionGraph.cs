@@ -26,7 +26,7 @@ internal sealed class CompletionGraph
     private readonly TaskCompletionSource _started = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly TaskCompletionSource<PipelineReport> _completion = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly TaskCompletionSource<PipelineReport> _report = new(TaskCreationOptions.RunContinuationsAsynchronously);
-    private readonly ILoggerFactory Loggers;
+    private readonly ILoggerFactory _loggers;
     private readonly long _startTimestamp;
 
     // Guarded by _gate.
@@ -37,6 +37,8 @@ internal sealed class CompletionGraph
     private CancellationToken _cancelToken;
     private StageFaultedException? _startFailure;
     private int _notStarted;
+    private bool _hasUnstarted;
+    private bool _hasLoggerFailed;
     private int _notEnded;
     private bool _hasEnded;
     private ITimer? _abandonTimer;
@@ -50,14 +52,14 @@ internal sealed class CompletionGraph
     public CompletionGraph(PipelineOptions options, ILoggerFactory loggers)
     {
         Options = options;
-        Loggers = loggers;
-        Logger = loggers.CreateLogger(LogCategory.Of(options.Name));
+        _loggers = loggers;
+        Logger = new SafeLogger(loggers.CreateLogger(LogCategory.Of(options.Name)), NoteLoggerFailure);
         _startTimestamp = options.TimeProvider.GetTimestamp();
     }
 
     public PipelineOptions Options { get; }
 
-    /// <summary>The logger of the library's own events.</summary>
+    /// <summary>The logger of the library's own events. It never throws.</summary>
     public ILogger Logger { get; }
 
     public TimeProvider Time => Options.TimeProvider;
@@ -97,7 +99,8 @@ internal sealed class CompletionGraph
         }
     }
 
-    public ILogger CreateLogger(string stage) => Loggers.CreateLogger(LogCategory.Of(Options.Name, stage));
+    /// <summary>Makes the logger of a stage's user code.</summary>
+    public ILogger CreateLogger(string stage) => _loggers.CreateLogger(LogCategory.Of(Options.Name, stage));
 
     // ---- Start. ----------------------------------------------------------------------------------------------------------------------
 
@@ -128,9 +131,9 @@ internal sealed class CompletionGraph
     public Task WaitForStartAsync(CancellationToken cancellationToken) => _allReported.Task.WaitAsync(cancellationToken);
 
     /// <summary>A stage has started, or will not. Called once by each stage.</summary>
-    public void OnStageStarted(StageNode node, StageFaultedException? failure)
+    public void OnStageStarted(StageNode node, bool hasStarted, StageFaultedException? failure)
     {
-        if (failure is null)
+        if (hasStarted && failure is null)
             Log.StageStarted(Logger, node.Name);
         bool isLast;
         StageFaultedException? startFailure;
@@ -140,8 +143,12 @@ internal sealed class CompletionGraph
         {
             if (node.Scope is null)
                 _startFailure ??= failure;
+            _hasUnstarted |= !hasStarted;
             isLast = --_notStarted == 0;
-            (startFailure, outcome, token) = (_startFailure, _outcome, _cancelToken);
+
+            // A stage that was told to give up before it had started: the run never was as it was to be.
+            startFailure = _startFailure ?? (_hasUnstarted && _outcome == RunState.Faulted ? _cause : null);
+            (outcome, token) = (_outcome, _cancelToken);
         }
 
         if (!isLast)
@@ -160,14 +167,20 @@ internal sealed class CompletionGraph
     /// <summary>No more input; everything accepted is processed.</summary>
     public void Complete()
     {
+        bool isFirst;
         lock (_gate)
         {
-            if (_hasEnded || _urgency >= Urgency.Drain)
+            if (_hasEnded)
                 return;
-            _urgency = Urgency.Drain;
+            isFirst = _urgency < Urgency.Drain;
+            if (isFirst)
+                _urgency = Urgency.Drain;
         }
 
-        Log.RunDraining(Logger, Options.Name);
+        if (isFirst)
+            Log.RunDraining(Logger, Options.Name);
+
+        // Also when another thread was first: it may not have come so far.
         StopSources(Nodes);
     }
 
@@ -193,13 +206,16 @@ internal sealed class CompletionGraph
     public void Stop(TimeSpan deadline)
     {
         Complete();
+
+        // Outside of the lock: a timer that is due at once may call back before it is there.
+        ITimer? obsolete = Time.CreateTimer(static state => ((CompletionGraph)state!).Cancel(new CancellationToken(canceled: true)), this, deadline, Timeout.InfiniteTimeSpan);
         lock (_gate)
         {
-            if (_hasEnded)
-                return;
-            _cancelTimer?.Dispose();
-            _cancelTimer = Time.CreateTimer(static state => ((CompletionGraph)state!).Cancel(new CancellationToken(canceled: true)), this, deadline, Timeout.InfiniteTimeSpan);
+            if (!_hasEnded)
+                (obsolete, _cancelTimer) = (_cancelTimer, obsolete);
         }
+
+        obsolete?.Dispose();
     }
 
     /// <summary>Faults the run from outside and gives up everything.</summary>
@@ -270,6 +286,17 @@ internal sealed class CompletionGraph
         }
 
         Log.SecondaryError(Logger, Options.Name, error.Message, error);
+    }
+
+    /// <summary>A log that fails is no reason to fail; that it does is worth knowing, once.</summary>
+    private void NoteLoggerFailure(Exception error)
+    {
+        lock (_gate)
+        {
+            if (!_hasEnded && !_hasLoggerFailed)
+                _secondary.Add(error);
+            _hasLoggerFailed = true;
+        }
     }
 
     public void OnItemDiscarded(object? item, DiscardReason reason, StageNode stage)
@@ -426,9 +453,16 @@ internal sealed class CompletionGraph
             if (_hasEnded || _urgency == Urgency.Abort)
                 return;
             _urgency = Urgency.Abort;
-            _abandonTimer = Time.CreateTimer(static state => ((CompletionGraph)state!).AbandonRest(), this, Options.AbortTimeout, Timeout.InfiniteTimeSpan);
         }
 
+        ITimer? obsolete = Time.CreateTimer(static state => ((CompletionGraph)state!).AbandonRest(), this, Options.AbortTimeout, Timeout.InfiniteTimeSpan);
+        lock (_gate)
+        {
+            if (!_hasEnded)
+                (obsolete, _abandonTimer) = (null, obsolete);
+        }
+
+        obsolete?.Dispose();
         Discard(Nodes, DiscardReason.Canceled);
     }
 

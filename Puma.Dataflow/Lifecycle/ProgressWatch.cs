@@ -32,7 +32,7 @@ internal sealed class ProgressWatch : IDisposable
         TimeSpan shortest = graph.Options.StallTimeout > TimeSpan.Zero && graph.Options.StallTimeout < graph.Options.DrainTimeout
             ? graph.Options.StallTimeout
             : graph.Options.DrainTimeout;
-        TimeSpan interval = shortest / LooksPerTimeout;
+        TimeSpan interval = TimeSpan.FromMilliseconds(Math.Max(1, shortest.TotalMilliseconds / LooksPerTimeout));
         _timer = graph.Time.CreateTimer(static state => ((ProgressWatch)state!).Look(), this, interval, interval);
     }
 

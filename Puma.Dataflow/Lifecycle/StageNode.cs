@@ -49,6 +49,7 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
 
     private int _activity = (int)StageActivity.Starting;
     private int _hasReportedStart;
+    private int _hasToldEnding;
     private long _workingSince = setup.Graph.Time.GetTimestamp();
 
     public string Name => setup.Name;
@@ -85,8 +86,8 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
     /// <summary>The link whose full slots the stage waits for, while it does.</summary>
     public Link? WaitsFor { get; private set; }
 
-    /// <summary>When the burst in work was taken.</summary>
-    public long WorkingSince => Volatile.Read(ref _workingSince);
+    /// <summary>When the burst was taken that the oldest item in work came with.</summary>
+    public virtual long WorkingSince => Volatile.Read(ref _workingSince);
 
     public bool IsAbandoned { get; private set; }
 
@@ -215,7 +216,7 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
         // Cancellation is only an echo when our own token has fired; any other is a failure like all others.
         if (error is OperationCanceledException && (IsDiscarding || (IsSource && IsStopping)))
             return;
-        StageFaultedException fault = error as StageFaultedException ?? new StageFaultedException(Name, error, itemNumber, attempt);
+        var fault = new StageFaultedException(Name, error, itemNumber, attempt);
         if (!TryDecideEnd(DiscardReason.Faulted, fault))
         {
             Graph.AddSecondary(fault);
@@ -244,7 +245,7 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
     }
 
     /// <summary>Makes the stage the place of a failure although its user code has not returned, and leaves it behind.</summary>
-    public void FailAndAbandon(Exception error, long itemNumber, int attempt)
+    public virtual void FailAndAbandon(Exception error, long itemNumber, int attempt)
     {
         Fail(error, itemNumber, attempt);
         Abandon();
@@ -262,15 +263,31 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
         }
 
         Raise(Attention.Discard);
-        CloseLinks(_failure is null ? EndMarker.Canceled : new EndMarker(EndKind.Faulted, _failure));
+        EndMarker marker = _failure is null ? EndMarker.Canceled : new EndMarker(EndKind.Faulted, _failure);
+        CloseLinks(marker);
+        TellEnding(marker);
         End(_failure is null ? StageState.Canceled : StageState.Faulted, EndReason.Abandoned, _failure);
     }
 
     /// <summary>Runs when the links are set, before the run starts.</summary>
     public virtual void Prepare() { }
 
-    /// <summary>Runs when the stage knows how it ends, after its links are closed.</summary>
+    /// <summary>Runs once, when the stage knows how it ends, after its links are closed. Any thread.</summary>
     protected virtual void OnEnding(EndMarker marker) { }
+
+    private void TellEnding(EndMarker marker)
+    {
+        if (Interlocked.Exchange(ref _hasToldEnding, 1) != 0)
+            return;
+        try
+        {
+            OnEnding(marker);
+        }
+        catch (Exception error)
+        {
+            Graph.AddSecondary(new StageFaultedException(Name, error));
+        }
+    }
 
     /// <summary>How the stage would end now.</summary>
     protected EndMarker ExpectedEnd() => DecideEnd().Marker;
@@ -293,8 +310,11 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
         try
         {
             if (!IsDiscarding)
+            {
                 await StartAsync().ConfigureAwait(false);
-            ReportStart();
+                ReportStart(hasStarted: true);
+            }
+
             if (!IsDiscarding)
             {
                 State = StageState.Running;
@@ -307,7 +327,7 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
             Fail(error);
         }
 
-        ReportStart();
+        ReportStart(hasStarted: false);
         try
         {
             await ReturnAllAsync().ConfigureAwait(false);
@@ -320,9 +340,9 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
         (StageState state, EndReason reason, EndMarker marker) = DecideEnd();
         CloseLinks(marker);
         SetActivity(StageActivity.Ending);
+        TellEnding(marker);
         try
         {
-            OnEnding(marker);
             if (!IsAbandoned)
                 await EndAsync(Graph.OutcomeFor(state), Graph.Cause ?? marker.Cause).ConfigureAwait(false);
         }
@@ -330,6 +350,8 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
         {
             Graph.AddSecondary(new StageFaultedException(Name, error));
         }
+
+        CleanUp();
 
         lock (_gate)
         {
@@ -353,6 +375,9 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
     /// <summary>Ends the instances that were started.</summary>
     protected virtual ValueTask EndAsync(RunState outcome, Exception? cause) => default;
 
+    /// <summary>Frees what the stage holds, when its user code has returned for the last time; also when it was left behind meanwhile. Must not throw.</summary>
+    protected virtual void CleanUp() { }
+
     /// <summary>Waits until something may have changed. The caller looks again at everything.</summary>
     public ValueTask WaitAsync(StageActivity activity, Link? waitsFor = null)
     {
@@ -369,11 +394,12 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
             input.Flush();
     }
 
+    public void OnBurstTaken() => Volatile.Write(ref _workingSince, Time.GetTimestamp());
+
     /// <summary>Notes that items are in work again.</summary>
     public void BeginWork()
     {
         WaitsFor = null;
-        Volatile.Write(ref _workingSince, Time.GetTimestamp());
         SetActivity(StageActivity.Working);
     }
 
@@ -415,10 +441,10 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
     protected EndMarker WorstInput() =>
         Inputs.Aggregate(EndMarker.Completed, static (worst, input) => input.End is { } end ? EndMarker.Worst(worst, end) : worst);
 
-    private void ReportStart()
+    private void ReportStart(bool hasStarted)
     {
         if (Interlocked.Exchange(ref _hasReportedStart, 1) == 0)
-            Graph.OnStageStarted(this, _failure);
+            Graph.OnStageStarted(this, hasStarted, _failure);
     }
 
     private (StageState State, EndReason Reason, EndMarker Marker) DecideEnd()
@@ -474,7 +500,7 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
         Cause = cause;
         SetActivity(StageActivity.Ended);
         _finalReport = MakeReport();
-        ReportStart();
+        ReportStart(hasStarted: false);
         _completion.TrySetResult();
         if (state == StageState.Faulted)
         {
@@ -540,7 +566,7 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
             Capacity = capacity,
             SlotsHeld = slots,
             MaxSlotsHeld = maxSlots,
-            OldestItemAge = inFlight + queued > 0 ? Time.GetElapsedTime(WorkingSince) : TimeSpan.Zero,
+            OldestItemAge = inFlight > 0 ? Time.GetElapsedTime(WorkingSince) : TimeSpan.Zero,
             KeepsLedger = KeepsLedger,
         };
     }

@@ -41,7 +41,7 @@ public abstract record ErrorPolicy
         return new AnyItemPolicy { Retries = times, RetryBackoff = backoff ?? Backoff.None };
     }
 
-    /// <summary>The item goes to a target, which is completed when all stages that feed it have ended.</summary>
+    /// <summary>The item goes to a target, which is completed when all stages that feed it have ended. Such a pipeline runs once.</summary>
     /// <param name="target">The target; back-pressured like any link. When it faults, the run faults.</param>
     /// <exception cref="ArgumentNullException"><paramref name="target"/> is null.</exception>
     public static ErrorPolicy DeadLetter(ITargetBlock<DeadLetter> target)
@@ -50,7 +50,7 @@ public abstract record ErrorPolicy
         return new AnyItemPolicy { Verdict = ErrorVerdict.DeadLetter, DeadLetterTarget = new BlockTarget<DeadLetter, DeadLetter>(target) };
     }
 
-    /// <summary>The item goes to a target, which is completed when all stages that feed it have ended.</summary>
+    /// <summary>The item goes to a target, which is completed when all stages that feed it have ended. Such a pipeline runs once.</summary>
     /// <typeparam name="T">The item type of the stage; <c>Build()</c> checks it.</typeparam>
     /// <param name="target">The target; back-pressured like any link. When it faults, the run faults.</param>
     /// <exception cref="ArgumentNullException"><paramref name="target"/> is null.</exception>
@@ -60,7 +60,7 @@ public abstract record ErrorPolicy
         return new ErrorPolicy<T> { Verdict = ErrorVerdict.DeadLetter, DeadLetterTarget = new BlockTarget<DeadLetter, DeadLetter<T>>(target) };
     }
 
-    /// <summary>The item goes to a channel, which is completed when all stages that feed it have ended.</summary>
+    /// <summary>The item goes to a channel, which is completed when all stages that feed it have ended. Such a pipeline runs once.</summary>
     /// <typeparam name="T">The item type of the stage; <c>Build()</c> checks it.</typeparam>
     /// <param name="writer">The channel's writer.</param>
     /// <exception cref="ArgumentNullException"><paramref name="writer"/> is null.</exception>

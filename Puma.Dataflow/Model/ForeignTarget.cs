@@ -11,6 +11,9 @@ internal abstract class ForeignTarget<T>
     /// <summary>The outside object; two targets with the same key are the same target.</summary>
     public abstract object Key { get; }
 
+    /// <summary>Whether it takes nothing more once it was completed.</summary>
+    public virtual bool IsSingleUse => true;
+
     /// <summary>Ends when the outside has ended.</summary>
     /// <returns>False when it cannot tell.</returns>
     public virtual bool TryGetCompletion([NotNullWhen(true)] out Task? completion)
@@ -36,6 +39,8 @@ internal sealed class BlockTarget<T, TBlock>(ITargetBlock<TBlock> block) : Forei
     private readonly bool _neverEnds = block.GetType() == DataflowBlock.NullTarget<TBlock>().GetType();
 
     public override object Key => block;
+
+    public override bool IsSingleUse => !_neverEnds;
 
     public override bool TryGetCompletion([NotNullWhen(true)] out Task? completion)
     {
@@ -81,6 +86,8 @@ internal sealed class DelegateTarget<T, TArgument>(Func<TArgument, CancellationT
     where TArgument : T
 {
     public override object Key => handler;
+
+    public override bool IsSingleUse => false;
 
     public override async ValueTask<bool> SendAsync(T item, CancellationToken cancellationToken)
     {

@@ -37,7 +37,10 @@ public sealed record StageOptions
 
     /// <summary>How long one attempt at one item may take before its token fires and the item fails with <see cref="TimeoutException"/>.</summary>
     /// <value>Default <see langword="null"/>: no limit. Must be positive.</value>
-    /// <remarks>A handler that has not returned <see cref="PipelineOptions.AbortTimeout"/> after its token fired is abandoned and the run faults.</remarks>
+    /// <remarks>
+    /// The time for which an emit waits for a slot does not count. A handler that has not returned <see cref="PipelineOptions.AbortTimeout"/>
+    /// after its token fired is abandoned and the run faults.
+    /// </remarks>
     public TimeSpan? ItemTimeout { get; init; }
 
     /// <summary>How often <c>OnTickAsync</c> of a runnable is called.</summary>

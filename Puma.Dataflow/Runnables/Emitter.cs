@@ -13,9 +13,25 @@ internal abstract class Emitter<T>
     public virtual int Room => 0;
 }
 
+/// <summary>The time that a handler may take for an item.</summary>
+internal interface IItemClock
+{
+    /// <summary>Stops the time. Each call needs one of <see cref="Resume"/>.</summary>
+    void Pause();
+
+    /// <summary>Lets the time run on.</summary>
+    void Resume();
+}
+
 /// <summary>The outputs of one attempt at an item.</summary>
 internal interface IAttemptOutputs
 {
+    /// <summary>The clock of the item in work, which stands still while an output waits for a slot; null when there is none.</summary>
+    IItemClock? Clock
+    {
+        set { }
+    }
+
     /// <summary>Keeps outputs back from here on.</summary>
     void Hold();
 

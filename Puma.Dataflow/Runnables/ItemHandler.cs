@@ -1,7 +1,7 @@
 namespace Puma.Dataflow.Runnables;
 
 /// <summary>The user code of one instance of a stage that handles items: a delegate or a runnable. Its members are never called concurrently.</summary>
-internal abstract class ItemHandler<TIn, TOut>
+internal abstract class ItemHandler<TIn, TOut> : IDisposable
 {
     public virtual ValueTask StartAsync(StageContext context, Emitter<TOut> output, CancellationToken cancellationToken) => default;
 
@@ -13,12 +13,15 @@ internal abstract class ItemHandler<TIn, TOut>
 
     public virtual ValueTask EndAsync(RunState outcome, Exception? cause) => default;
 
+    /// <summary>Frees what it holds beside the user code, when that has returned for the last time; also when it was never started or was left behind meanwhile.</summary>
+    public virtual void Dispose() { }
+
     /// <summary>Where outputs go from here on; a pool gives each item its own place.</summary>
     public virtual void Redirect(Emitter<TOut> output) { }
 }
 
 /// <summary>The user code of a stage without inputs.</summary>
-internal abstract class SourceBody<TOut>
+internal abstract class SourceBody<TOut> : IDisposable
 {
     public virtual ValueTask StartAsync(StageContext context, Emitter<TOut> output, CancellationToken cancellationToken) => default;
 
@@ -30,4 +33,7 @@ internal abstract class SourceBody<TOut>
     public virtual ValueTask CompletedAsync(CancellationToken cancellationToken) => default;
 
     public virtual ValueTask EndAsync(RunState outcome, Exception? cause) => default;
+
+    /// <inheritdoc cref="ItemHandler{TIn, TOut}.Dispose"/>
+    public virtual void Dispose() { }
 }

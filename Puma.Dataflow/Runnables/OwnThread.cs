@@ -118,6 +118,12 @@ internal sealed class OwnThreadHandler<TIn, TOut>(Func<ItemHandler<TIn, TOut>> m
         }
     }
 
+    public override void Dispose()
+    {
+        base.Dispose();
+        _thread?.Dispose();
+    }
+
     public override void Redirect(Emitter<TOut> output) => _inner?.Redirect(output);
 }
 
@@ -165,5 +171,11 @@ internal sealed class OwnThreadBody<TOut>(Func<SourceBody<TOut>> make, string th
         {
             _thread!.Dispose();
         }
+    }
+
+    public override void Dispose()
+    {
+        base.Dispose();
+        _thread?.Dispose();
     }
 }

@@ -66,6 +66,7 @@ internal sealed class AttemptRunner : IDisposable
         where TOutputs : Emitter<TOut>, IAttemptOutputs
     {
         bool holds = _policy.Retries > 0;
+        outputs.Clock = _clock;
         for (int attempt = 1; ; attempt++)
         {
             _context.Attempt = attempt;
@@ -82,7 +83,14 @@ internal sealed class AttemptRunner : IDisposable
                 failure = error;
             }
 
-            if (_clock?.Stop() == true)
+            bool isOverdue = _clock?.Stop() == true;
+            if (_clock?.IsLeftBehind == true)
+            {
+                await _stage.Completion.ConfigureAwait(false);
+                return new Fate(FateKind.Discarded, failure, attempt);
+            }
+
+            if (isOverdue)
                 failure = new TimeoutException($"The handler of '{_stage.Name}' took longer than ItemTimeout ({_stage.Options.ItemTimeout}) for item {number}, attempt {attempt}.", failure);
             if (failure is null)
             {

@@ -74,7 +74,7 @@ internal sealed class BatchStage<T>(StageSetup setup, int limit, TimeSpan? maxAg
             }
 
             // No batch is heavier than the limit, but for an item that is so by itself.
-            if (_batch.Count > 0 && _weight + itemWeight > limit)
+            if (_batch.Count > 0 && itemWeight > limit - _weight)
             {
                 await FlushAsync().ConfigureAwait(false);
                 if (IsDiscarding)

@@ -11,24 +11,25 @@ internal sealed class BroadcastStage<T>(StageSetup setup) : MovingStage(setup)
         var input = (Link<T>)Inputs[0];
         Link<T>[] branches = Array.ConvertAll(Outputs, static o => (Link<T>)o);
         bool[] isWaiting = new bool[branches.Length];
-        while (!MustEnd)
+        for (long number = 1; !MustEnd; number++)
         {
             if (!input.TryRead(out T item))
             {
                 if (!await WaitForInputAsync().ConfigureAwait(false))
                     return;
+                number--;
                 continue;
             }
 
             input.CountReceived();
-            bool isDelivered = false;
             try
             {
-                isDelivered = await GiveAsync(branches, isWaiting, item).ConfigureAwait(false);
+                Settle(input, item, await GiveAsync(branches, isWaiting, item).ConfigureAwait(false), DiscardReason.Faulted);
             }
-            finally
+            catch (PipelineFullException full)
             {
-                Settle(input, item, isDelivered, DiscardReason.Faulted);
+                FailAt(input, item, number, full);
+                return;
             }
         }
     }

@@ -49,7 +49,7 @@ internal static class ItemStages
 
         Func<ItemHandler<TIn, TOut>> make = setup.Options.OwnThread ? () => new OwnThreadHandler<TIn, TOut>(recipe.Make, setup.Name) : recipe.Make;
         if (setup.Options.MaxDegreeOfParallelism > 1)
-            return new PoolStage<TIn, TOut>(setup, make, partition);
+            return new PoolStage<TIn, TOut>(setup, make, partition, isOneToOne);
         if (make is Func<ItemHandler<TIn, NoOutput>> makeSink)
             return new SerialStage<TIn, NoOutput, NullEmitter>(setup, makeSink, static _ => NullEmitter.Instance);
         return new SerialStage<TIn, TOut, LinkEmitter<TOut>>(setup, make, static stage => new LinkEmitter<TOut>(stage, (Link<TOut>)stage.Outputs[0]));

@@ -31,6 +31,8 @@ internal class LinkEmitter<T>(StageNode stage, Link<T> link) : Emitter<T>, IAtte
         return default;
     }
 
+    public IItemClock? Clock { private get; set; }
+
     public void Hold()
     {
         _isHolding = true;
@@ -80,6 +82,9 @@ internal class LinkEmitter<T>(StageNode stage, Link<T> link) : Emitter<T>, IAtte
             : default;
         while (true)
         {
+            // The token first: when it fired because the stage gives up, the stage is seen to.
+            bool isCanceled = cancellationToken.IsCancellationRequested;
+
             // The link is completed when the emit was not awaited and the stage has ended meanwhile.
             if (stage.IsDiscarding || link.IsCompleted)
             {
@@ -87,11 +92,8 @@ internal class LinkEmitter<T>(StageNode stage, Link<T> link) : Emitter<T>, IAtte
                 throw new OperationCanceledException($"Stage '{stage.Name}' gives up what it holds; nothing can be emitted any more.", stage.DiscardToken);
             }
 
-            if (cancellationToken.IsCancellationRequested)
-            {
-                _wasRefused = true;
+            if (isCanceled)
                 cancellationToken.ThrowIfCancellationRequested();
-            }
 
             // One of several outputs is finished: what goes there is given up, the others go on.
             if (link.IsShut && stage.Outputs.Length > 1)
@@ -103,7 +105,9 @@ internal class LinkEmitter<T>(StageNode stage, Link<T> link) : Emitter<T>, IAtte
             link.AskForSlot();
             if (stage.TryOffer(link, value))
                 return;
+            Clock?.Pause();
             await stage.WaitAsync(StageActivity.WaitingForOutput, link).ConfigureAwait(false);
+            Clock?.Resume();
             stage.BeginWork();
 
             // A tick that runs here may emit, too.

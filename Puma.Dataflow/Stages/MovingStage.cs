@@ -37,6 +37,13 @@ internal abstract class MovingStage(StageSetup setup) : StageNode(setup)
         return true;
     }
 
+    /// <summary>Fails at an item. The failure first: the item's slot must not let in another that is then discarded.</summary>
+    protected void FailAt<T>(Link<T> input, T item, long number, Exception error)
+    {
+        Fail(error, number, attempt: 1);
+        Settle(input, item, isDelivered: false, DiscardReason.Faulted);
+    }
+
     /// <summary>Settles an item that its next stage accepted, or that has to be given up.</summary>
     protected void Settle<T>(Link<T> input, T item, bool isDelivered, DiscardReason otherwise)
     {

@@ -14,7 +14,6 @@ internal sealed class PipelinePlan
     private readonly IReadOnlyList<StageDefinition> _stages;
     private readonly Dictionary<StageDefinition, string> _names;
     private readonly PipelineOptions _options;
-    private int _runs;
 
     private PipelinePlan(IReadOnlyList<StageDefinition> stages, Dictionary<StageDefinition, string> names, PipelineOptions options, IReadOnlyList<string> warnings)
     {
@@ -46,13 +45,11 @@ internal sealed class PipelinePlan
     /// <exception cref="InvalidOperationException">The pipeline holds an object that serves one run only and has run before.</exception>
     public StartedRun Start(CancellationToken cancellationToken)
     {
-        if (Interlocked.Increment(ref _runs) > 1 && _stages.FirstOrDefault(static s => s.SingleUse is not null) is { } single)
-            throw new InvalidOperationException($"This pipeline can run once only, because stage '{_names[single]}' holds an instance ({single.SingleUse!.GetType().Name}). Give the stage a factory to run it many times.");
-
+        TakeSingleUses();
         ILoggerFactory loggers = _options.LoggerFactory ?? DefaultLogging.Factory;
         var graph = new CompletionGraph(_options, loggers);
         foreach (string warning in Warnings)
-            Log.BuildWarning(loggers.CreateLogger(LogCategory.Of(_options.Name)), _options.Name, warning);
+            Log.BuildWarning(graph.Logger, _options.Name, warning);
 
         var nodes = new Dictionary<StageDefinition, StageNode>(_stages.Count);
         foreach (StageDefinition stage in _stages)
@@ -91,6 +88,20 @@ internal sealed class PipelinePlan
             node.Prepare();
         graph.Start(ordered, links, cancellationToken);
         return new StartedRun(graph, ordered);
+    }
+
+    private void TakeSingleUses()
+    {
+        // A part that is used twice shares its mark; one run may take it for both.
+        var taken = new HashSet<UseMark>();
+        foreach (StageDefinition stage in _stages)
+        {
+            if (stage.Instance is not { } instance || !taken.Add(stage.UseMark) || stage.UseMark.TryTake())
+                continue;
+            throw new InvalidOperationException(stage.SingleUse is not null
+                ? $"This pipeline can run once only, because stage '{_names[stage]}' holds an instance ({instance.GetType().Name}). Give the stage a factory to run it many times."
+                : $"This pipeline can run once only, because stage '{_names[stage]}' has a dead-letter target ({instance.GetType().Name}) that the first run completes. Give ErrorPolicy.DeadLetter a delegate to run it many times.");
+        }
     }
 
     /// <summary>One more stage for each dead-letter target; all stages that name the target feed it.</summary>

@@ -12,9 +12,10 @@ namespace Puma.Dataflow.Stages;
 /// <param name="setup">What the stage is made from.</param>
 /// <param name="makeHandler">Makes the user code of one instance.</param>
 /// <param name="partition">The hash code of an item's key, which chooses the instance; null lets any free one take it.</param>
-internal sealed class PoolStage<TIn, TOut>(StageSetup setup, Func<ItemHandler<TIn, TOut>> makeHandler, Func<TIn, int>? partition) : StageNode(setup)
+/// <param name="isOneToOne">Whether each item makes exactly one output, as the last thing that its handler does.</param>
+internal sealed class PoolStage<TIn, TOut>(StageSetup setup, Func<ItemHandler<TIn, TOut>> makeHandler, Func<TIn, int>? partition, bool isOneToOne) : StageNode(setup)
 {
-    // All fields belong to the stage's stream but for _lowestFailure.
+    // All fields belong to the stage's stream but for those that say otherwise.
     private readonly List<Worker> _workers = [];
     private readonly Stack<WorkItem<TIn, TOut>> _spares = [];
     private readonly List<WorkItem<TIn, TOut>> _window = [];
@@ -23,7 +24,15 @@ internal sealed class PoolStage<TIn, TOut>(StageSetup setup, Func<ItemHandler<TI
     private long _number;
     private int _head;
     private bool _isOutputFull;
+
+    // When the burst was taken that the oldest item of the window came with; 0 while there is none. Written by the stream, read by anyone.
+    private long _oldestSince;
+
+    // How many instances wait for their next attempt. They change it, the stream reads it.
     private int _retrying;
+
+    // Set by the timer that found a handler which does not return; the stream then leaves the stage behind.
+    private volatile bool _isLeftBehind;
 
     // The lowest item that failed for good; instances lower it, the stream reads it before it hands out an item.
     private long _lowestFailure = long.MaxValue;
@@ -35,11 +44,21 @@ internal sealed class PoolStage<TIn, TOut>(StageSetup setup, Func<ItemHandler<TI
 
     private int WindowCount => _window.Count - _head;
 
+    public override long WorkingSince => Volatile.Read(ref _oldestSince) is > 0 and var oldest ? oldest : base.WorkingSince;
+
     public override void OnRetryWait(DateTimeOffset? due)
     {
         Interlocked.Add(ref _retrying, due is null ? -1 : 1);
 
         // What the stage waits for is shown by its stream.
+        Wake();
+    }
+
+    /// <summary>The stream reads the input although a handler does not return, so it alone may shut it.</summary>
+    public override void FailAndAbandon(Exception error, long itemNumber, int attempt)
+    {
+        Fail(error, itemNumber, attempt);
+        _isLeftBehind = true;
         Wake();
     }
 
@@ -52,7 +71,17 @@ internal sealed class PoolStage<TIn, TOut>(StageSetup setup, Func<ItemHandler<TI
             ItemHandler<TIn, TOut> handler = makeHandler();
             var instance = new Instance(this, i);
             var worker = new Worker(handler, instance, new AttemptRunner(this, instance.Context), DiscardToken);
-            await handler.StartAsync(instance.Context, DirectEmitter(), DiscardToken).ConfigureAwait(false);
+            try
+            {
+                await handler.StartAsync(instance.Context, DirectEmitter(), DiscardToken).ConfigureAwait(false);
+            }
+            catch
+            {
+                // What has not started is not ended either.
+                worker.Dispose();
+                throw;
+            }
+
             _workers.Add(worker);
             instance.Context.Ticks.Start();
         }
@@ -75,6 +104,7 @@ internal sealed class PoolStage<TIn, TOut>(StageSetup setup, Func<ItemHandler<TI
                 return;
             CancelHigherThanFailure();
             HandOut();
+            Volatile.Write(ref _oldestSince, WindowCount > 0 ? _window[_head].Since : 0);
             if (WindowCount == 0 && (IsFinishing || _input.End is not null))
                 break;
 
@@ -101,21 +131,40 @@ internal sealed class PoolStage<TIn, TOut>(StageSetup setup, Func<ItemHandler<TI
 
     protected override async ValueTask ReturnAllAsync()
     {
-        for (int i = _head; i < _window.Count; i++)
-            _window[i].Refuse();
+        _window.RemoveRange(0, _head);
+        _head = 0;
+
+        // What will not start is settled before the wait for what has, which may never end.
+        foreach (WorkItem<TIn, TOut> work in _window.Where(static w => !w.IsStarted))
+            _input.Discard(work.Item, ReasonToDiscard);
+        _window.RemoveAll(static w => !w.IsStarted);
+        foreach (WorkItem<TIn, TOut> work in _window)
+            work.Refuse();
         foreach (Worker worker in _workers)
-            worker.Cancel(this);
-        while (_workers.Exists(static w => w.Current is { IsDone: false }))
-            await WaitAsync(StageActivity.Working).ConfigureAwait(false);
-        for (int i = _head; i < _window.Count; i++)
         {
-            WorkItem<TIn, TOut> work = _window[i];
+            worker.Waiting.Clear();
+            worker.Cancel(this);
+        }
+
+        while (_workers.Exists(static w => w.Current is { IsDone: false }))
+        {
+            if (_isLeftBehind)
+            {
+                Abandon();
+                return;
+            }
+
+            await WaitAsync(StageActivity.Working).ConfigureAwait(false);
+        }
+
+        foreach (WorkItem<TIn, TOut> work in _window)
+        {
             if (work.IsTick)
             {
                 if (work.Fate is { Kind: FateKind.Failed, Error: { } error and not OperationCanceledException })
                     Graph.AddSecondary(new StageFaultedException(Name, error));
             }
-            else if (work.IsStarted)
+            else
             {
                 // It lost to a lower item, but what it threw is worth knowing.
                 if (work.Fate is { Kind: FateKind.Failed, Error: { } lost })
@@ -123,14 +172,9 @@ internal sealed class PoolStage<TIn, TOut>(StageSetup setup, Func<ItemHandler<TI
                 DiscardInWork(work.Item, ReasonToDiscard);
                 _input.Release(1);
             }
-            else
-            {
-                _input.Discard(work.Item, ReasonToDiscard);
-            }
         }
 
         _window.Clear();
-        _head = 0;
     }
 
     protected override async ValueTask EndAsync(RunState outcome, Exception? cause)
@@ -138,7 +182,6 @@ internal sealed class PoolStage<TIn, TOut>(StageSetup setup, Func<ItemHandler<TI
         List<Exception> errors = [];
         foreach (Worker worker in _workers)
         {
-            worker.Dispose();
             try
             {
                 await worker.Handler.EndAsync(outcome, cause).ConfigureAwait(false);
@@ -151,6 +194,12 @@ internal sealed class PoolStage<TIn, TOut>(StageSetup setup, Func<ItemHandler<TI
 
         foreach (Exception error in errors)
             Graph.AddSecondary(new StageFaultedException(Name, error));
+    }
+
+    protected override void CleanUp()
+    {
+        foreach (Worker worker in _workers)
+            worker.Dispose();
     }
 
     /// <summary>Passes on what is ready and settles what is done: in order only the head, else any.</summary>
@@ -325,8 +374,8 @@ internal sealed class PoolStage<TIn, TOut>(StageSetup setup, Func<ItemHandler<TI
     private WorkItem<TIn, TOut> Enqueue(TIn item, bool isTick)
     {
         if (!_spares.TryPop(out WorkItem<TIn, TOut>? work))
-            work = new WorkItem<TIn, TOut>(this, NoteFailure, Math.Min(_output?.Capacity ?? 1, 64));
-        work.Reset(item, isTick ? _number : ++_number, isTick);
+            work = new WorkItem<TIn, TOut>(this, NoteFailure, Math.Min(_output?.Capacity ?? 1, 64), isOneToOne);
+        work.Reset(item, isTick ? _number : ++_number, isTick, base.WorkingSince);
         _window.Add(work);
         return work;
     }
@@ -415,6 +464,7 @@ internal sealed class PoolStage<TIn, TOut>(StageSetup setup, Func<ItemHandler<TI
         {
             instance.Context.Ticks.End();
             attempts.Dispose();
+            handler.Dispose();
             _source.Dispose();
         }
     }

@@ -94,31 +94,34 @@ internal sealed class PortStage(
 
     protected override async ValueTask EndAsync(RunState outcome, Exception? cause)
     {
+        if (_runnable is not null)
+            await CallAsync(() => _runnable.EndAsync(outcome, cause)).ConfigureAwait(false);
+    }
+
+    protected override void CleanUp()
+    {
         Attempts?.Dispose();
         _instance?.Context.Ticks.End();
-        try
-        {
-            if (_runnable is not null)
-                await CallAsync(() => _runnable.EndAsync(outcome, cause)).ConfigureAwait(false);
-        }
-        finally
-        {
-            _thread?.Dispose();
-        }
+        _thread?.Dispose();
     }
 
     public ValueTask CallAsync(Func<ValueTask> callback) => _thread?.InvokeAsync(callback) ?? callback();
 
+    /// <summary>The handler of one input waits: the writers of all of them may need slots meanwhile.</summary>
+    public void FlushBeforeWait() => FlushInputs();
+
     /// <returns>True when enough inputs have ended.</returns>
     private async ValueTask<bool> CompleteEndedInputsAsync()
     {
+        // Looked at first: an input that ends while another is told of its end is told at the next turn.
+        bool haveEnded = HaveInputsEnded();
         foreach (PortReader reader in _readers)
         {
             if (reader.HasEnded && reader.TakeCompletion() is { } onCompleted)
                 await CallAsync(() => onCompleted(DiscardToken)).ConfigureAwait(false);
         }
 
-        return HaveInputsEnded();
+        return haveEnded;
     }
 }
 
@@ -154,7 +157,7 @@ internal sealed class PortReader<T>(PortStage stage, Input<T> port, Link<T> link
         link.CountReceived();
         ValueTask<Fate> handling = stage.Attempts.HandleAsync<T, NoOutput, PortOutputs>(_handler, item, number, stage.AllOutputs, stage.DiscardToken);
         if (!handling.IsCompleted)
-            link.Flush();
+            stage.FlushBeforeWait();
         await stage.SettleAsync(link, item, number, await handling.ConfigureAwait(false)).ConfigureAwait(false);
         return true;
     }
@@ -178,6 +181,11 @@ internal sealed class PortReader<T>(PortStage stage, Input<T> port, Link<T> link
 internal sealed class PortOutputs : Emitter<NoOutput>, IAttemptOutputs
 {
     private readonly List<IAttemptOutputs> _outputs = [];
+
+    public IItemClock? Clock
+    {
+        set => _outputs.ForEach(o => o.Clock = value);
+    }
 
     public void Add(IAttemptOutputs output) => _outputs.Add(output);
 

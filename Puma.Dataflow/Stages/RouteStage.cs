@@ -31,14 +31,14 @@ internal sealed class RouteStage<T>(StageSetup setup, IReadOnlyList<Func<T, bool
                 return;
             }
 
-            bool isDelivered = false;
             try
             {
-                isDelivered = await WriteAsync((Link<T>)Outputs[branch], item).ConfigureAwait(false);
+                Settle(input, item, await WriteAsync((Link<T>)Outputs[branch], item).ConfigureAwait(false), DiscardReason.NoDemand);
             }
-            finally
+            catch (PipelineFullException full)
             {
-                Settle(input, item, isDelivered, DiscardReason.NoDemand);
+                FailAt(input, item, number, full);
+                return;
             }
         }
     }

@@ -72,7 +72,6 @@ internal sealed class SerialStage<TIn, TOut, TOutputs>(StageSetup setup, Func<It
             if (++turn >= ItemsPerTurn)
             {
                 turn = 0;
-                BeginWork();
                 await Task.Yield();
             }
         }
@@ -82,11 +81,15 @@ internal sealed class SerialStage<TIn, TOut, TOutputs>(StageSetup setup, Func<It
 
     protected override async ValueTask EndAsync(RunState outcome, Exception? cause)
     {
+        if (_instance is not null)
+            await _handler.EndAsync(outcome, cause).ConfigureAwait(false);
+    }
+
+    protected override void CleanUp()
+    {
         _attempts?.Dispose();
-        if (_instance is null)
-            return;
-        _instance.Context.Ticks.End();
-        await _handler.EndAsync(outcome, cause).ConfigureAwait(false);
+        _instance?.Context.Ticks.End();
+        _handler?.Dispose();
     }
 
     private ValueTask RunControlAsync()

@@ -23,6 +23,9 @@ internal static class Settlement
                 stage.Counters.CountDeadLettered();
                 Log.ItemDeadLettered(stage.Graph.Logger, stage.Name, number, fate.Error!.Message, fate.Error);
                 break;
+            case FateKind.DeadLettered when !stage.IsDiscarding:
+                stage.DiscardInWork(item, DiscardReason.NoDemand);
+                break;
             case FateKind.Failed:
                 stage.Counters.CountFailed();
                 break;

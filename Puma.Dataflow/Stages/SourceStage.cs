@@ -42,10 +42,12 @@ internal sealed class SourceStage<TOut>(StageSetup setup, Func<SourceBody<TOut>>
             await _body!.CompletedAsync(DiscardToken).ConfigureAwait(false);
     }
 
-    protected override ValueTask EndAsync(RunState outcome, Exception? cause)
+    protected override ValueTask EndAsync(RunState outcome, Exception? cause) => _body?.EndAsync(outcome, cause) ?? default;
+
+    protected override void CleanUp()
     {
         _instance?.Context.Ticks.End();
-        return _body?.EndAsync(outcome, cause) ?? default;
+        _body?.Dispose();
     }
 
     private ValueTask CheckpointAsync()
@@ -134,16 +136,14 @@ internal sealed class CommandStage(StageSetup setup, Func<CommandRunnable> makeR
 
     protected override async ValueTask EndAsync(RunState outcome, Exception? cause)
     {
+        if (_runnable is not null)
+            await CallAsync(() => _runnable.EndAsync(outcome, cause)).ConfigureAwait(false);
+    }
+
+    protected override void CleanUp()
+    {
         _instance?.Context.Ticks.End();
-        try
-        {
-            if (_runnable is not null)
-                await CallAsync(() => _runnable.EndAsync(outcome, cause)).ConfigureAwait(false);
-        }
-        finally
-        {
-            _thread?.Dispose();
-        }
+        _thread?.Dispose();
     }
 
     private ValueTask CallAsync(Func<ValueTask> callback) => _thread?.InvokeAsync(callback) ?? callback();

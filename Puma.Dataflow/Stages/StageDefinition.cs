@@ -45,6 +45,12 @@ internal sealed class StageDefinition(string kind, StageOptions options, Func<St
     /// <summary>An object that serves one run only; null when everything is made anew for each run.</summary>
     public object? SingleUse { get; init; }
 
+    /// <summary>What keeps a second run from starting: the object above, or a dead-letter target that the first run completes. Null when there is neither.</summary>
+    public object? Instance => SingleUse ?? (options.ErrorPolicy.DeadLetterTarget is { IsSingleUse: true } target ? target.Key : null);
+
+    /// <summary>Whether a run has taken <see cref="Instance"/>, for this definition and its copies.</summary>
+    public UseMark UseMark { get; private init; } = new();
+
     /// <summary>Whether its outputs are an asynchronous stream, which cannot be taken back for a retry.</summary>
     public bool IsAsyncStream { get; init; }
 
@@ -72,11 +78,21 @@ internal sealed class StageDefinition(string kind, StageOptions options, Func<St
         IsOneToOne = IsOneToOne,
         LeastCapacity = LeastCapacity,
         SingleUse = SingleUse,
+        UseMark = UseMark,
         IsAsyncStream = IsAsyncStream,
         Recipe = Recipe,
         CarriedTypes = CarriedTypes,
         Unfinished = Unfinished,
     };
+}
+
+/// <summary>Notes that something serves one run only. Any thread.</summary>
+internal sealed class UseMark
+{
+    private int _isTaken;
+
+    /// <returns>True for the first caller.</returns>
+    public bool TryTake() => Interlocked.Exchange(ref _isTaken, 1) == 0;
 }
 
 /// <summary>The settings of a branch: of the edge that leads into it.</summary>

@@ -7,7 +7,7 @@ namespace Puma.Dataflow.Stages;
 /// One item on its way through an instance of a pool, with the outputs it has made so far. The instance writes, the stage's stream takes;
 /// the outputs are guarded by a lock, everything else is handed over by <see cref="Start"/> and <see cref="IsDone"/>.
 /// </summary>
-internal sealed class WorkItem<TIn, TOut>(StageNode stage, Action<long> noteFailure, int outputLimit) : Emitter<TOut>, IAttemptOutputs, IThreadPoolWorkItem
+internal sealed class WorkItem<TIn, TOut>(StageNode stage, Action<long> noteFailure, int outputLimit, bool isOneToOne) : Emitter<TOut>, IAttemptOutputs, IThreadPoolWorkItem
 {
     private readonly Lock _gate = new();
 
@@ -24,11 +24,17 @@ internal sealed class WorkItem<TIn, TOut>(StageNode stage, Action<long> noteFail
     private AttemptRunner? _attempts;
     private CancellationToken _token;
 
+    // The instance's, like the emits that read it.
+    public IItemClock? Clock { private get; set; }
+
     public TIn Item { get; private set; } = default!;
 
     public long Number { get; private set; }
 
     public bool IsTick { get; private set; }
+
+    /// <summary>When the burst was taken that it came with.</summary>
+    public long Since { get; private set; }
 
     public bool IsStarted { get; private set; }
 
@@ -38,7 +44,7 @@ internal sealed class WorkItem<TIn, TOut>(StageNode stage, Action<long> noteFail
     public bool IsDone => Volatile.Read(ref _isDone);
 
     /// <summary>Makes it ready for another item. The stage's stream only.</summary>
-    public void Reset(TIn item, long number, bool isTick)
+    public void Reset(TIn item, long number, bool isTick, long since)
     {
         lock (_gate)
         {
@@ -47,7 +53,7 @@ internal sealed class WorkItem<TIn, TOut>(StageNode stage, Action<long> noteFail
             (_room, _isHolding, _isRefusing, _wasRefused) = (null, false, false, false);
         }
 
-        (Item, Number, IsTick, IsStarted) = (item, number, isTick, false);
+        (Item, Number, IsTick, IsStarted, Clock, Since) = (item, number, isTick, false, null, since);
         Volatile.Write(ref _isDone, false);
     }
 
@@ -106,8 +112,9 @@ internal sealed class WorkItem<TIn, TOut>(StageNode stage, Action<long> noteFail
             {
                 _outputs.Enqueue(value);
 
-                // A single output is passed on when the item is done; the stream need not be woken twice.
-                if (_outputs.Count > 1)
+                // The one output of an item comes just before its end, which wakes the stream anyway. Any other is passed on at once: its
+                // handler may wait for what comes of it.
+                if (!isOneToOne)
                     stage.Wake();
                 return default;
             }
@@ -136,7 +143,15 @@ internal sealed class WorkItem<TIn, TOut>(StageNode stage, Action<long> noteFail
             }
 
             stage.Wake();
-            await room.WaitAsync(cancellationToken).ConfigureAwait(false);
+            Clock?.Pause();
+            try
+            {
+                await room.WaitAsync(cancellationToken).ConfigureAwait(false);
+            }
+            finally
+            {
+                Clock?.Resume();
+            }
         }
     }
 
