@@ -168,7 +168,8 @@ internal sealed class ChildRoster
         await DisposeAsync(child).ConfigureAwait(false);
     }
 
-    private async Task DisposeAsync(Child child)
+    /// <summary>Ends a child and frees what belongs to it.</summary>
+    public async Task DisposeAsync(Child child)
     {
         await child.DisposeAsync().ConfigureAwait(false);
         lock (_living)

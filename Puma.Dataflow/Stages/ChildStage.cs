@@ -122,6 +122,16 @@ internal sealed class ChildStage : StageNode
     protected override async ValueTask EndAsync(RunState outcome, Exception? cause) =>
         await _roster.EndAllAsync(new EndRecord(outcome, cause is null ? null : ErrorRecord.Of(cause))).ConfigureAwait(false);
 
+    /// <summary>A stage that was left behind told its children of no end; they are parted with, whenever their code returns.</summary>
+    protected override void CleanUp()
+    {
+        foreach (ChildSlot slot in _roster.Slots)
+        {
+            if (IsAbandoned && slot.Child is { } child)
+                Graph.Own(_roster.DisposeAsync(child));
+        }
+    }
+
     protected override async Task RunAsync()
     {
         if (_plan.HasBody)
