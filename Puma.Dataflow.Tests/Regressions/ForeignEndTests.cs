@@ -11,9 +11,10 @@ public sealed class ForeignEndTests : LifecycleTest
     public async Task FailureOfAForeignBlock_IsToldOnce()
     {
         ExpectFailure();
-        PipelineRun run = Start(Pipeline.From(Enumerable.Range(0, 100))
-            .Through(static () => new TransformBlock<int, int>(static x => x == 3 ? throw new FormatException() : x), new() { Name = "foreign" })
+        PipelineRun<int> run = Start(Pipeline.Accept<int>()
+            .Through(static () => new TransformBlock<int, int>(static int (_) => throw new FormatException()), new() { Name = "foreign" })
             .ForEach(static _ => { }));
+        await run.SendAsync(1, TestToken);
 
         await Assert.ThrowsAsync<StageFaultedException>(() => run.Completion.Within());
 

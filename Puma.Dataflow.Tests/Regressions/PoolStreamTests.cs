@@ -12,9 +12,12 @@ public sealed class PoolStreamTests : LifecycleTest
     public async Task Output_WhoseHandlerWaitsForWhatComesOfIt_LeavesAtOnce(bool isOrdered)
     {
         var arrived = new Gate();
-        PipelineRun run = Start(Pipeline.From([1])
+        PipelineRun<int> run = Start(Pipeline.Accept<int>()
             .Then(() => new EmitsAndWaits(arrived), new() { MaxDegreeOfParallelism = 2, EnsureOrdered = isOrdered })
             .ForEach(_ => arrived.Open()));
+        await run.SendAsync(1, TestToken);
+        await arrived.WaitAsync();
+        run.Complete();
 
         Assert.Equal(RunState.Completed, (await run.Completion.Within()).State);
     }
@@ -24,7 +27,7 @@ public sealed class PoolStreamTests : LifecycleTest
     {
         const int Letters = StageOptions.DefaultCapacity + 1;
         var first = new Gate();
-        var letters = new Gate();
+        Gate firstLetter = new(), letters = new();
         PipelineRun<int> run = Start(Pipeline.Accept<int>().ForEach(
             async x =>
             {
@@ -37,7 +40,7 @@ public sealed class PoolStreamTests : LifecycleTest
                 Name = "work",
                 MaxDegreeOfParallelism = 2,
                 EnsureOrdered = false,
-                ErrorPolicy = ErrorPolicy.DeadLetter(async (DeadLetter<int> _, CancellationToken ct) => await letters.WaitAsync(ct)),
+                ErrorPolicy = ErrorPolicy.DeadLetter(async (DeadLetter<int> letter, CancellationToken ct) => await (letter.Item == 1 ? firstLetter : letters).WaitAsync(ct)),
             }));
         for (int i = 0; i <= Letters; i++)
             await run.SendAsync(i, TestToken);
@@ -51,8 +54,10 @@ public sealed class PoolStreamTests : LifecycleTest
         };
         first.Open();
         await Waiting.UntilAsync(() => Volatile.Read(ref waitsAgain), "the end of the first item was signaled to the wait for the letter");
-        run.Complete();
+        firstLetter.Open();
+        await Waiting.UntilAsync(() => run.Snapshot().Stage("work").Delivered == 1, "the first item is settled");
         letters.Open();
+        run.Complete();
 
         AssertCounts(await run.Completion.Within(), "work", accepted: Letters + 1, delivered: 1, deadLettered: Letters);
     }

@@ -1,4 +1,3 @@
-using System.Text;
 using Microsoft.Extensions.Logging;
 using Puma.Dataflow.Diagnostics;
 
@@ -69,34 +68,5 @@ internal sealed class ProgressWatch : IDisposable
             Log.Stalled(_logger, _graph.Options.Name, still, chain);
         if (isDrainStalled)
             _graph.OnDrainStalled();
-    }
-}
-
-/// <summary>Tells who waits for whom.</summary>
-internal static class WaitForChain
-{
-    public static string Describe(IReadOnlyList<StageNode> nodes)
-    {
-        var text = new StringBuilder();
-        foreach (StageNode node in nodes.Where(static n => n.Activity != StageActivity.Ended))
-        {
-            if (text.Length > 0)
-                text.Append("; ");
-            StageReport report = node.Report();
-            text.Append('\'').Append(node.Name).Append("' ").Append(node.Activity switch
-            {
-                StageActivity.WaitingForOutput => $"waits for a slot of '{node.WaitsFor?.To}'",
-                StageActivity.WaitingForInput => "waits for items",
-                StageActivity.WaitingForRetry => "waits for its next attempt",
-                StageActivity.WaitingForForeignCode => "waits for foreign code",
-                StageActivity.Starting => "is starting",
-                StageActivity.Ending => "is in OnEndAsync",
-                _ => $"has {report.InFlight} items in work since {report.OldestItemAge.TotalSeconds:0.#} s",
-            });
-            if (report.SlotsHeld > 0)
-                text.Append(System.Globalization.CultureInfo.InvariantCulture, $" ({report.SlotsHeld} of {report.Capacity} slots held)");
-        }
-
-        return text.ToString();
     }
 }

@@ -16,6 +16,22 @@ internal sealed class OwnThread : SynchronizationContext, IDisposable
         thread.Start();
     }
 
+    /// <summary>Makes a thread and runs a first callback on it. When that fails, the thread ends: what has not started is not ended either.</summary>
+    public static async ValueTask<OwnThread> StartAsync(string name, Func<ValueTask> start)
+    {
+        var thread = new OwnThread(name);
+        try
+        {
+            await thread.InvokeAsync(start).ConfigureAwait(false);
+            return thread;
+        }
+        catch
+        {
+            thread.Dispose();
+            throw;
+        }
+    }
+
     public override void Post(SendOrPostCallback d, object? state)
     {
         try
@@ -80,21 +96,11 @@ internal sealed class OwnThreadHandler<TIn, TOut>(Func<ItemHandler<TIn, TOut>> m
 
     public override async ValueTask StartAsync(StageContext context, Emitter<TOut> output, CancellationToken cancellationToken)
     {
-        _thread = new OwnThread(threadName);
-        try
+        _thread = await OwnThread.StartAsync(threadName, () =>
         {
-            await _thread.InvokeAsync(() =>
-            {
-                _inner = make();
-                return _inner.StartAsync(context, output, cancellationToken);
-            }).ConfigureAwait(false);
-        }
-        catch
-        {
-            // What has not started is not ended either.
-            _thread.Dispose();
-            throw;
-        }
+            _inner = make();
+            return _inner.StartAsync(context, output, cancellationToken);
+        }).ConfigureAwait(false);
     }
 
     public override ValueTask HandleAsync(TIn item, Emitter<TOut> output, CancellationToken cancellationToken) =>
@@ -135,21 +141,11 @@ internal sealed class OwnThreadBody<TOut>(Func<SourceBody<TOut>> make, string th
 
     public override async ValueTask StartAsync(StageContext context, Emitter<TOut> output, CancellationToken cancellationToken)
     {
-        _thread = new OwnThread(threadName);
-        try
+        _thread = await OwnThread.StartAsync(threadName, () =>
         {
-            await _thread.InvokeAsync(() =>
-            {
-                _inner = make();
-                return _inner.StartAsync(context, output, cancellationToken);
-            }).ConfigureAwait(false);
-        }
-        catch
-        {
-            // What has not started is not ended either.
-            _thread.Dispose();
-            throw;
-        }
+            _inner = make();
+            return _inner.StartAsync(context, output, cancellationToken);
+        }).ConfigureAwait(false);
     }
 
     public override ValueTask ProduceAsync(Emitter<TOut> output, CancellationToken stopToken) =>

@@ -69,11 +69,11 @@ internal sealed class PoolStage<TIn, TOut>(StageSetup setup, Func<ItemHandler<TI
         for (int i = 0; i < Options.MaxDegreeOfParallelism; i++)
         {
             ItemHandler<TIn, TOut> handler = makeHandler();
-            var instance = new Instance(this, i);
-            var worker = new Worker(handler, instance, new AttemptRunner(this, instance.Context), DiscardToken);
+            StageContext context = this.MakeContext(i);
+            var worker = new Worker(handler, context, new AttemptRunner(this, context), DiscardToken);
             try
             {
-                await handler.StartAsync(instance.Context, DirectEmitter(), DiscardToken).ConfigureAwait(false);
+                await handler.StartAsync(context, DirectEmitter(), DiscardToken).ConfigureAwait(false);
             }
             catch
             {
@@ -83,7 +83,7 @@ internal sealed class PoolStage<TIn, TOut>(StageSetup setup, Func<ItemHandler<TI
             }
 
             _workers.Add(worker);
-            instance.Context.Ticks.Start();
+            context.Ticks.Start();
         }
     }
 
@@ -143,7 +143,8 @@ internal sealed class PoolStage<TIn, TOut>(StageSetup setup, Func<ItemHandler<TI
         foreach (Worker worker in _workers)
         {
             worker.Waiting.Clear();
-            worker.Cancel(this);
+            if (worker.Current is { IsDone: false })
+                worker.Cancel(this);
         }
 
         while (_workers.Exists(static w => w.Current is { IsDone: false }))
@@ -406,7 +407,7 @@ internal sealed class PoolStage<TIn, TOut>(StageSetup setup, Func<ItemHandler<TI
     {
         Clear(Attention.Control);
         foreach (Worker worker in _workers)
-            worker.IsTickDue |= worker.Instance.Context.Ticks.TryTake();
+            worker.IsTickDue |= worker.Context.Ticks.TryTake();
     }
 
     /// <summary>Called by an instance whose item failed for good, before it is done.</summary>
@@ -440,13 +441,13 @@ internal sealed class PoolStage<TIn, TOut>(StageSetup setup, Func<ItemHandler<TI
     private Emitter<TOut> DirectEmitter() => _output is null ? (Emitter<TOut>)(object)NullEmitter.Instance : new LinkEmitter<TOut>(this, _output);
 
     /// <summary>One instance. Belongs to the stage's stream.</summary>
-    private sealed class Worker(ItemHandler<TIn, TOut> handler, Instance instance, AttemptRunner attempts, CancellationToken discardToken)
+    private sealed class Worker(ItemHandler<TIn, TOut> handler, StageContext context, AttemptRunner attempts, CancellationToken discardToken)
     {
         private readonly CancellationTokenSource _source = CancellationTokenSource.CreateLinkedTokenSource(discardToken);
 
         public ItemHandler<TIn, TOut> Handler => handler;
 
-        public Instance Instance => instance;
+        public StageContext Context => context;
 
         public AttemptRunner Attempts => attempts;
 
@@ -462,7 +463,7 @@ internal sealed class PoolStage<TIn, TOut>(StageSetup setup, Func<ItemHandler<TI
 
         public void Dispose()
         {
-            instance.Context.Ticks.End();
+            context.Ticks.End();
             attempts.Dispose();
             handler.Dispose();
             _source.Dispose();

@@ -17,7 +17,7 @@ internal sealed class PortStage(
 {
     private readonly List<PortReader> _readers = [];
     private PortRunnable? _runnable;
-    private Instance? _instance;
+    private StageContext? _context;
     private OwnThread? _thread;
     private long _number;
 
@@ -32,8 +32,8 @@ internal sealed class PortStage(
     {
         if (Options.OwnThread)
             _thread = new OwnThread(Name);
-        var instance = new Instance(this, 0);
-        Attempts = new AttemptRunner(this, instance.Context);
+        StageContext context = this.MakeContext();
+        Attempts = new AttemptRunner(this, context);
         PortRunnable? runnable = null;
         await CallAsync(() =>
         {
@@ -42,10 +42,10 @@ internal sealed class PortStage(
                 AllOutputs.Add(outputs[i](runnable, this, Outputs[i]));
             for (int i = 0; i < inputs.Count; i++)
                 _readers.Add(inputs[i](runnable, this, Inputs[i]));
-            return runnable.StartAsync(instance.Context, DiscardToken);
+            return runnable.StartAsync(context, DiscardToken);
         }).ConfigureAwait(false);
-        (_runnable, _instance) = (runnable, instance);
-        instance.Context.Ticks.Start();
+        (_runnable, _context) = (runnable, context);
+        context.Ticks.Start();
     }
 
     protected override async Task RunAsync()
@@ -60,7 +60,7 @@ internal sealed class PortStage(
                 if (Has(Attention.Control))
                 {
                     Clear(Attention.Control);
-                    if (_instance!.Context.Ticks.TryTake())
+                    if (_context!.Ticks.TryTake())
                         await CallAsync(() => _runnable!.TickAsync(DiscardToken)).ConfigureAwait(false);
                 }
             }
@@ -101,7 +101,7 @@ internal sealed class PortStage(
     protected override void CleanUp()
     {
         Attempts?.Dispose();
-        _instance?.Context.Ticks.End();
+        _context?.Ticks.End();
         _thread?.Dispose();
     }
 

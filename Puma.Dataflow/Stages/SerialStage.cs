@@ -15,7 +15,7 @@ internal sealed class SerialStage<TIn, TOut, TOutputs>(StageSetup setup, Func<It
 
     private Link<TIn> _input = null!;
     private TOutputs _outputs = null!;
-    private Instance? _instance;
+    private StageContext? _context;
     private ItemHandler<TIn, TOut> _handler = null!;
     private AttemptRunner _attempts = null!;
 
@@ -24,11 +24,11 @@ internal sealed class SerialStage<TIn, TOut, TOutputs>(StageSetup setup, Func<It
         _input = (Link<TIn>)Inputs[0];
         _outputs = makeOutputs(this);
         _handler = makeHandler();
-        var instance = new Instance(this, 0);
-        _attempts = new AttemptRunner(this, instance.Context);
-        await _handler.StartAsync(instance.Context, _outputs, DiscardToken).ConfigureAwait(false);
-        _instance = instance;
-        instance.Context.Ticks.Start();
+        StageContext context = this.MakeContext();
+        _attempts = new AttemptRunner(this, context);
+        await _handler.StartAsync(context, _outputs, DiscardToken).ConfigureAwait(false);
+        _context = context;
+        context.Ticks.Start();
     }
 
     protected override async Task RunAsync()
@@ -81,20 +81,20 @@ internal sealed class SerialStage<TIn, TOut, TOutputs>(StageSetup setup, Func<It
 
     protected override async ValueTask EndAsync(RunState outcome, Exception? cause)
     {
-        if (_instance is not null)
+        if (_context is not null)
             await _handler.EndAsync(outcome, cause).ConfigureAwait(false);
     }
 
     protected override void CleanUp()
     {
         _attempts?.Dispose();
-        _instance?.Context.Ticks.End();
+        _context?.Ticks.End();
         _handler?.Dispose();
     }
 
     private ValueTask RunControlAsync()
     {
         Clear(Attention.Control);
-        return _instance!.Context.Ticks.TryTake() ? _handler.TickAsync(DiscardToken) : default;
+        return _context!.Ticks.TryTake() ? _handler.TickAsync(DiscardToken) : default;
     }
 }

@@ -8,7 +8,7 @@ namespace Puma.Dataflow.Stages;
 internal sealed class SourceStage<TOut>(StageSetup setup, Func<SourceBody<TOut>> makeBody) : StageNode(setup)
 {
     private SourceBody<TOut>? _body;
-    private Instance? _instance;
+    private StageContext? _context;
     private SourceEmitter _emitter = null!;
 
     public override bool IsSource => true;
@@ -16,11 +16,11 @@ internal sealed class SourceStage<TOut>(StageSetup setup, Func<SourceBody<TOut>>
     protected override async ValueTask StartAsync()
     {
         SourceBody<TOut> body = makeBody();
-        var instance = new Instance(this, 0);
+        StageContext context = this.MakeContext();
         _emitter = new SourceEmitter(this, (Link<TOut>)Outputs[0]);
-        await body.StartAsync(instance.Context, _emitter, DiscardToken).ConfigureAwait(false);
-        (_body, _instance) = (body, instance);
-        instance.Context.Ticks.Start();
+        await body.StartAsync(context, _emitter, DiscardToken).ConfigureAwait(false);
+        (_body, _context) = (body, context);
+        context.Ticks.Start();
     }
 
     protected override async Task RunAsync()
@@ -46,7 +46,7 @@ internal sealed class SourceStage<TOut>(StageSetup setup, Func<SourceBody<TOut>>
 
     protected override void CleanUp()
     {
-        _instance?.Context.Ticks.End();
+        _context?.Ticks.End();
         _body?.Dispose();
     }
 
@@ -55,7 +55,7 @@ internal sealed class SourceStage<TOut>(StageSetup setup, Func<SourceBody<TOut>>
         if (!Has(Attention.Control))
             return default;
         Clear(Attention.Control);
-        return _instance!.Context.Ticks.TryTake() ? _body!.TickAsync(DiscardToken) : default;
+        return _context!.Ticks.TryTake() ? _body!.TickAsync(DiscardToken) : default;
     }
 
     /// <summary>Emits, and lets ticks in at each emit and while it waits.</summary>
@@ -88,63 +88,4 @@ internal sealed class SourceStage<TOut>(StageSetup setup, Func<SourceBody<TOut>>
             await base.EmitAsync(value, cancellationToken).ConfigureAwait(false);
         }
     }
-}
-
-/// <summary>A stage without items: it lives until it is asked to end, and ticks.</summary>
-internal sealed class CommandStage(StageSetup setup, Func<CommandRunnable> makeRunnable) : StageNode(setup)
-{
-    private CommandRunnable? _runnable;
-    private Instance? _instance;
-    private OwnThread? _thread;
-
-    public override bool IsSource => true;
-
-    protected override async ValueTask StartAsync()
-    {
-        if (Options.OwnThread)
-            _thread = new OwnThread(Name);
-        var instance = new Instance(this, 0);
-        CommandRunnable? runnable = null;
-        await CallAsync(() =>
-        {
-            runnable = makeRunnable();
-            return runnable.StartAsync(instance.Context, DiscardToken);
-        }).ConfigureAwait(false);
-        (_runnable, _instance) = (runnable, instance);
-        instance.Context.Ticks.Start();
-    }
-
-    protected override async Task RunAsync()
-    {
-        while (!IsStopping)
-        {
-            if (Has(Attention.Control))
-            {
-                Clear(Attention.Control);
-                if (_instance!.Context.Ticks.TryTake())
-                    await CallAsync(() => _runnable!.TickAsync(DiscardToken)).ConfigureAwait(false);
-                continue;
-            }
-
-            await WaitAsync(StageActivity.WaitingForInput).ConfigureAwait(false);
-            BeginWork();
-        }
-
-        if (!IsDiscarding)
-            await CallAsync(() => _runnable!.CompletedAsync(DiscardToken)).ConfigureAwait(false);
-    }
-
-    protected override async ValueTask EndAsync(RunState outcome, Exception? cause)
-    {
-        if (_runnable is not null)
-            await CallAsync(() => _runnable.EndAsync(outcome, cause)).ConfigureAwait(false);
-    }
-
-    protected override void CleanUp()
-    {
-        _instance?.Context.Ticks.End();
-        _thread?.Dispose();
-    }
-
-    private ValueTask CallAsync(Func<ValueTask> callback) => _thread?.InvokeAsync(callback) ?? callback();
 }
