@@ -131,6 +131,9 @@ public record PipelineSnapshot
             text.AppendLine(CultureInfo.InvariantCulture, $"{s.Name.PadRight(width)}  {s.State,-9}  {s.Accepted,10}  {s.Delivered,10}  {s.Skipped,8}  {s.DeadLettered,8}  {s.Failed,7}  {s.Discarded,9}  {s.Abandoned,9}  {s.Emitted,10}  {s.Queued,7}  {waits}");
         }
 
+        string restarts = string.Join(", ", Stages.Where(static s => s.Restarts > 0).Select(static s => $"{s.Name} {s.Restarts}"));
+        if (restarts.Length > 0)
+            text.AppendLine(CultureInfo.InvariantCulture, $"restarts: {restarts}");
         return text.ToString();
     }
 }

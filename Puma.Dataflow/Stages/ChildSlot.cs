@@ -64,10 +64,14 @@ internal sealed class ChildSlot(int index)
         return Restarts.Count < policy.MaxRestarts;
     }
 
-    /// <summary>Adds to the end of a child why it is not restarted, if it might have been.</summary>
-    public ChildExit NoteBudget(ChildExit exit, LossPolicy? policy) => policy is RestartPolicy restart && Restarts.Count >= restart.MaxRestarts
-        ? exit with { Description = $"{exit.Description} It was restarted {Restarts.Count} times within {restart.Window} before, which is as often as its loss policy allows." }
-        : exit;
+    /// <summary>Adds to the end of a child why it is not restarted.</summary>
+    public ChildExit NoteBudget(ChildExit exit, LossPolicy? policy) => policy switch
+    {
+        null => exit,
+        RestartPolicy restart when Restarts.Count >= restart.MaxRestarts => exit with { Description = $"{exit.Description} It was restarted {Restarts.Count} times within {restart.Window} before, which is as often as its loss policy allows." },
+        RestartPolicy => exit,
+        _ => exit with { Description = $"{exit.Description} Its OnLoss is LossPolicy.Fault; LossPolicy.Restart() would go on with another child." },
+    };
 
     /// <summary>Shows what comes next from the child that was there, then from the one that is.</summary>
     public bool TryPeek(out Frame frame)

@@ -44,25 +44,27 @@ internal static class IsolationRules
 
     private static void Check(StageDefinition stage, string name, Placement placement, ItemCodecs codecs, List<string> problems)
     {
-        string where = placement.GetType().Name.Replace("Placement", "", StringComparison.Ordinal);
+        bool isOwn = stage.Options.Placement is not null;
+        string where = $"{(isOwn ? "Placement" : "DefaultPlacement")} is {placement.GetType().Name.Replace("Placement", "", StringComparison.Ordinal)}";
+        string remedy = isOwn ? "" : " Or keep this stage here with Placement = Placement.InProcess.";
         if (stage.Recipe is not { } recipe)
         {
-            problems.Add($"Stage '{name}': Placement is {where}, but a {stage.Kind} stage always runs in this process. Remove it.");
+            problems.Add($"Stage '{name}': {where}, but a {stage.Kind} stage always runs in this process. Remove it.");
             return;
         }
 
         if (recipe.FindProblem() is { } problem)
-            problems.Add($"Stage '{name}': Placement is {where}, but {problem}");
+            problems.Add($"Stage '{name}': {where}, but {problem}{remedy}");
         foreach (Type type in stage.CarriedTypes)
         {
             if (codecs.FindProblem(type) is { } reason)
-                problems.Add($"Stage '{name}': Placement is {where}, but its items cannot be carried. {reason}");
+                problems.Add($"Stage '{name}': {where}, but its items cannot be carried. {reason}");
         }
 
         if (recipe.OptionsType is { } options)
         {
             if (codecs.FindProblem(options) is { } reason)
-                problems.Add($"Stage '{name}': Placement is {where}, but its runnable options cannot be carried. {reason}");
+                problems.Add($"Stage '{name}': {where}, but its runnable options cannot be carried. {reason}");
             else
                 TryOptions(name, where, options, recipe.Options, codecs, problems);
         }
@@ -80,7 +82,7 @@ internal static class IsolationRules
         }
         catch (ItemCodecException error)
         {
-            problems.Add($"Stage '{name}': Placement is {where}, but its runnable options cannot be carried. {error.Message}");
+            problems.Add($"Stage '{name}': {where}, but its runnable options cannot be carried. {error.Message}");
         }
     }
 

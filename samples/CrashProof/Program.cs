@@ -35,7 +35,7 @@ PipelineReport report = await run.Completion;
 
 foreach (DeadLetter<Picture> letter in poison.OrderBy(static l => l.Item.Number))
     Console.WriteLine($"picture {letter.Item.Number,3} was not decoded ({letter.Item.Flaw}): {((ChildProcessLostException)letter.Error).Exit.Description}");
-Console.WriteLine($"{decoded.Count} of {Count} pictures were decoded, by {decoded.Select(static t => t.ProcessId).Distinct().Count()} processes; {report.Stage("decode").Restarts} were lost. This one, {Environment.ProcessId}, was not.");
+Console.WriteLine($"{decoded.Count} of {Count} pictures were decoded. {report.Stage("decode").Restarts} child processes were lost and replaced. This one, {Environment.ProcessId}, was not.");
 
 bool isRight = decoded.Select(static t => t.Number).SequenceEqual(pictures.Where(static p => p.Flaw == Flaw.None).Select(static p => p.Number))
     && poison.Select(static l => l.Item.Number).Order().SequenceEqual(pictures.Where(static p => p.Flaw != Flaw.None).Select(static p => p.Number));
