@@ -52,16 +52,8 @@ internal sealed class ChildWatcher : IChildOwner, IDisposable
     /// <summary>Tells the first failure of each child; a logger that fails must end neither the run nor what it has to say.</summary>
     public void OnLogFailed(Exception error)
     {
-        if (Interlocked.Exchange(ref _hasLogFailed, 1) != 0)
-            return;
-        try
-        {
-            _stage.Graph.AddSecondary(new StageFaultedException(_stage.Name, error));
-        }
-        catch (Exception)
-        {
-            // It is in the report by now; only the logger, which fails, has not been told.
-        }
+        if (Interlocked.Exchange(ref _hasLogFailed, 1) == 0)
+            _stage.AddSecondary(error);
     }
 
     public void OnItemBegan(Child child, long itemNumber, int attempt)
