@@ -35,9 +35,19 @@ public abstract class LifecycleTest : PipelineTest
         return (Observe(Watch(new PipelineRun(started))), started.Nodes.OfType<ExitStage<T>>().Single().Block);
     }
 
-    /// <summary>Waits until every slot of every link is taken.</summary>
-    protected static Task UntilFullAsync(PipelineRun run) =>
-        Waiting.UntilAsync(() => run.Snapshot().Stages.All(static s => s.SlotsHeld == s.Capacity), "all links are full");
+    /// <summary>
+    /// Waits until every slot of every link is taken, and stays so: looked at from the last stage, which is held, to the first, because a
+    /// stage moves only as long as the next one does.
+    /// </summary>
+    protected static Task UntilFullAsync(PipelineRun run)
+    {
+        string[] fromTheLast = [.. run.Snapshot().Stages.Select(static s => s.Name).Reverse()];
+        return Waiting.UntilAsync(() => fromTheLast.All(name => run.Snapshot().Stage(name) is var s && s.SlotsHeld == s.Capacity), "all links are full");
+    }
+
+    /// <summary>Waits until a stage waits for a slot of the next one, which is full and stays so.</summary>
+    protected static Task UntilWaitingForOutputAsync(PipelineRun run, string stage) =>
+        Waiting.UntilAsync(() => run.Snapshot().Stage(stage).Activity == StageActivity.WaitingForOutput, $"{stage} waits for a slot");
 
     /// <summary>Waits until the run has a cause; it may have ended by then.</summary>
     protected static Task UntilFaultingAsync(PipelineRun run) => Waiting.UntilAsync(() => run.State is RunState.Faulting or RunState.Faulted, "the run is faulting");

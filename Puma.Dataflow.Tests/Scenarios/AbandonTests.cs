@@ -249,6 +249,9 @@ public sealed class AbandonTests : LifecycleTest
                 .ForEach(async _ => await gate.WaitAsync(), new() { Name = "sink", BoundedCapacity = 2 }),
             FakeTimeOptions with { StallTimeout = TimeSpan.FromSeconds(20) });
         await UntilFullAsync(run);
+        await UntilWaitingForOutputAsync(run, "work");
+        await UntilWaitingForOutputAsync(run, "source");
+        await Waiting.UntilAsync(() => run.Snapshot().Stage("sink").InFlight == 1, "the sink works");
         Time.Advance(TimeSpan.FromSeconds(5));
         Time.Advance(TimeSpan.FromSeconds(15));
         Assert.DoesNotContain(Log.Records, static r => r.EventId.Id == 30);

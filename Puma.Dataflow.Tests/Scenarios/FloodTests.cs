@@ -87,7 +87,7 @@ public sealed class FloodTests : LifecycleTest
                 .ForEach(async (_, ct) => await new Gate().WaitAsync(ct), new() { Name = "sink", BoundedCapacity = 2 }),
             FakeTimeOptions);
         await UntilFullAsync(run);
-        await Waiting.UntilAsync(() => run.Snapshot().Stage("source").Activity == StageActivity.WaitingForOutput, "the source waits");
+        await UntilWaitingForOutputAsync(run, "source");
         for (int i = 0; i < 3; i++)
         {
             Time.Advance(TimeSpan.FromSeconds(1));
