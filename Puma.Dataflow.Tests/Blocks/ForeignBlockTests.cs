@@ -125,7 +125,7 @@ public sealed class ForeignBlockTests : PipelineTest
         await run.Started.Within();
 
         run.Cancel();
-        await Waiting.UntilAsync(() => run.Snapshot().Stages.All(static s => s.Name == "foreign" || s.Activity == StageActivity.Ended), "the end of the others");
+        await UntilOnlyAsync(run, "foreign");
         Assert.False(run.Completion.IsCompleted);
         Time.Advance(TimeSpan.FromSeconds(6));
 

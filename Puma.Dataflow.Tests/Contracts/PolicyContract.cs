@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Threading.Tasks.Dataflow;
 using Puma.Dataflow.Tests.Infrastructure;
 
@@ -124,6 +125,80 @@ public abstract class PolicyContract : LifecycleTest
 
         Assert.Equal(("parse", 1, 2, "2"), (fault.Stage, fault.ItemNumber, fault.Attempt, fault.InnerException!.Message));
         AssertCounts(await run.Report, "parse", accepted: 1, failed: 1);
+    }
+
+    [Theory] // S26, S30: it has failed, so nothing of it may leave
+    [InlineData("transform", 1)]
+    [InlineData("transform", 2)]
+    [InlineData("where", 1)]
+    [InlineData("tap", 1)]
+    [InlineData("many", 1)]
+    [InlineData("many", 2)]
+    [InlineData("runnable", 1)]
+    [InlineData("runnable", 2)]
+    public async Task ItemTimeout_OfAHandlerThatReturnsLate_PassesOnNothing(string kind, int parallelism)
+    {
+        List<int> seen = [];
+        List<DeadLetter<int>> letters = [];
+        StageOptions options = Parse with
+        {
+            MaxDegreeOfParallelism = parallelism,
+            ItemTimeout = TimeSpan.FromMilliseconds(1),
+            ErrorPolicy = ErrorPolicy.DeadLetter((DeadLetter<int> letter, CancellationToken _) =>
+            {
+                letters.Add(letter);
+                return default;
+            }),
+        };
+        PipelineBuilder<NoInput, int> items = Pipeline.From([1, 2, 3]);
+        PipelineBuilder<NoInput, int> late = kind switch
+        {
+            "transform" => items.Transform(static async (x, ct) =>
+            {
+                await UntilFiredAsync(ct);
+                return x;
+            }, options),
+            "where" => items.Where(static async (x, ct) =>
+            {
+                await UntilFiredAsync(ct);
+                return true;
+            }, options),
+            "tap" => items.Tap(static async (x, ct) => await UntilFiredAsync(ct), options),
+            "many" => items.TransformMany(LateAsync, options),
+            _ => items.Then(static () => new EmitsLate(), options),
+        };
+        PipelineRun run = Start(late.ForEach(seen.Add));
+
+        PipelineReport report = await run.Completion.Within();
+
+        Assert.Empty(seen);
+        Assert.Equal([1, 2, 3], letters.Select(static l => l.Item));
+        Assert.All(letters, static l => Assert.IsNotType<OperationCanceledException>(l.Error));
+        AssertCounts(report, "parse", accepted: 3, deadLettered: 3);
+        Assert.Equal(0, report.Stage("parse").Emitted);
+    }
+
+    /// <summary>Returns when the item's time has run out.</summary>
+    private static async Task UntilFiredAsync(CancellationToken cancellationToken)
+    {
+        var fired = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        await using CancellationTokenRegistration registration = cancellationToken.Register(fired.SetResult);
+        await fired.Task.Within();
+    }
+
+    private static async IAsyncEnumerable<int> LateAsync(int item, [EnumeratorCancellation] CancellationToken cancellationToken)
+    {
+        await UntilFiredAsync(cancellationToken);
+        yield return item;
+    }
+
+    private sealed class EmitsLate : Runnable<int, int>
+    {
+        protected override async ValueTask OnItemAsync(int item, CancellationToken cancellationToken)
+        {
+            await UntilFiredAsync(cancellationToken);
+            await EmitAsync(item, CancellationToken.None);
+        }
     }
 
     /// <summary>Fails the first two attempts at each item, after it has emitted.</summary>

@@ -53,6 +53,10 @@ public abstract class PipelineTest : IAsyncLifetime
         return run;
     }
 
+    /// <summary>Waits until only one stage is left, so that it alone can be abandoned.</summary>
+    protected static Task UntilOnlyAsync(PipelineRun run, string stage) =>
+        Waiting.UntilAsync(() => run.Snapshot().Stages.All(s => s.Name == stage || s.Activity == StageActivity.Ended), $"only {stage} has not ended");
+
     public virtual ValueTask InitializeAsync() => default;
 
     public virtual async ValueTask DisposeAsync()

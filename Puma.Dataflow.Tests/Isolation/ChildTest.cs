@@ -14,7 +14,7 @@ public sealed class ChildrenAlone
 [Collection(ChildrenAlone.Name)]
 public abstract class ChildTest : PipelineTest
 {
-    private readonly HashSet<string> _filesBefore = TemporaryFiles();
+    private readonly HashSet<string> _filesBefore = [.. Directory.EnumerateFileSystemEntries(Path.GetTempPath())];
     private readonly string _oncePath = Path.Combine(Path.GetTempPath(), "chaos-" + Guid.NewGuid().ToString("N", CultureInfo.InvariantCulture));
 
     /// <summary>The file that makes a chaotic runnable do its harm only once.</summary>
@@ -53,10 +53,6 @@ public abstract class ChildTest : PipelineTest
         return children;
     }
 
-    /// <summary>Files and sockets of children that are still there. Those of other processes that live are none.</summary>
-    private IEnumerable<string> Leftovers() => TemporaryFiles().Except(_filesBefore).Where(static path =>
-        !(Path.GetFileName(path).Split('-') is [_, _, { } id, ..] && int.TryParse(id, CultureInfo.InvariantCulture, out int process) && Directory.Exists($"/proc/{process}")));
-
-    private static HashSet<string> TemporaryFiles() =>
-        [.. ((string[])["pm*", "dotnet-diagnostic-*", "clr-debug-pipe-*"]).SelectMany(static pattern => Directory.EnumerateFileSystemEntries(Path.GetTempPath(), pattern))];
+    /// <summary>Everything that was put into the temporary folder of the tests and is still there.</summary>
+    private IEnumerable<string> Leftovers() => Directory.EnumerateFileSystemEntries(Path.GetTempPath()).Except(_filesBefore);
 }

@@ -149,6 +149,12 @@ public sealed class SupervisionTests
 
         public void OnItemBegan(Child child, long itemNumber, int attempt) { }
 
+        public void OnItemWaits() { }
+
+        public void OnItemGoesOn() { }
+
+        public void OnItemReturned() { }
+
         public void Dispose() => IsDisposed = true;
     }
 }

@@ -28,7 +28,7 @@ public sealed class OwnThreadEndTests : LifecycleTest
         await run.SendAsync(1, TestToken);
         await started.WaitAsync();
         run.Cancel();
-        await Waiting.UntilAsync(() => run.Snapshot().Stages.Count(static s => s.Activity != StageActivity.Ended) == 1, "only one stage has not ended");
+        await UntilOnlyAsync(run, "work");
         Time.Advance(TimeSpan.FromSeconds(5));
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => run.Completion.Within());
         Assert.True(thread!.IsAlive);

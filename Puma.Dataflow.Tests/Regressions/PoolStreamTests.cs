@@ -78,6 +78,7 @@ public sealed class PoolStreamTests : LifecycleTest
         await Waiting.UntilAsync(() => run.Snapshot().Stage("work").Queued == 0, "all items wait for the instance of their key");
         run.Cancel();
         await Waiting.UntilAsync(() => Discarded.Count == 3, "what has not started is given up");
+        await UntilOnlyAsync(run, "work");
         Time.Advance(TimeSpan.FromSeconds(5));
 
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => run.Completion.Within());

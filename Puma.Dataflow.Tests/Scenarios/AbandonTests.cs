@@ -279,9 +279,6 @@ public sealed class AbandonTests : LifecycleTest
         Assert.DoesNotContain(Log.Records, static r => r.EventId.Id == 30);
     }
 
-    private static Task UntilOnlyAsync(PipelineRun run, string stage) =>
-        Waiting.UntilAsync(() => run.Snapshot().Stages.All(s => s.Name == stage || s.Activity == StageActivity.Ended), $"only {stage} has not ended");
-
     private sealed class Stubborn(Func<Func<Task>, Task> body, Action onEnd) : Runnable<int, int>
     {
         protected override async ValueTask OnItemAsync(int item, CancellationToken cancellationToken) =>

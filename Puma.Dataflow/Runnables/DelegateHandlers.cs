@@ -3,6 +3,8 @@ namespace Puma.Dataflow.Runnables;
 /// <summary>One output for each item, made synchronously.</summary>
 internal sealed class TransformHandler<TIn, TOut>(Func<TIn, CancellationToken, TOut> transform) : ItemHandler<TIn, TOut>
 {
+    public override bool EmitsLast => true;
+
     public override ValueTask HandleAsync(TIn item, Emitter<TOut> output, CancellationToken cancellationToken) =>
         output.EmitAsync(transform(item, cancellationToken), cancellationToken);
 }
@@ -10,6 +12,8 @@ internal sealed class TransformHandler<TIn, TOut>(Func<TIn, CancellationToken, T
 /// <summary>One output for each item.</summary>
 internal sealed class AsyncTransformHandler<TIn, TOut>(Func<TIn, CancellationToken, ValueTask<TOut>> transform) : ItemHandler<TIn, TOut>
 {
+    public override bool EmitsLast => true;
+
     public override ValueTask HandleAsync(TIn item, Emitter<TOut> output, CancellationToken cancellationToken)
     {
         ValueTask<TOut> result = transform(item, cancellationToken);
@@ -49,6 +53,8 @@ internal sealed class AsyncManyHandler<TIn, TOut>(Func<TIn, CancellationToken, I
 /// <summary>Passes on the items that satisfy a predicate.</summary>
 internal sealed class WhereHandler<T>(Func<T, CancellationToken, ValueTask<bool>> predicate) : ItemHandler<T, T>
 {
+    public override bool EmitsLast => true;
+
     public override ValueTask HandleAsync(T item, Emitter<T> output, CancellationToken cancellationToken)
     {
         ValueTask<bool> verdict = predicate(item, cancellationToken);
@@ -67,6 +73,8 @@ internal sealed class WhereHandler<T>(Func<T, CancellationToken, ValueTask<bool>
 /// <summary>Passes on the items that are of a type.</summary>
 internal sealed class OfTypeHandler<TIn, TOut> : ItemHandler<TIn, TOut>
 {
+    public override bool EmitsLast => true;
+
     public override ValueTask HandleAsync(TIn item, Emitter<TOut> output, CancellationToken cancellationToken) =>
         item is TOut value ? output.EmitAsync(value, cancellationToken) : default;
 }
@@ -74,6 +82,8 @@ internal sealed class OfTypeHandler<TIn, TOut> : ItemHandler<TIn, TOut>
 /// <summary>Looks at each item and passes it on.</summary>
 internal sealed class TapHandler<T>(Func<T, CancellationToken, ValueTask> action) : ItemHandler<T, T>
 {
+    public override bool EmitsLast => true;
+
     public override ValueTask HandleAsync(T item, Emitter<T> output, CancellationToken cancellationToken)
     {
         ValueTask looking = action(item, cancellationToken);

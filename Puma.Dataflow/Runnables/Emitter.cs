@@ -16,6 +16,9 @@ internal abstract class Emitter<T>
 /// <summary>The time that a handler may take for an item.</summary>
 internal interface IItemClock
 {
+    /// <summary>Whether it has run out: the item fails when its handler returns, and what is emitted until then is refused.</summary>
+    bool HasRunOut { get; }
+
     /// <summary>Stops the time. Each call needs one of <see cref="Resume"/>.</summary>
     void Pause();
 

@@ -3,6 +3,9 @@ namespace Puma.Dataflow.Runnables;
 /// <summary>The user code of one instance of a stage that handles items: a delegate or a runnable. Its members are never called concurrently.</summary>
 internal abstract class ItemHandler<TIn, TOut> : IDisposable
 {
+    /// <summary>Whether it emits at most once for an item, as the last thing it does: an output that comes too late can then be kept back.</summary>
+    public virtual bool EmitsLast => false;
+
     public virtual ValueTask StartAsync(StageContext context, Emitter<TOut> output, CancellationToken cancellationToken) => default;
 
     public abstract ValueTask HandleAsync(TIn item, Emitter<TOut> output, CancellationToken cancellationToken);

@@ -103,6 +103,8 @@ internal sealed class OwnThreadHandler<TIn, TOut>(Func<ItemHandler<TIn, TOut>> m
         }).ConfigureAwait(false);
     }
 
+    public override bool EmitsLast => _inner!.EmitsLast;
+
     public override ValueTask HandleAsync(TIn item, Emitter<TOut> output, CancellationToken cancellationToken) =>
         _thread!.InvokeAsync(() => _inner!.HandleAsync(item, output, cancellationToken));
 

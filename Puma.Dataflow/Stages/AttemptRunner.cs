@@ -65,7 +65,7 @@ internal sealed class AttemptRunner : IDisposable
         ItemHandler<TIn, TOut> handler, TIn item, long number, TOutputs outputs, CancellationToken cancellationToken)
         where TOutputs : Emitter<TOut>, IAttemptOutputs
     {
-        bool holds = _policy.Retries > 0;
+        bool holds = _policy.Retries > 0 || handler.EmitsLast;
         outputs.Clock = _clock;
         for (int attempt = 1; ; attempt++)
         {

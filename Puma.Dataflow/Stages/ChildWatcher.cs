@@ -1,6 +1,5 @@
 using Puma.Dataflow.Isolation.Protocol;
 using Puma.Dataflow.Isolation.Supervision;
-using Puma.Dataflow.Lifecycle;
 
 namespace Puma.Dataflow.Stages;
 
@@ -8,40 +7,25 @@ namespace Puma.Dataflow.Stages;
 /// Hears what one child says outside of its data, and measures the time of the item that it handles: when that has run out, the item's
 /// token fires in the child; when the handler has not returned one abort time-out later, the child is killed.
 /// </summary>
-internal sealed class ChildWatcher : IChildOwner, IDisposable
+internal sealed class ChildWatcher(ChildStage stage) : ItemTimer(stage.Graph.Time, stage.Options.ItemTimeout ?? Timeout.InfiniteTimeSpan, stage.Graph.Options.AbortTimeout), IChildOwner
 {
-    private readonly ChildStage _stage;
-    private readonly ITimer? _timer;
-    private readonly Lock _gate = new();
-
-    // Guarded by _gate.
+    // Guarded by Gate.
     private Child? _child;
-    private long _item;
-    private int _attempt;
-    private bool _hasFired;
-    private long _phaseStart;
     private bool _isDisposed;
 
     private int _hasLogFailed;
 
-    public ChildWatcher(ChildStage stage)
-    {
-        _stage = stage;
-        if (stage.Options.ItemTimeout is not null)
-            _timer = stage.Graph.Time.CreateTimer(static state => ((ChildWatcher)state!).OnTimer(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
-    }
+    public void Wake() => stage.Wake();
 
-    public void Wake() => _stage.Wake();
+    public void OnFailing(long itemNumber) => stage.OnFailing(itemNumber);
 
-    public void OnFailing(long itemNumber) => _stage.OnFailing(itemNumber);
-
-    public void OnFinishRequested() => _stage.RaiseFinish();
+    public void OnFinishRequested() => stage.RaiseFinish();
 
     public void OnLog(LogRecord record)
     {
         try
         {
-            _stage.Log(record);
+            stage.Log(record);
         }
         catch (Exception error)
         {
@@ -53,57 +37,34 @@ internal sealed class ChildWatcher : IChildOwner, IDisposable
     public void OnLogFailed(Exception error)
     {
         if (Interlocked.Exchange(ref _hasLogFailed, 1) == 0)
-            _stage.AddSecondary(error);
+            stage.AddSecondary(error);
     }
 
     public void OnItemBegan(Child child, long itemNumber, int attempt)
     {
-        lock (_gate)
+        lock (Gate)
         {
             if (_isDisposed)
                 return;
-            (_child, _item, _attempt, _hasFired) = (child, itemNumber, attempt, false);
-            _phaseStart = _stage.Graph.Time.GetTimestamp();
-            _timer?.Change(itemNumber == 0 ? Timeout.InfiniteTimeSpan : _stage.Options.ItemTimeout!.Value, Timeout.InfiniteTimeSpan);
+            _child = child;
+            StartLocked(itemNumber, attempt);
         }
     }
 
-    public void Dispose()
+    public void OnItemWaits() => Pause();
+
+    public void OnItemGoesOn() => Resume();
+
+    public void OnItemReturned() => Stop();
+
+    public override void Dispose()
     {
-        lock (_gate)
+        lock (Gate)
             _isDisposed = true;
-        _timer?.Dispose();
+        base.Dispose();
     }
 
-    private void OnTimer()
-    {
-        Child? child;
-        long item;
-        int attempt;
-        bool isOverdue;
-        lock (_gate)
-        {
-            if (_isDisposed || _item == 0)
-                return;
+    protected override void OnTimeUpLocked(long itemNumber, int attempt) => _child!.Say(FrameType.CancelItem, itemNumber, attempt: attempt);
 
-            // A call that was under way when the next item began belongs to the one before it.
-            TimeSpan left = (_hasFired ? _stage.Graph.Options.AbortTimeout : _stage.Options.ItemTimeout!.Value) - _stage.Graph.Time.GetElapsedTime(_phaseStart);
-            if (left > TimeSpan.Zero)
-            {
-                _timer!.Change(left, Timeout.InfiniteTimeSpan);
-                return;
-            }
-
-            (child, item, attempt, isOverdue) = (_child, _item, _attempt, _hasFired);
-            _hasFired = true;
-            _phaseStart = _stage.Graph.Time.GetTimestamp();
-            if (!isOverdue)
-                _timer!.Change(_stage.Graph.Options.AbortTimeout, Timeout.InfiniteTimeSpan);
-        }
-
-        if (isOverdue)
-            _stage.OnOverdue(child!, item, attempt);
-        else
-            child!.Say(FrameType.CancelItem, item, attempt: attempt);
-    }
+    protected override void OnOverdue(long itemNumber, int attempt) => stage.OnOverdue(_child!, itemNumber, attempt);
 }

@@ -25,7 +25,7 @@ internal class LinkEmitter<T>(StageNode stage, Link<T> link) : Emitter<T>, IAtte
             throw new InvalidOperationException($"Stage '{stage.Name}' emits while another of its emits has not returned. Await each EmitAsync before the next one.");
         if (_isHolding)
             (_held ??= []).Add(value);
-        else if (stage.IsDiscarding || !link.TryWrite(value))
+        else if (Clock?.HasRunOut == true || stage.IsDiscarding || !link.TryWrite(value))
             return EmitSlowAsync(value, cancellationToken);
         Volatile.Write(ref _isEmitting, 0);
         return default;
@@ -94,6 +94,8 @@ internal class LinkEmitter<T>(StageNode stage, Link<T> link) : Emitter<T>, IAtte
 
             if (isCanceled)
                 cancellationToken.ThrowIfCancellationRequested();
+            if (Clock?.HasRunOut == true)
+                throw new OperationCanceledException($"The time of this item has run out (ItemTimeout of '{stage.Name}'); nothing can be emitted for it any more.", cancellationToken);
 
             // One of several outputs is finished: what goes there is given up, the others go on.
             if (link.IsShut && stage.Outputs.Length > 1)

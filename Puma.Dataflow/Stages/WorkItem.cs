@@ -159,10 +159,14 @@ internal sealed class WorkItem<TIn, TOut>(StageNode stage, Action<long> noteFail
     {
         if (IsDone)
             throw new InvalidOperationException($"Stage '{stage.Name}' emitted for an item whose handler had returned. Await each EmitAsync within the handler.");
-        if (!_isRefusing && !stage.IsDiscarding)
-            return;
-        _wasRefused = true;
-        throw new OperationCanceledException($"Stage '{stage.Name}' gives up this item; nothing can be emitted for it any more.", _token);
+        if (_isRefusing || stage.IsDiscarding)
+        {
+            _wasRefused = true;
+            throw new OperationCanceledException($"Stage '{stage.Name}' gives up this item; nothing can be emitted for it any more.", _token);
+        }
+
+        if (Clock?.HasRunOut == true)
+            throw new OperationCanceledException($"The time of this item has run out (ItemTimeout of '{stage.Name}'); nothing can be emitted for it any more.", _token);
     }
 
     /// <summary>Lets no more output in, and whoever waits go.</summary>

@@ -24,8 +24,17 @@ internal enum FrameType : byte
     /// <summary>P: all stages have started; a body begins.</summary>
     Begin,
 
-    /// <summary>C: the handling of an item (Number) has begun; 0 when it has ended. Only if the start record asks for it.</summary>
+    /// <summary>C: the handling of an item (Number) has begun. Like the next three only if the start record asks for it.</summary>
     Began,
+
+    /// <summary>C: the handler waits for a slot, which is not its time.</summary>
+    Waits,
+
+    /// <summary>C: the handler has its slot.</summary>
+    GoesOn,
+
+    /// <summary>C: the handler has returned.</summary>
+    Returned,
 
     /// <summary>P: no item above this one (Number) is begun, because this one has failed.</summary>
     Limit,

@@ -18,6 +18,13 @@ internal interface IChildOwner : IDisposable
     void OnLogFailed(Exception error);
 
     void OnItemBegan(Child child, long itemNumber, int attempt);
+
+    /// <summary>The handler waits for a slot.</summary>
+    void OnItemWaits();
+
+    void OnItemGoesOn();
+
+    void OnItemReturned();
 }
 
 /// <summary>A child that has started its user code: its body, its two connections, and what it said last.</summary>
@@ -247,6 +254,15 @@ internal sealed class Child : IAsyncDisposable
                 break;
             case FrameType.Began:
                 _owner.OnItemBegan(this, frame.Number, frame.Attempt);
+                break;
+            case FrameType.Waits:
+                _owner.OnItemWaits();
+                break;
+            case FrameType.GoesOn:
+                _owner.OnItemGoesOn();
+                break;
+            case FrameType.Returned:
+                _owner.OnItemReturned();
                 break;
             case FrameType.Log:
                 _owner.OnLog(LogRecord.ReadFrom(ref reader));

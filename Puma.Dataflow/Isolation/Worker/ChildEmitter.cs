@@ -70,7 +70,7 @@ internal sealed class ChildEmitter<T>(ChildWorker worker, StartRecord start, Res
     {
         if (Interlocked.Exchange(ref _isEmitting, 1) != 0)
             throw new InvalidOperationException($"Stage '{start.Stage}' emits while another of its emits has not returned. Await each EmitAsync before the next one.");
-        if (worker.NeedsCheckpoint || (!_isHolding && !CanSend))
+        if (worker.NeedsCheckpoint || (!_isHolding && (_control.Item.HasRunOut || !CanSend)))
             return EmitSlowAsync(value, cancellationToken);
         try
         {
@@ -105,9 +105,27 @@ internal sealed class ChildEmitter<T>(ChildWorker worker, StartRecord start, Res
                 return;
             }
 
-            using CancellationTokenRegistration wake = cancellationToken.CanBeCanceled
-                ? cancellationToken.UnsafeRegister(static state => ((WorkerControl)state!).Wake(), _control)
-                : default;
+            if (!CanSend)
+                await WaitUntilItCanSendAsync(cancellationToken).ConfigureAwait(false);
+            if (_control.Item.HasRunOut)
+                throw new OperationCanceledException($"The time of this item has run out (ItemTimeout of '{start.Stage}'); nothing can be emitted for it any more.", cancellationToken);
+            Send(value);
+        }
+        finally
+        {
+            Volatile.Write(ref _isEmitting, 0);
+        }
+    }
+
+    private async ValueTask WaitUntilItCanSendAsync(CancellationToken cancellationToken)
+    {
+        using CancellationTokenRegistration wake = cancellationToken.CanBeCanceled
+            ? cancellationToken.UnsafeRegister(static state => ((WorkerControl)state!).Wake(), _control)
+            : default;
+        if (start.TellsItems)
+            _control.Say(FrameType.Waits);
+        try
+        {
             while (!CanSend)
             {
                 if (_control.IsDiscarding)
@@ -125,12 +143,11 @@ internal sealed class ChildEmitter<T>(ChildWorker worker, StartRecord start, Res
                 await results.WaitAsync().ConfigureAwait(false);
                 await CheckpointAsync().ConfigureAwait(false);
             }
-
-            Send(value);
         }
         finally
         {
-            Volatile.Write(ref _isEmitting, 0);
+            if (start.TellsItems)
+                _control.Say(FrameType.GoesOn);
         }
     }
 

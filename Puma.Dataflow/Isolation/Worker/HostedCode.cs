@@ -33,6 +33,9 @@ internal abstract class HostedCode
 /// <summary>An item that was decoded and can be handled, again and again if need be.</summary>
 internal abstract class HeldItem
 {
+    /// <summary>Whether its handler emits at most once, as the last thing it does.</summary>
+    public virtual bool EmitsLast => false;
+
     public abstract ValueTask HandleAsync(CancellationToken cancellationToken);
 }
 

@@ -44,6 +44,8 @@ internal sealed class HostedItems<TIn, TOut> : HostedCode
     {
         public TIn Item { get; set; } = default!;
 
+        public override bool EmitsLast => code._handler.EmitsLast;
+
         public override ValueTask HandleAsync(CancellationToken cancellationToken) => code._handler.HandleAsync(Item, code._output, cancellationToken);
     }
 }

@@ -19,10 +19,11 @@ internal sealed class ItemInWork(IWorkMark? mark, CancellationToken discardToken
 {
     private readonly Lock _gate = new();
 
-    // Written inside of _gate. Number and attempt are read by outputs on any thread, too.
+    // Written inside of _gate. Number, attempt and whether its time is up are read by outputs on any thread, too.
     private CancellationTokenSource _source = CancellationTokenSource.CreateLinkedTokenSource(discardToken);
     private long _number;
     private int _attempt;
+    private bool _isRunning;
     private bool _isTimedOut;
     private long _limit = long.MaxValue;
 
@@ -30,6 +31,9 @@ internal sealed class ItemInWork(IWorkMark? mark, CancellationToken discardToken
     public long Number => Volatile.Read(ref _number);
 
     public int Attempt => Volatile.Read(ref _attempt);
+
+    /// <summary>Whether the time of the attempt in work has run out.</summary>
+    public bool HasRunOut => Volatile.Read(ref _isTimedOut);
 
     /// <summary>Whether a lower item has failed.</summary>
     public bool IsAboveLimit(long number) => number > Volatile.Read(ref _limit);
@@ -49,7 +53,7 @@ internal sealed class ItemInWork(IWorkMark? mark, CancellationToken discardToken
                 _source = CancellationTokenSource.CreateLinkedTokenSource(discardToken);
             }
 
-            (_number, _attempt, _isTimedOut) = (number, attempt, false);
+            (_number, _attempt, _isRunning) = (number, attempt, true);
             token = _source.Token;
         }
 
@@ -63,7 +67,11 @@ internal sealed class ItemInWork(IWorkMark? mark, CancellationToken discardToken
     {
         mark?.End();
         lock (_gate)
-            return _isTimedOut;
+        {
+            bool isTimedOut = _isTimedOut;
+            (_isRunning, _isTimedOut) = (false, false);
+            return isTimedOut;
+        }
     }
 
     /// <summary>Forgets the item, which is settled.</summary>
@@ -81,7 +89,7 @@ internal sealed class ItemInWork(IWorkMark? mark, CancellationToken discardToken
     {
         lock (_gate)
         {
-            if (_number != number || Math.Min(_attempt, byte.MaxValue) != attempt)
+            if (!_isRunning || _number != number || Math.Min(_attempt, byte.MaxValue) != attempt)
                 return Task.CompletedTask;
             _isTimedOut = true;
 

@@ -103,8 +103,8 @@ internal sealed class ItemLoop(StartRecord start, HostedCode code, StageContext 
         Exception? failure = await CallAsync(item, number, token).ConfigureAwait(false);
         bool isTimedOut = _item.EndAttempt();
         if (start.TellsItems)
-            control.Say(FrameType.Began);
-        if (failure is null && !isTimedOut && start.Retries > 0)
+            control.Say(FrameType.Returned);
+        if (failure is null && !isTimedOut && Holds(item))
             failure = await PassHeldAsync().ConfigureAwait(false);
         bool wasRefused = _outputs.TakeRefused();
         if (failure is null && !isTimedOut)
@@ -126,10 +126,13 @@ internal sealed class ItemLoop(StartRecord start, HostedCode code, StageContext 
         return false;
     }
 
+    /// <summary>Whether outputs are kept back until the attempt has returned in time.</summary>
+    private bool Holds(HeldItem item) => start.Retries > 0 || (start.TellsItems && item.EmitsLast);
+
     /// <returns>What the code threw, if anything.</returns>
     private async ValueTask<Exception?> CallAsync(HeldItem item, long number, CancellationToken token)
     {
-        if (start.Retries > 0)
+        if (Holds(item))
             _outputs.Hold();
         try
         {
