@@ -12,7 +12,7 @@ public sealed class EndpointTests
     [Fact]
     public async Task ConnectionsOfTheChild_AreToldApart()
     {
-        using var endpoint = ChildEndpoint.Create();
+        using var endpoint = ChildEndpoint.Create(ChildEndpoint.NewName());
         Task<(Stream Data, Stream Control)> accepting = endpoint.AcceptAsync(_secret, Environment.ProcessId, TestContext.Current.CancellationToken);
 
         await using Stream control = await ConnectAsync(endpoint, ConnectionRole.Control);
@@ -30,7 +30,7 @@ public sealed class EndpointTests
     [Fact]
     public async Task WhoDoesNotKnowTheSecret_IsTurnedAway_AndTheChildGetsIn()
     {
-        using var endpoint = ChildEndpoint.Create();
+        using var endpoint = ChildEndpoint.Create(ChildEndpoint.NewName());
         Task<(Stream Data, Stream Control)> accepting = endpoint.AcceptAsync(_secret, Environment.ProcessId, TestContext.Current.CancellationToken);
 
         // The parent proves itself with its own secret, which is not the one that this end was told.
@@ -51,7 +51,7 @@ public sealed class EndpointTests
     [Fact]
     public async Task AnotherProcess_IsTurnedAway()
     {
-        using var endpoint = ChildEndpoint.Create();
+        using var endpoint = ChildEndpoint.Create(ChildEndpoint.NewName());
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
         Task accepting = endpoint.AcceptAsync(_secret, Environment.ProcessId + 1, limit.Token);
 
@@ -65,7 +65,7 @@ public sealed class EndpointTests
     [Fact]
     public async Task AChildThatStopsHalfway_IsLetGo_WhenItsStartIsGivenUp()
     {
-        using var endpoint = ChildEndpoint.Create();
+        using var endpoint = ChildEndpoint.Create(ChildEndpoint.NewName());
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
         Task accepting = endpoint.AcceptAsync(_secret, Environment.ProcessId, limit.Token);
         using var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
@@ -83,17 +83,46 @@ public sealed class EndpointTests
     [Fact]
     public void Dispose_NeverThrows()
     {
-        using var endpoint = ChildEndpoint.Create();
+        using var endpoint = ChildEndpoint.Create(ChildEndpoint.NewName());
         Directory.Delete(Path.GetDirectoryName(endpoint.Name)!, recursive: true);
 
         endpoint.Dispose();
+    }
+
+    [Fact] // S39
+    public void Sweep_RemovesWhatIsLongLeftBehind_AndNothingElse()
+    {
+        Assert.SkipWhen(OperatingSystem.IsWindows(), "A named pipe needs no directory.");
+        string temporary = Directory.CreateTempSubdirectory("sweep").FullName;
+        try
+        {
+            string old = Make("puma-old111", "s", "box"), young = Make("puma-new111", "s"), other = Make("puma-other1", "data"), named = Make("another", "s");
+            foreach (string directory in (string[])[old, other, named])
+                Directory.SetLastWriteTimeUtc(directory, DateTime.UnixEpoch);
+
+            ChildEndpoint.Sweep(temporary);
+
+            Assert.Equal([named, young, other], Directory.GetDirectories(temporary).Order(StringComparer.Ordinal));
+        }
+        finally
+        {
+            Directory.Delete(temporary, recursive: true);
+        }
+
+        string Make(string name, params string[] files)
+        {
+            string directory = Directory.CreateDirectory(Path.Combine(temporary, name)).FullName;
+            foreach (string file in files)
+                File.WriteAllText(Path.Combine(directory, file), "");
+            return directory;
+        }
     }
 
     [Fact]
     public void Dispose_LeavesNothing()
     {
         string directory;
-        using (var endpoint = ChildEndpoint.Create())
+        using (var endpoint = ChildEndpoint.Create(ChildEndpoint.NewName()))
         {
             directory = Path.GetDirectoryName(endpoint.Name)!;
             if (!OperatingSystem.IsWindows())

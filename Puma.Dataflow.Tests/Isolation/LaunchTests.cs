@@ -67,7 +67,7 @@ public sealed class LaunchTests : ChildTest
     {
         var placement = Placement.ChildProcess with { MemoryLimit = 0x1000_0000, Environment = new Dictionary<string, string?> { ["DOTNET_STARTUP_HOOKS"] = "mine", ["DOTNET_GCHeapHardLimit"] = "20000000" } };
 
-        ProcessStartInfo command = LaunchCommand.Make(placement, out IReadOnlyDictionary<string, string?> before);
+        ProcessStartInfo command = LaunchCommand.Make(placement, "endpoint", out IReadOnlyDictionary<string, string?> before);
 
         Assert.Equal("mine:Puma.Dataflow", command.Environment["DOTNET_STARTUP_HOOKS"]);
         Assert.Equal(("0", "10000000"), (command.Environment["DOTNET_gcServer"], command.Environment["DOTNET_GCHeapHardLimit"]));
@@ -80,7 +80,7 @@ public sealed class LaunchTests : ChildTest
         LaunchCommand.IsMainPrepared = true;
         try
         {
-            ProcessStartInfo command = LaunchCommand.Make(Placement.ChildProcess with { Environment = new Dictionary<string, string?> { ["DOTNET_STARTUP_HOOKS"] = "mine" } }, out IReadOnlyDictionary<string, string?> before);
+            ProcessStartInfo command = LaunchCommand.Make(Placement.ChildProcess with { Environment = new Dictionary<string, string?> { ["DOTNET_STARTUP_HOOKS"] = "mine" } }, "endpoint", out IReadOnlyDictionary<string, string?> before);
 
             Assert.Equal("mine", command.Environment["DOTNET_STARTUP_HOOKS"]);
             Assert.DoesNotContain("DOTNET_STARTUP_HOOKS", before.Keys);
@@ -96,7 +96,7 @@ public sealed class LaunchTests : ChildTest
     {
         var wanted = new Dictionary<string, string?> { ["DOTNET_gcServer"] = "1", ["CORECLR_ENABLE_PROFILING"] = "1" };
 
-        ProcessStartInfo command = LaunchCommand.Make(Placement.ChildProcess with { Environment = wanted }, out IReadOnlyDictionary<string, string?> before);
+        ProcessStartInfo command = LaunchCommand.Make(Placement.ChildProcess with { Environment = wanted }, "endpoint", out IReadOnlyDictionary<string, string?> before);
 
         Assert.Equal(("1", "1"), (command.Environment["DOTNET_gcServer"], command.Environment["CORECLR_ENABLE_PROFILING"]));
         Assert.DoesNotContain("DOTNET_gcServer", before.Keys);

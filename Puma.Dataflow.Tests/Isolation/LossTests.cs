@@ -57,6 +57,8 @@ public sealed class LossTests : ChildTest
         else
             Assert.Equal(reason, lost.Exit.Reason);
         Assert.Equal(("chaos", Bad), (fault.Stage, fault.ItemNumber));
+        if (kind is ChaosKind.KillSelf or ChaosKind.Exit0 or ChaosKind.FailFast)
+            Assert.Equal(Bad, lost.Exit.ItemNumber);
         AssertPrefix(seen);
         PipelineReport report = await run.Report;
         Assert.Equal((1, 0), (report.Stage("chaos").Failed, report.Stage("chaos").Restarts));

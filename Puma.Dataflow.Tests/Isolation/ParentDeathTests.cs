@@ -49,6 +49,26 @@ public sealed class ParentDeathTests : IDisposable
         }
     }
 
+    [Fact] // S39: the names that its child has not used yet have nobody else to remove them
+    public async Task WhenTheParentIsKilledWhileAChildStarts_NoFileIsLeft()
+    {
+        for (int round = 0; round < 5; round++)
+        {
+            using Process parent = Process.Start(ParentProgram.Command(ParentEnd.Wait, _temporary))!;
+            string mark = $"-{parent.Id}-";
+            await Waiting.UntilAsync(() => Directory.GetFiles(_temporary, "dotnet-diagnostic-*").Any(path => !path.Contains(mark, StringComparison.Ordinal)), "the runtime of a child has started");
+
+            parent.Kill();
+            await parent.WaitForExitAsync(TestContext.Current.CancellationToken).Within();
+
+            await Waiting.UntilAsync(() => Left(mark).Length == 0, () => $"nothing is left, but there are {string.Join(", ", Left(mark))}");
+            foreach (string path in Directory.GetFiles(_temporary))
+                File.Delete(path);
+        }
+
+        string[] Left(string mark) => [.. Directory.GetFileSystemEntries(_temporary).Where(path => !path.Contains(mark, StringComparison.Ordinal))];
+    }
+
     /// <summary>Whether a process is there and no zombie.</summary>
     private static bool IsAlive(int id)
     {

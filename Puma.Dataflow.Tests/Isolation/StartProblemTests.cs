@@ -68,7 +68,7 @@ public sealed class StartProblemTests : IDisposable
         Directory.CreateDirectory(path);
 
         Assert.Equal("started", await TellAsync(ParentProgram.Command(ParentEnd.Tell, path)));
-        Assert.Empty(Directory.GetDirectories("/tmp", "pm-*"));
+        Assert.Empty(Directory.GetDirectories("/tmp", "puma-*"));
     }
 
     [Fact]

@@ -99,8 +99,6 @@ public sealed class SupervisionTests
 
         public Task<ChildExit> Exited => _exited.Task;
 
-        public long ItemInWork => 0;
-
         public Exception? OutputFailure { get; set; }
 
         public void Exit(ChildExitReason reason) => _exited.TrySetResult(new ChildExit(1, reason, 0, null, "", ""));

@@ -7,7 +7,11 @@ namespace Puma.Dataflow;
 /// <param name="Signal">The name of the signal that ended it, for example <c>SIGKILL</c>; null when none did or it cannot be told.</param>
 /// <param name="Description">One sentence for a person: what happened and what it may mean.</param>
 /// <param name="StandardError">The last lines that it wrote to standard error; may be empty.</param>
-public sealed record ChildExit(int ProcessId, ChildExitReason Reason, int? ExitCode, string? Signal, string Description, string StandardError);
+public sealed record ChildExit(int ProcessId, ChildExitReason Reason, int? ExitCode, string? Signal, string Description, string StandardError)
+{
+    /// <summary>The number of the item that it was handling, as it noted it itself; null when there was none or it is not known.</summary>
+    public long? ItemNumber { get; init; }
+}
 
 /// <summary>What the end of a child process means.</summary>
 public enum ChildExitReason

@@ -187,7 +187,7 @@ public sealed class ChildProcessLostException : PipelineException
 
     private static string Describe(string stage, ChildExit exit, int inFlight)
     {
-        string held = inFlight == 0 ? "It held no items." : $"It held {inFlight} item{(inFlight == 1 ? "" : "s")}.";
+        string held = inFlight == 0 ? "It held no items." : $"It held {inFlight} item{(inFlight == 1 ? "" : "s")}{(exit.ItemNumber is { } item ? $"; item {item} was in work" : "")}.";
         string stderr = exit.StandardError.Length == 0 ? "" : $" Its last lines on standard error:{Environment.NewLine}{exit.StandardError}";
         return $"The child process {exit.ProcessId} of stage '{stage}' was lost. {exit.Description} {held}{stderr}";
     }

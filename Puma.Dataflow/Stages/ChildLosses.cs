@@ -80,7 +80,7 @@ internal sealed class ChildLosses(ChildStage stage, ChildPlan plan, ChildRoster 
         roster.Retire(child);
         if (slot.HasSaidItsEnd)
             return;
-        HeldInput? guilty = Array.Find(unanswered, i => i.Number == child.ItemInWork) ?? (unanswered.Length > 0 ? unanswered[0] : null);
+        HeldInput? guilty = Array.Find(unanswered, i => i.Number == exit.ItemNumber) ?? (unanswered.Length > 0 ? unanswered[0] : null);
         await RestartAsync(slot, exit, unanswered, guilty).ConfigureAwait(false);
     }
 

@@ -10,8 +10,6 @@ internal sealed record Bootstrap
     // A variable may be as long as all of them (128 KiB on Linux; see execve(2)).
     private const int MaxLength = 1024 * 1024;
 
-    public required string Endpoint { get; init; }
-
     public required string BlackBoxName { get; init; }
 
     public required byte[] Secret { get; init; }
@@ -27,7 +25,6 @@ internal sealed record Bootstrap
     public void WriteTo(Stream stream)
     {
         var fields = new FieldWriter();
-        fields.Text(Endpoint);
         fields.Text(BlackBoxName);
         fields.Bytes(Secret);
         fields.Int(ParentProcessId);
@@ -59,7 +56,6 @@ internal sealed record Bootstrap
         var reader = new FieldReader(new ReadOnlySequence<byte>(bytes));
         return new Bootstrap
         {
-            Endpoint = reader.RequiredText(),
             BlackBoxName = reader.RequiredText(),
             Secret = reader.Bytes().ToArray(),
             ParentProcessId = reader.Int(),

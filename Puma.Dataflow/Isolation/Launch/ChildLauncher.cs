@@ -17,15 +17,18 @@ internal static class ChildLauncher
     {
         if (LaunchCommand.FindProblem() is { } problem)
             throw new IsolationNotSupportedException($"Stage '{stage}' cannot run in a child process: {problem}");
-        ProcessStartInfo command = LaunchCommand.Make(placement, out IReadOnlyDictionary<string, string?> before);
-        using var endpoint = ChildEndpoint.Create();
-        ChildProcess child = await StartAsync(command, CreateBox(endpoint.BlackBoxName), onLine).ConfigureAwait(false);
+        string name = ChildEndpoint.NewName();
+        ProcessStartInfo command = LaunchCommand.Make(placement, name, out IReadOnlyDictionary<string, string?> before);
+
+        // The child first: should this process end now, somebody knows what there is to remove.
+        ChildProcess child = await StartAsync(command, onLine).ConfigureAwait(false);
         try
         {
+            using var endpoint = ChildEndpoint.Create(name);
+            BlackBox box = CreateBox(endpoint.BlackBoxName);
             byte[] secret = RandomNumberGenerator.GetBytes(SecretLength);
-            child.Tell(new Bootstrap
+            child.Tell(box, new Bootstrap
             {
-                Endpoint = endpoint.Name,
                 BlackBoxName = endpoint.BlackBoxName,
                 Secret = secret,
                 ParentProcessId = Environment.ProcessId,
@@ -58,20 +61,16 @@ internal static class ChildLauncher
     }
 
     /// <param name="command">What is started.</param>
-    /// <param name="box">The child's from then on; disposed when there is none.</param>
     /// <param name="onLine">Hears what the child writes.</param>
-    private static async Task<ChildProcess> StartAsync(ProcessStartInfo command, BlackBox box, Action<bool, string> onLine)
+    private static async Task<ChildProcess> StartAsync(ProcessStartInfo command, Action<bool, string> onLine)
     {
         try
         {
-            return await StarterThread.RunAsync(() => ChildProcess.Start(command, box, onLine)).ConfigureAwait(false);
+            return await StarterThread.RunAsync(() => ChildProcess.Start(command, onLine)).ConfigureAwait(false);
         }
-        catch (Exception error)
+        catch (Exception error) when (error is Win32Exception or IOException or InvalidOperationException)
         {
-            box.Dispose();
-            if (error is Win32Exception or IOException or InvalidOperationException)
-                throw new ChildStartException(new ChildExit(0, ChildExitReason.StartFailed, null, null, $"It could not be started: {error.Message} (program '{command.FileName}', directory '{command.WorkingDirectory}'). Is the program still there, and are there enough processes and file descriptors (ulimit -u, -n)?", ""));
-            throw;
+            throw new ChildStartException(new ChildExit(0, ChildExitReason.StartFailed, null, null, $"It could not be started: {error.Message} (program '{command.FileName}', directory '{command.WorkingDirectory}'). Is the program still there, and are there enough processes and file descriptors (ulimit -u, -n)?", ""));
         }
     }
 

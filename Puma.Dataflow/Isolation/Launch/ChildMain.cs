@@ -50,6 +50,19 @@ internal static class ChildMain
         throw new InvalidOperationException("Environment.Exit does not return.");
     }
 
+    private static Bootstrap ReadBootstrap(Stream lifeline, string endpoint)
+    {
+        try
+        {
+            return Bootstrap.ReadFrom(lifeline);
+        }
+        catch (EndOfStreamException)
+        {
+            ChildEndpoint.RemoveLeftBehind(endpoint);
+            throw;
+        }
+    }
+
     /// <summary>What was set for this process is not meant for those that it starts.</summary>
     private static void RestoreEnvironment(IReadOnlyDictionary<string, string?> before)
     {
@@ -62,22 +75,23 @@ internal static class ChildMain
         // Fails when it leads its session, and with it a group, already. Whether there is a group of its own is asked before it is killed.
         if (!OperatingSystem.IsWindows())
             _ = UnixCalls.SetProcessGroup(0, 0);
+        string endpoint = Environment.GetEnvironmentVariable(LaunchCommand.ChildMark)!;
         Stream lifeline = Console.OpenStandardInput();
-        Bootstrap bootstrap = Bootstrap.ReadFrom(lifeline);
+        Bootstrap bootstrap = ReadBootstrap(lifeline, endpoint);
         if (bootstrap.Library != typeof(ChildMain).Module.ModuleVersionId)
             throw new InvalidOperationException("Puma.Dataflow is another build here than in the parent process. Was the program replaced while it ran? Restart it.");
         RestoreEnvironment(bootstrap.EnvironmentBefore);
         BlackBox box = BlackBox.Open(bootstrap.BlackBoxName);
-        Watch(lifeline, box, bootstrap.ParentProcessId);
+        Watch(lifeline, box, endpoint, bootstrap.ParentProcessId);
         AppDomain.CurrentDomain.UnhandledException += (_, e) => box.SayLastWords(e.ExceptionObject.ToString() ?? "");
         using PosixSignalRegistration interrupt = Ignore(PosixSignal.SIGINT), quit = Ignore(PosixSignal.SIGQUIT);
         BeFirstForTheMemoryKiller();
 
         using var limit = new CancellationTokenSource(ContactTimeout, TimeProvider.System);
-        Stream data = await ChildEndpoint.ConnectAsync(bootstrap.Endpoint, ConnectionRole.Data, bootstrap.Secret, limit.Token).ConfigureAwait(false);
+        Stream data = await ChildEndpoint.ConnectAsync(endpoint, ConnectionRole.Data, bootstrap.Secret, limit.Token).ConfigureAwait(false);
         await using (data.ConfigureAwait(false))
         {
-            Stream control = await ChildEndpoint.ConnectAsync(bootstrap.Endpoint, ConnectionRole.Control, bootstrap.Secret, limit.Token).ConfigureAwait(false);
+            Stream control = await ChildEndpoint.ConnectAsync(endpoint, ConnectionRole.Control, bootstrap.Secret, limit.Token).ConfigureAwait(false);
             await using (control.ConfigureAwait(false))
                 await ChildWorker.RunAsync(data, control, box, TimeProvider.System).ConfigureAwait(false);
         }
@@ -93,7 +107,7 @@ internal static class ChildMain
     /// The system could kill this process together with its parent (PR_SET_PDEATHSIG of prctl(2)), but it alone: what it started, and the
     /// files of its runtime, would stay.
     /// </remarks>
-    private static void Watch(Stream lifeline, BlackBox box, int parent)
+    private static void Watch(Stream lifeline, BlackBox box, string endpoint, int parent)
     {
         new Thread(() =>
         {
@@ -108,7 +122,7 @@ internal static class ChildMain
                 // As good as its end.
             }
 
-            DieWithGroup();
+            DieWithGroup(endpoint);
         })
         { Name = "puma-lifeline", IsBackground = true }.Start();
         new Thread(() =>
@@ -118,7 +132,7 @@ internal static class ChildMain
                 box.Beat();
                 Thread.Sleep(BeatPeriod);
                 if (!OperatingSystem.IsWindows() && UnixCalls.GetParent() != parent)
-                    DieWithGroup();
+                    DieWithGroup(endpoint);
             }
         })
         { Name = "puma-heartbeat", IsBackground = true }.Start();
@@ -126,8 +140,9 @@ internal static class ChildMain
 
     /// <summary>Ends this process and all that it started, at once. On Windows the parent's job object does it.</summary>
     /// <remarks>A process that founded no group is in its parent's, which is not its to kill.</remarks>
-    private static void DieWithGroup()
+    private static void DieWithGroup(string endpoint)
     {
+        ChildEndpoint.RemoveLeftBehind(endpoint);
         RuntimeLeftovers.Remove(Environment.ProcessId, RuntimeLeftovers.DirectoryOf(Environment.GetEnvironmentVariable("TMPDIR")));
         if (!OperatingSystem.IsWindows())
             _ = UnixCalls.Kill(UnixCalls.GetProcessGroup() == Environment.ProcessId ? 0 : Environment.ProcessId, UnixCalls.SigKill);

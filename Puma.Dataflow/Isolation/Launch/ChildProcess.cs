@@ -18,7 +18,6 @@ internal sealed class ChildProcess : IChildBody
     private readonly Process _process;
     private readonly string _temporary;
     private readonly OutputPump _output;
-    private readonly BlackBox _box;
     private readonly WindowsJob? _job;
     private readonly TaskCompletionSource _exitSeen = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly long _memoryKillsBefore = MemoryKills();
@@ -26,20 +25,19 @@ internal sealed class ChildProcess : IChildBody
     private ITimer? _watch;
 
     // Guarded by _gate.
+    private BlackBox? _box;
     private ChildExitReason? _killedFor;
     private bool _isStopExpected;
     private bool _hasExited;
-    private bool _isBoxGone;
 
     // The watch's own.
     private long _beats;
     private int _missed;
 
-    private ChildProcess(Process process, BlackBox box, Action<bool, string> onLine)
+    private ChildProcess(Process process, Action<bool, string> onLine)
     {
         _process = process;
         _temporary = RuntimeLeftovers.DirectoryOf(process.StartInfo.Environment.TryGetValue("TMPDIR", out string? temporary) ? temporary : null);
-        _box = box;
         ProcessId = process.Id;
         if (OperatingSystem.IsWindows())
             _job = new WindowsJob(process.Handle);
@@ -51,16 +49,15 @@ internal sealed class ChildProcess : IChildBody
 
     /// <summary>Starts a child. When this throws, there is none.</summary>
     /// <param name="command">A command with all three streams redirected.</param>
-    /// <param name="box">The parent's view of its black box, which is the child's from then on.</param>
     /// <param name="onLine">Hears what it writes to standard output and error.</param>
-    public static ChildProcess Start(ProcessStartInfo command, BlackBox box, Action<bool, string> onLine)
+    public static ChildProcess Start(ProcessStartInfo command, Action<bool, string> onLine)
     {
 #pragma warning disable RS0030 // This is the launcher: all children are started here.
         Process process = Process.Start(command)!;
 #pragma warning restore RS0030
         try
         {
-            return new ChildProcess(process, box, onLine);
+            return new ChildProcess(process, onLine);
         }
         catch
         {
@@ -78,18 +75,13 @@ internal sealed class ChildProcess : IChildBody
 
     public Task<ChildExit> Exited { get; }
 
-    public long ItemInWork
-    {
-        get
-        {
-            lock (_gate)
-                return _isBoxGone ? 0 : _box.Item;
-        }
-    }
-
     /// <summary>Tells the child whom to contact; its standard input stays open as its lifeline.</summary>
-    public void Tell(Bootstrap bootstrap)
+    /// <param name="box">This process's view of its black box, which is disposed with the child.</param>
+    /// <param name="bootstrap">What it is told.</param>
+    public void Tell(BlackBox box, Bootstrap bootstrap)
     {
+        lock (_gate)
+            _box = box;
         try
         {
             bootstrap.WriteTo(_process.StandardInput.BaseStream);
@@ -166,8 +158,8 @@ internal sealed class ChildProcess : IChildBody
         _job?.Dispose();
         lock (_gate)
         {
-            _isBoxGone = true;
-            _box.Dispose();
+            _box?.Dispose();
+            _box = null;
         }
 
         _process.Dispose();
@@ -187,8 +179,13 @@ internal sealed class ChildProcess : IChildBody
         RuntimeLeftovers.Remove(ProcessId, _temporary);
         await Task.WhenAny(_output.Drained, Task.Delay(DrainGrace, TimeProvider.System)).ConfigureAwait(false);
         _output.Dispose();
+
+        // The black box is not freed before this has ended.
         lock (_gate)
-            return ExitReading.Read(ProcessId, _process.ExitCode, _killedFor, _isStopExpected, _output.ErrorTail, _isBoxGone ? "" : _box.LastWords, MemoryKills() > _memoryKillsBefore);
+        {
+            ChildExit exit = ExitReading.Read(ProcessId, _process.ExitCode, _killedFor, _isStopExpected, _output.ErrorTail, _box?.LastWords ?? "", MemoryKills() > _memoryKillsBefore);
+            return _box?.Item is > 0 and var item ? exit with { ItemNumber = item } : exit;
+        }
     }
 
     private void KillGroup()
@@ -209,7 +206,7 @@ internal sealed class ChildProcess : IChildBody
         long beats;
         lock (_gate)
         {
-            if (_isBoxGone || _hasExited)
+            if (_box is null || _hasExited)
                 return;
             beats = _box.Beats;
         }

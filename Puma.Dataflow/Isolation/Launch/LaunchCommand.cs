@@ -12,7 +12,7 @@ namespace Puma.Dataflow.Isolation.Launch;
 /// </summary>
 internal static class LaunchCommand
 {
-    /// <summary>Marks the environment of a child until its hook has taken over.</summary>
+    /// <summary>Marks the environment of a child until its hook has taken over; its value is the name of the endpoint.</summary>
     public const string ChildMark = "PUMA_CHILD";
 
     /// <summary>How many parents a process has.</summary>
@@ -48,9 +48,10 @@ internal static class LaunchCommand
     }
 
     /// <param name="placement">How the child is wanted.</param>
+    /// <param name="endpoint">Where it is to connect.</param>
     /// <param name="before">The variables that are set for the child alone, with what they would be without that; null for none.</param>
     /// <exception cref="IsolationNotSupportedException">The program cannot be started once more.</exception>
-    public static ProcessStartInfo Make(ChildProcessPlacement placement, out IReadOnlyDictionary<string, string?> before)
+    public static ProcessStartInfo Make(ChildProcessPlacement placement, string endpoint, out IReadOnlyDictionary<string, string?> before)
     {
         string program = Environment.ProcessPath!;
         var start = new ProcessStartInfo(program)
@@ -64,7 +65,7 @@ internal static class LaunchCommand
         };
         if (Path.GetFileNameWithoutExtension(program).Equals("dotnet", StringComparison.OrdinalIgnoreCase))
             AddHostArguments(start);
-        before = SetEnvironment(start.Environment, placement);
+        before = SetEnvironment(start.Environment, placement, endpoint);
         return start;
     }
 
@@ -92,7 +93,7 @@ internal static class LaunchCommand
     [UnconditionalSuppressMessage("SingleFile", "IL3000", Justification = "Only asked when the host is dotnet itself; a single file is its own host.")]
     private static string? EntryPath() => Assembly.GetEntryAssembly()?.Location is { Length: > 0 } path ? path : null;
 
-    private static Dictionary<string, string?> SetEnvironment(IDictionary<string, string?> environment, ChildProcessPlacement placement)
+    private static Dictionary<string, string?> SetEnvironment(IDictionary<string, string?> environment, ChildProcessPlacement placement, string endpoint)
     {
         // A profiler or a debugger's agent is meant for this process.
         foreach (string name in environment.Keys.Where(static k => k.StartsWith("CORECLR_PROFILER", StringComparison.Ordinal) || k is "CORECLR_ENABLE_PROFILING").ToList())
@@ -101,7 +102,7 @@ internal static class LaunchCommand
             environment[name] = value;
 
         var before = new Dictionary<string, string?>();
-        Set(ChildMark, "1");
+        Set(ChildMark, endpoint);
 
         // A server heap in each child would take as many heaps as there are processors.
         if (!placement.Environment.ContainsKey(ServerHeap))

@@ -63,8 +63,6 @@ internal sealed class Child : IAsyncDisposable
     /// <summary>Ends with how the child ended.</summary>
     public Task<ChildExit> Exited => _body.Exited;
 
-    public long ItemInWork => _body.ItemInWork;
-
     /// <summary>What the child did against the protocol, if it did.</summary>
     public ProtocolViolationException? Violation { get; private set; }
 

@@ -12,9 +12,6 @@ internal interface IChildBody : IAsyncDisposable
     /// <summary>Ends when it has, with how; never faults.</summary>
     Task<ChildExit> Exited { get; }
 
-    /// <summary>The item that it was handling when it was last seen; 0 when none or unknown.</summary>
-    long ItemInWork { get; }
-
     /// <summary>What the reader of its standard output and error threw first, if it did.</summary>
     Exception? OutputFailure { get; }
 

@@ -24,8 +24,6 @@ internal sealed class LoopbackBody : IChildBody
 
     public Task<ChildExit> Exited { get; }
 
-    public long ItemInWork => 0;
-
     public Exception? OutputFailure => null;
 
     public void ExpectStop() { }

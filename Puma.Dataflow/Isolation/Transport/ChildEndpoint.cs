@@ -1,6 +1,5 @@
 using System.IO.Pipes;
 using System.Net.Sockets;
-using System.Runtime.Versioning;
 using System.Security.Cryptography;
 using System.Text;
 using Puma.Dataflow.Isolation.Launch;
@@ -13,17 +12,21 @@ namespace Puma.Dataflow.Isolation.Transport;
 /// </summary>
 internal sealed class ChildEndpoint : IDisposable
 {
+    private const string Prefix = "puma-", SocketName = "s", BoxName = "box";
+
+    /// <summary>When a directory is surely left behind: no child takes so long to make contact.</summary>
+    private static readonly TimeSpan LeftBehindAge = TimeSpan.FromHours(1);
+
     // sun_path holds 108 bytes on Linux and 104 on macOS, with the final zero; see unix(7).
     private static readonly int MaxPath = OperatingSystem.IsMacOS() ? 103 : 107;
 
-    private readonly string? _directory;
+    private static int _hasSwept;
+
     private readonly Socket? _listener;
 
-    private ChildEndpoint(string name, string blackBoxName, string? directory = null, Socket? listener = null)
+    private ChildEndpoint(string name, Socket? listener)
     {
         Name = name;
-        BlackBoxName = blackBoxName;
-        _directory = directory;
         _listener = listener;
     }
 
@@ -31,52 +34,44 @@ internal sealed class ChildEndpoint : IDisposable
     public string Name { get; }
 
     /// <summary>Where the child's black box is made.</summary>
-    public string BlackBoxName { get; }
+    public string BlackBoxName => OperatingSystem.IsWindows() ? @"Local\" + Name : Path.Combine(Path.GetDirectoryName(Name)!, BoxName);
 
+    /// <summary>Chooses a name and makes nothing, so that a child can know the name before there is anything to remove.</summary>
+    public static string NewName()
+    {
+        string name = Prefix + Convert.ToHexString(RandomNumberGenerator.GetBytes(8));
+        if (OperatingSystem.IsWindows())
+            return name;
+        string path = Path.Combine(Path.GetTempPath(), name, SocketName);
+
+        // The temporary folder of a user may have too long a name for a socket.
+        return Encoding.UTF8.GetByteCount(path) <= MaxPath ? path : Path.Combine("/tmp", name, SocketName);
+    }
+
+    /// <param name="name">A name of <see cref="NewName"/>.</param>
     /// <exception cref="IsolationNotSupportedException">No usable directory.</exception>
-    public static ChildEndpoint Create()
+    public static ChildEndpoint Create(string name)
     {
         if (OperatingSystem.IsWindows())
-        {
-            string name = "puma-" + Convert.ToHexString(RandomNumberGenerator.GetBytes(16));
-            return new ChildEndpoint(name, @"Local\" + name);
-        }
+            return new ChildEndpoint(name, listener: null);
 
-        string directory = CreateDirectory();
+        string directory = Path.GetDirectoryName(name)!;
+        string temporary = Path.GetDirectoryName(directory)!;
+        if (Interlocked.Exchange(ref _hasSwept, 1) == 0)
+            Sweep(temporary);
         var listener = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
         try
         {
-            string path = Path.Combine(directory, "s");
-            listener.Bind(new UnixDomainSocketEndPoint(path));
+            Directory.CreateDirectory(directory, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+            listener.Bind(new UnixDomainSocketEndPoint(name));
             listener.Listen(2);
-            return new ChildEndpoint(path, Path.Combine(directory, "box"), directory, listener);
+            return new ChildEndpoint(name, listener);
         }
         catch (Exception error)
         {
             listener.Dispose();
             Remove(directory);
-            throw new IsolationNotSupportedException($"No socket for a child process could be made in '{directory}' ({error.Message}). Set TMPDIR to a directory that this user may write to and that has room.", error);
-        }
-    }
-
-    [UnsupportedOSPlatform("windows")]
-    private static string CreateDirectory()
-    {
-        string temporary = Path.GetTempPath();
-        bool isTooLong = Encoding.UTF8.GetByteCount(Path.Combine(temporary, "pm123456", "s")) > MaxPath;
-        try
-        {
-            if (!isTooLong)
-                return Directory.CreateTempSubdirectory("pm").FullName;
-
-            // The temporary folder of this user has too long a name for a socket.
-            string path = "/tmp/pm-" + Convert.ToHexString(RandomNumberGenerator.GetBytes(8));
-            Directory.CreateDirectory(path, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
-            return path;
-        }
-        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
-        {
-            throw new IsolationNotSupportedException($"No directory for a child process could be made in '{(isTooLong ? "/tmp" : temporary)}' ({error.Message}). Set TMPDIR to a directory that this user may write to and that has room{(isTooLong ? ", with a shorter name" : "")}.", error);
+            throw new IsolationNotSupportedException($"No socket for a child process could be made at '{name}' ({error.Message}). Set TMPDIR to a directory that this user may write to and that has room.", error);
         }
     }
 
@@ -148,8 +143,33 @@ internal sealed class ChildEndpoint : IDisposable
     public void Dispose()
     {
         _listener?.Dispose();
-        if (_directory is not null)
-            Remove(_directory);
+        if (!OperatingSystem.IsWindows())
+            Remove(Path.GetDirectoryName(Name)!);
+    }
+
+    /// <summary>Takes the names away in place of a parent that is gone.</summary>
+    public static void RemoveLeftBehind(string name)
+    {
+        if (!OperatingSystem.IsWindows())
+            Remove(Path.GetDirectoryName(name)!);
+    }
+
+    /// <summary>Removes what was left behind when a parent and its child ended together before they had met.</summary>
+    public static void Sweep(string temporary)
+    {
+        try
+        {
+            DateTime oldest = (TimeProvider.System.GetUtcNow() - LeftBehindAge).UtcDateTime;
+            foreach (string directory in Directory.EnumerateDirectories(temporary, Prefix + "*"))
+            {
+                if (Directory.GetLastWriteTimeUtc(directory) < oldest && Directory.EnumerateFileSystemEntries(directory).All(static path => Path.GetFileName(path) is SocketName or BoxName))
+                    Remove(directory);
+            }
+        }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        {
+            // Another user's, or another sweep was faster.
+        }
     }
 
     private static void Remove(string directory)
