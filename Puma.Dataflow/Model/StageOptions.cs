@@ -38,7 +38,8 @@ public sealed record StageOptions
     /// <summary>How long one attempt at one item may take before its token fires and the item fails with <see cref="TimeoutException"/>.</summary>
     /// <value>Default <see langword="null"/>: no limit. Must be positive.</value>
     /// <remarks>
-    /// The time for which an emit waits for a slot does not count. A handler that has not returned <see cref="PipelineOptions.AbortTimeout"/>
+    /// The time for which an emit waits for a slot does not count. What is emitted after the time has run out is refused; the output of a
+    /// delegate is passed on only when it returned in time. A handler that has not returned <see cref="PipelineOptions.AbortTimeout"/>
     /// after its token fired is abandoned and the run faults.
     /// </remarks>
     public TimeSpan? ItemTimeout { get; init; }
