@@ -128,7 +128,20 @@ public sealed class FrameTests
 
     private static byte[] ErrorPayload() => Payload(static w => ErrorRecord.Of(new InvalidOperationException("outer", new FormatException("inner"))).WriteTo(w));
 
-    private static byte[] LogPayload() => Payload(static w => new LogRecord(Microsoft.Extensions.Logging.LogLevel.Warning, 7, "name", "text", null).WriteTo(w));
+    private static byte[] LogPayload() => Payload(static w => new LogRecord
+    {
+        Level = Microsoft.Extensions.Logging.LogLevel.Warning,
+        Category = "category",
+        Time = 7,
+        Message = "text 1",
+        Template = "text {A}",
+        Properties = [new("A", 1), new("B", 2.5m), new("C", DateTime.UnixEpoch), new("D", Guid.Empty), new("E", "text")],
+        ScopeProperties = [new("F", TimeSpan.Zero), new("G", DateTimeOffset.UnixEpoch), new("H", null), new("I", true), new("J", 1L), new("K", 1.5)],
+        ScopeTexts = ["scope"],
+        Error = ErrorRecord.Of(new FormatException("failed")),
+        ErrorText = "failed",
+        CallSite = new CallSite("class", "method", "file", 1),
+    }.WriteTo(w));
 
     private static byte[] EndPayload() => Payload(static w => new EndRecord(RunState.Faulted, ErrorRecord.Of(new FormatException("cause"))).WriteTo(w));
 

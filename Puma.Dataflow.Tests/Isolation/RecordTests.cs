@@ -20,7 +20,7 @@ public sealed class RecordTests
     public void AnError_OfAnySize_FitsIntoAFrame_AndIsReadAgain(string kind)
     {
         ErrorRecord error = ErrorRecord.Of(Make(kind));
-        foreach (Action<FieldWriter> write in (Action<FieldWriter>[])[error.WriteTo, new EndRecord(RunState.Faulted, error).WriteTo, new LogRecord(LogLevel.Error, 1, Long, Long, error).WriteTo])
+        foreach (Action<FieldWriter> write in (Action<FieldWriter>[])[error.WriteTo, new EndRecord(RunState.Faulted, error).WriteTo])
         {
             var fields = new FieldWriter();
             write(fields);
@@ -28,7 +28,8 @@ public sealed class RecordTests
         }
 
         var log = new FieldWriter();
-        new LogRecord(LogLevel.Error, 1, Long, Long, error).WriteTo(log);
+        new LogRecord { Level = LogLevel.Error, Category = Long, Time = 1, Message = Long, Template = Long + "{A}", Error = error, ErrorText = Long }.WriteTo(log);
+        Assert.InRange(log.Length, 1, FrameFormat.MaxLog - 1);
         var reader = new FieldReader(new ReadOnlySequence<byte>(log.Written.ToArray()));
         LogRecord read = LogRecord.ReadFrom(ref reader);
 

@@ -1,7 +1,9 @@
+using Microsoft.Extensions.Logging.Abstractions;
 using Puma.Dataflow.Isolation.Protocol;
 using Puma.Dataflow.Isolation.Recipes;
 using Puma.Dataflow.Isolation.Supervision;
 using Puma.Dataflow.Isolation.Transport;
+using Puma.Dataflow.Logging;
 using Puma.Dataflow.Tests.Infrastructure;
 
 namespace Puma.Dataflow.Tests.Isolation;
@@ -11,6 +13,7 @@ public sealed class SupervisionTests
 {
     private readonly Body _body = new();
     private readonly Owner _owner = new();
+    private readonly ChildLog _log = new(LogSink.Of(NullLoggerFactory.Instance), NullLogger.Instance, "stage", "category", static _ => { });
 
     [Theory] // S37: user code may close a connection that is not its own
     [InlineData(true)]
@@ -38,21 +41,9 @@ public sealed class SupervisionTests
         Assert.True(_owner.IsDisposed);
     }
 
-    [Fact] // S7: what the reader of its output threw is told when it has ended
-    public async Task AFailureOfTheOutputsReader_IsTold()
-    {
-        await using Child child = await StartAsync();
-        _body.OutputFailure = new FormatException("log");
-
-        _body.Exit(ChildExitReason.Stopped);
-
-        await _owner.WokenUntilAsync(() => _owner.LogFailure is not null);
-        Assert.Same(_body.OutputFailure, _owner.LogFailure);
-    }
-
     private async Task<Child> StartAsync()
     {
-        Task<Child> starting = Child.StartAsync(_body, Record(), _owner, Waiting.Limit, TestContext.Current.CancellationToken);
+        Task<Child> starting = Child.StartAsync(_body, Record(), _owner, _log, Waiting.Limit, TestContext.Current.CancellationToken);
         await using var control = new FrameChannel(_body.Far.Control, 1024, static () => { });
         control.Start();
         control.Write(FrameType.Started);
@@ -72,7 +63,7 @@ public sealed class SupervisionTests
         TicksPaused = false,
         Credits = 1,
         MaxPayload = 1024,
-        LogLevel = 0,
+        LogCategory = "category",
         Host = DelegateIdentity.Of(Record),
         Maker = DelegateIdentity.Of(Record),
     };
@@ -99,7 +90,7 @@ public sealed class SupervisionTests
 
         public Task<ChildExit> Exited => _exited.Task;
 
-        public Exception? OutputFailure { get; set; }
+        public IReadOnlyList<(long Number, byte[] Record)> ReadLogAfter(long number) => [];
 
         public void Exit(ChildExitReason reason) => _exited.TrySetResult(new ChildExit(1, reason, 0, null, "", ""));
 
@@ -114,11 +105,13 @@ public sealed class SupervisionTests
                 stream.Dispose();
         }
 
-        public ValueTask DisposeAsync()
+        public Task LeaveAsync()
         {
             Kill(ChildExitReason.Stopped);
-            return default;
+            return Exited;
         }
+
+        public ValueTask DisposeAsync() => default;
     }
 
     private sealed class Owner : IChildOwner
@@ -126,8 +119,6 @@ public sealed class SupervisionTests
         private readonly SemaphoreSlim _woken = new(0);
 
         public bool IsDisposed { get; private set; }
-
-        public Exception? LogFailure { get; private set; }
 
         public async Task WokenUntilAsync(Func<bool> condition)
         {
@@ -140,10 +131,6 @@ public sealed class SupervisionTests
         public void OnFailing(long itemNumber) { }
 
         public void OnFinishRequested() { }
-
-        public void OnLog(LogRecord record) { }
-
-        public void OnLogFailed(Exception error) => LogFailure = error;
 
         public void OnItemBegan(Child child, long itemNumber, int attempt) { }
 

@@ -193,68 +193,6 @@ public sealed class WorkerTests
         await parent.ReadAsync(FrameType.Idle);
     }
 
-    [Fact] // a flood of errors neither fills the memory nor is it hidden
-    public async Task AFloodOfErrors_IsCut_AndToldOnce()
-    {
-        (DuplexStream here, DuplexStream there) = DuplexStream.CreatePair();
-        await using var sending = new FrameChannel(there, FrameFormat.MaxControl, static () => { });
-        sending.Start();
-        var logger = new ChildLogger(sending, LogLevel.Information);
-        string text = new('x', 10_000);
-
-        for (int i = 0; i < 2_000; i++)
-            logger.Log(LogLevel.Error, default, text, null, static (state, _) => state);
-
-        var readable = new SemaphoreSlim(0);
-        await using var receiving = new FrameChannel(here, FrameFormat.MaxControl, () => readable.Release());
-        receiving.Start();
-        int received = 0;
-        await ReadAsync(static record => record.Message == "last", () =>
-        {
-            if (!sending.IsCongested)
-                logger.Log(LogLevel.Error, default, "last", null, static (state, _) => state);
-        });
-
-        // About four times of what congests the connection, which is 1 MiB; the rest is told of in one record.
-        Assert.InRange(received, 300, 500);
-
-        async Task ReadAsync(Func<LogRecord, bool> isLast, Action eachTime)
-        {
-            string? told = null;
-            while (true)
-            {
-                eachTime();
-                while (receiving.TryPeek(out Frame frame))
-                {
-                    LogRecord record = Read(frame);
-                    receiving.Advance();
-                    if (record.Level == LogLevel.Warning)
-                    {
-                        Assert.Null(told);
-                        told = record.Message;
-                    }
-                    else if (isLast(record))
-                    {
-                        Assert.StartsWith($"{2_000 - received} log records were dropped", told, StringComparison.Ordinal);
-                        return;
-                    }
-                    else
-                    {
-                        received++;
-                    }
-                }
-
-                Assert.True(await readable.WaitAsync(Waiting.Limit, TestContext.Current.CancellationToken));
-            }
-        }
-
-        static LogRecord Read(Frame frame)
-        {
-            var reader = new FieldReader(frame.Payload);
-            return LogRecord.ReadFrom(ref reader);
-        }
-    }
-
     [Fact]
     public async Task AStartThatFails_LeavesNoThread()
     {

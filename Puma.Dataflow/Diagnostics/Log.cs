@@ -62,9 +62,15 @@ internal static partial class Log
     [LoggerMessage(41, LogLevel.Information, "Stage '{Stage}' starts a new child process in {Delay} and sends {Items} items again")]
     public static partial void ChildRestarting(ILogger logger, string stage, int items, TimeSpan delay);
 
-    [LoggerMessage(42, LogLevel.Information, "{Line}")]
-    public static partial void ChildWrote(ILogger logger, string line);
+    [LoggerMessage(42, LogLevel.Debug, "Stage '{Stage}' started child process {ProcessId} for its instance {Instance}")]
+    public static partial void ChildStarted(ILogger logger, string stage, int processId, int instance);
 
-    [LoggerMessage(43, LogLevel.Warning, "{Line}")]
-    public static partial void ChildWroteError(ILogger logger, string line);
+    [LoggerMessage(43, LogLevel.Debug, "Stage '{Stage}' ended its child process {ProcessId}: {Exit}")]
+    public static partial void ChildEnded(ILogger logger, string stage, int processId, string exit);
+
+    [LoggerMessage(44, LogLevel.Warning, "Stage '{Stage}': {Count} log records of level {Level} were dropped in its child process, because they came faster than they could be written")]
+    public static partial void ChildLogDropped(ILogger logger, string stage, long count, LogLevel level);
+
+    [LoggerMessage(45, LogLevel.Warning, "Stage '{Stage}': {Count} lines that its child process wrote to standard output or error were left out, because they came faster than they could be written")]
+    public static partial void ChildLinesLeftOut(ILogger logger, string stage, long count);
 }

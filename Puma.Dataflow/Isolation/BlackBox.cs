@@ -11,7 +11,10 @@ namespace Puma.Dataflow.Isolation;
 /// </summary>
 internal sealed unsafe class BlackBox : IWorkMark, IDisposable
 {
-    private const int Length = 16 * 1024;
+    private const int RingAt = 16 * 1024;
+
+    // More than a child has logged and its parent has not written at any moment; see LogSender.
+    private const int Length = RingAt + (4 * 1024 * 1024);
     private const int BeatAt = 0, ItemAt = 8, TextLengthAt = 16, TextAt = 24;
 
     private readonly MemoryMappedFile _file;
@@ -32,7 +35,11 @@ internal sealed unsafe class BlackBox : IWorkMark, IDisposable
         }
 
         _view.SafeMemoryMappedViewHandle.AcquirePointer(ref _memory);
+        Log = new LogRing(_memory + RingAt, Length - RingAt);
     }
+
+    /// <summary>What was logged last.</summary>
+    public LogRing Log { get; }
 
     /// <summary>Counts the signs of life.</summary>
     public long Beats => Volatile.Read(ref Field(BeatAt));
@@ -46,7 +53,7 @@ internal sealed unsafe class BlackBox : IWorkMark, IDisposable
         get
         {
             long length = Volatile.Read(ref Field(TextLengthAt));
-            return length is > 0 and <= Length - TextAt ? Encoding.UTF8.GetString(new ReadOnlySpan<byte>(_memory + TextAt, (int)length)) : "";
+            return length is > 0 and <= RingAt - TextAt ? Encoding.UTF8.GetString(new ReadOnlySpan<byte>(_memory + TextAt, (int)length)) : "";
         }
     }
 
@@ -97,9 +104,9 @@ internal sealed unsafe class BlackBox : IWorkMark, IDisposable
 
     public void SayLastWords(string text)
     {
-        Span<byte> target = new(_memory + TextAt, Length - TextAt);
+        Span<byte> target = new(_memory + TextAt, RingAt - TextAt);
         if (!Encoding.UTF8.TryGetBytes(text, target, out int written))
-            written = Encoding.UTF8.GetBytes(text.AsSpan(0, Math.Min(text.Length, (Length - TextAt) / 4)), target);
+            written = Encoding.UTF8.GetBytes(text.AsSpan(0, Math.Min(text.Length, (RingAt - TextAt) / 4)), target);
         Volatile.Write(ref Field(TextLengthAt), written);
     }
 

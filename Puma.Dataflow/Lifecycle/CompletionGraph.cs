@@ -26,7 +26,6 @@ internal sealed class CompletionGraph
     private readonly TaskCompletionSource _started = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly TaskCompletionSource<PipelineReport> _completion = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly TaskCompletionSource<PipelineReport> _report = new(TaskCreationOptions.RunContinuationsAsynchronously);
-    private readonly ILoggerFactory _loggers;
     private readonly long _startTimestamp;
 
     // Guarded by _gate.
@@ -52,12 +51,15 @@ internal sealed class CompletionGraph
     public CompletionGraph(PipelineOptions options, ILoggerFactory loggers)
     {
         Options = options;
-        _loggers = loggers;
+        Loggers = loggers;
         Logger = new SafeLogger(loggers.CreateLogger(LogCategory.Of(options.Name)), NoteLoggerFailure);
         _startTimestamp = options.TimeProvider.GetTimestamp();
     }
 
     public PipelineOptions Options { get; }
+
+    /// <summary>The application's logging.</summary>
+    public ILoggerFactory Loggers { get; }
 
     /// <summary>The logger of the library's own events. It never throws.</summary>
     public ILogger Logger { get; }
@@ -100,7 +102,7 @@ internal sealed class CompletionGraph
     }
 
     /// <summary>Makes the logger of a stage's user code.</summary>
-    public ILogger CreateLogger(string stage) => _loggers.CreateLogger(LogCategory.Of(Options.Name, stage));
+    public ILogger CreateLogger(string stage) => Loggers.CreateLogger(LogCategory.Of(Options.Name, stage));
 
     // ---- Start. ----------------------------------------------------------------------------------------------------------------------
 

@@ -12,25 +12,28 @@ namespace Puma.Dataflow.Logging;
 /// </summary>
 internal static class DefaultLogging
 {
-    private static readonly Lazy<ILoggerFactory> Instance = new(Make);
+    private static readonly Lazy<ILoggerFactory> Instance = new(static () => new NLogLoggerFactory());
 
+    /// <summary>The factory of NLog's loggers; its configuration may change at any time.</summary>
     public static ILoggerFactory Factory => Instance.Value;
 
-    private static NLogLoggerFactory Make()
+    /// <summary>Gives NLog a configuration if the application has none; user code that logs by NLog itself needs one, too.</summary>
+    public static void EnsureConfigured()
     {
-        if (LogManager.Configuration is not null)
-            return new NLogLoggerFactory();
+        lock (Instance)
+            LogManager.Configuration ??= MakeConsole();
+    }
+
+    private static LoggingConfiguration MakeConsole()
+    {
         var console = new ConsoleTarget("puma-stderr")
         {
             StdErr = true,
             Layout = "${longdate} ${level:uppercase=true:padding=-5} ${logger} ${message}${onexception:inner=${newline}${exception:format=tostring}}",
         };
         var configuration = new LoggingConfiguration();
-        configuration.AddRule(NLog.LogLevel.Warn, NLog.LogLevel.Fatal, console, "Puma.Dataflow.*", final: true);
-        configuration.AddRule(NLog.LogLevel.Info, NLog.LogLevel.Fatal, console, "Runnables.*");
-
-        // A log factory of its own: the application's NLog stays as it is.
-        var factory = new LogFactory { Configuration = configuration };
-        return new NLogLoggerFactory(new NLogLoggerProvider(new NLogProviderOptions(), factory));
+        configuration.LoggingRules.Add(new LoggingRule("Puma.Dataflow.*", console) { FinalMinLevel = NLog.LogLevel.Warn });
+        configuration.AddRule(NLog.LogLevel.Info, NLog.LogLevel.Fatal, console);
+        return configuration;
     }
 }

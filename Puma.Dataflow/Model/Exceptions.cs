@@ -147,6 +147,9 @@ public sealed class RemoteRunnableException : PipelineException
     /// <summary>The process that it was thrown in.</summary>
     public int ProcessId { get; }
 
+    /// <summary>What the original says of itself in whole; null when it is composed here.</summary>
+    internal string? OriginalText { get; init; }
+
     /// <summary>Whether the original is of a type, or of one that derives from it.</summary>
     /// <typeparam name="T">The type; compared by its full name.</typeparam>
     public bool Is<T>()
@@ -156,6 +159,8 @@ public sealed class RemoteRunnableException : PipelineException
     /// <summary>The type, the message and both stack traces.</summary>
     public override string ToString()
     {
+        if (OriginalText is not null)
+            return OriginalText;
         string text = $"{TypeName}: {Message} (in process {ProcessId})";
         if (InnerException is not null)
             text += $"{Environment.NewLine} ---> {InnerException}{Environment.NewLine}   --- End of inner exception ---";

@@ -1,9 +1,9 @@
-using Microsoft.Extensions.Logging;
 using Puma.Dataflow.Diagnostics;
 using Puma.Dataflow.Isolation.Codec;
 using Puma.Dataflow.Isolation.Protocol;
 using Puma.Dataflow.Isolation.Recipes;
 using Puma.Dataflow.Isolation.Supervision;
+using Puma.Dataflow.Logging;
 
 namespace Puma.Dataflow.Stages;
 
@@ -74,11 +74,23 @@ internal sealed class ChildRoster
             await Task.Delay(delay, ChildStage.Clock, wanted).ConfigureAwait(false);
         long begin = ChildStage.Clock.GetTimestamp();
         TimeSpan limit = _stage.Isolation?.StartTimeout ?? Timeout.InfiniteTimeSpan;
-        IChildBody body = await ChildBodies.StartAsync(_stage.Options.Placement!, _stage.Name, _stage.Logger, _stage.Graph.Time, wanted).ConfigureAwait(false);
+        var watcher = new ChildWatcher(_stage);
+        var log = new ChildLog(LogSink.Of(_stage.Graph.Loggers), _stage.Graph.Logger, _stage.Name, StartRecord.LogCategory, watcher.OnLogFailed);
+        IChildBody body;
+        try
+        {
+            body = await ChildBodies.StartAsync(_stage.Options.Placement!, _stage.Name, log, _stage.Graph.Time, wanted).ConfigureAwait(false);
+        }
+        catch
+        {
+            await log.DisposeAsync().ConfigureAwait(false);
+            throw;
+        }
+
         TimeSpan left = limit - ChildStage.Clock.GetElapsedTime(begin);
         if (left < TimeSpan.Zero)
             left = limit < TimeSpan.Zero ? limit : TimeSpan.Zero;
-        return await Child.StartAsync(body, StartRecord with { Instance = index }, new ChildWatcher(_stage), left, wanted).ConfigureAwait(false);
+        return await Child.StartAsync(body, StartRecord with { Instance = index }, watcher, log, left, wanted).ConfigureAwait(false);
     }
 
     /// <summary>Makes a started child the child of its slot.</summary>
@@ -89,6 +101,8 @@ internal sealed class ChildRoster
         lock (_living)
             _living.Add(child);
         _stage.Graph.Own(_stage.WakeAfterAsync(child.Exited));
+        if (_stage.Isolation is not null)
+            Log.ChildStarted(_stage.Graph.Logger, _stage.Name, child.ProcessId, slot.Index);
     }
 
     public void Say(FrameType type, long number = 0)
@@ -174,6 +188,8 @@ internal sealed class ChildRoster
         await child.DisposeAsync().ConfigureAwait(false);
         lock (_living)
             _living.Remove(child);
+        if (_stage.Isolation is not null)
+            Log.ChildEnded(_stage.Graph.Logger, _stage.Name, child.ProcessId, (await child.Exited.ConfigureAwait(false)).Description);
     }
 
     private StartRecord MakeStartRecord()
@@ -202,7 +218,7 @@ internal sealed class ChildRoster
             TicksPaused = stage.TicksPaused,
             Credits = Math.Max(2, stage.BoundedCapacity),
             MaxPayload = _stage.Isolation?.MaxItemSize ?? FrameFormat.MaxData,
-            LogLevel = (byte)LeastLevel(),
+            LogCategory = LogCategory.Of(pipeline.Name, _stage.Name),
             Host = DelegateIdentity.Of(_plan.Recipe.Host),
             Maker = DelegateIdentity.Of(_plan.Recipe.Maker),
             UserCode = _plan.Recipe.UserCode is null ? null : DelegateIdentity.Of(_plan.Recipe.UserCode),
@@ -213,16 +229,5 @@ internal sealed class ChildRoster
             Codec = pipeline.ItemCodec is null ? null : DelegateIdentity.Of(pipeline.ItemCodec),
             DerivedTypes = [.. pipeline.DerivedTypes.Select(static t => t.AssemblyQualifiedName!)],
         };
-    }
-
-    private LogLevel LeastLevel()
-    {
-        for (LogLevel level = LogLevel.Trace; level < LogLevel.None; level++)
-        {
-            if (_stage.Logger.IsEnabled(level))
-                return level;
-        }
-
-        return LogLevel.None;
     }
 }

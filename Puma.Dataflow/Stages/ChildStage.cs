@@ -1,4 +1,3 @@
-using Microsoft.Extensions.Logging;
 using Puma.Dataflow.Buffers;
 using Puma.Dataflow.Isolation.Codec;
 using Puma.Dataflow.Isolation.Protocol;
@@ -83,12 +82,6 @@ internal sealed class ChildStage : StageNode
             child.Kill(ChildExitReason.Hung);
         else
             FailAndAbandon(new TimeoutException($"The handler of '{Name}' did not return within AbortTimeout ({Graph.Options.AbortTimeout}) after its ItemTimeout ({Options.ItemTimeout}) had fired its token for item {item}. It was left behind; let it observe its token."), item, attempt);
-    }
-
-    public void Log(LogRecord record)
-    {
-        if (Logger.IsEnabled(record.Level))
-            Logger.Log(record.Level, new EventId(record.EventId, record.EventName), record, record.Error?.ToException(), static (r, _) => r.Message);
     }
 
     /// <summary>Kills the children, with which the stage ends; user code in this process, and a process that cannot be killed, is left behind.</summary>

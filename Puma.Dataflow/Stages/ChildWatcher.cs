@@ -21,18 +21,6 @@ internal sealed class ChildWatcher(ChildStage stage) : ItemTimer(stage.Graph.Tim
 
     public void OnFinishRequested() => stage.RaiseFinish();
 
-    public void OnLog(LogRecord record)
-    {
-        try
-        {
-            stage.Log(record);
-        }
-        catch (Exception error)
-        {
-            OnLogFailed(error);
-        }
-    }
-
     /// <summary>Tells the first failure of each child; a logger that fails must end neither the run nor what it has to say.</summary>
     public void OnLogFailed(Exception error)
     {

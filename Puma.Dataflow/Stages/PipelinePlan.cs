@@ -46,6 +46,8 @@ internal sealed class PipelinePlan
     public StartedRun Start(CancellationToken cancellationToken)
     {
         TakeSingleUses();
+        if (_options.LoggerFactory is null)
+            DefaultLogging.EnsureConfigured();
         ILoggerFactory loggers = _options.LoggerFactory ?? DefaultLogging.Factory;
         var graph = new CompletionGraph(_options, loggers);
         foreach (string warning in Warnings)

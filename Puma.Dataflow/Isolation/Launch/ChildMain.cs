@@ -93,7 +93,7 @@ internal static class ChildMain
         {
             Stream control = await ChildEndpoint.ConnectAsync(endpoint, ConnectionRole.Control, bootstrap.Secret, limit.Token).ConfigureAwait(false);
             await using (control.ConfigureAwait(false))
-                await ChildWorker.RunAsync(data, control, box, TimeProvider.System).ConfigureAwait(false);
+                await ChildWorker.RunAsync(data, control, box, box.Log, TimeProvider.System).ConfigureAwait(false);
         }
 
         return 0;

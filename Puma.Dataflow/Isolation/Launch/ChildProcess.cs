@@ -104,8 +104,6 @@ internal sealed class ChildProcess : IChildBody
         _watch = TimeProvider.System.CreateTimer(_ => Watch(allowed), null, WatchPeriod, WatchPeriod);
     }
 
-    public Exception? OutputFailure => _output.Failure;
-
     public void ExpectStop()
     {
         lock (_gate)
@@ -134,7 +132,13 @@ internal sealed class ChildProcess : IChildBody
         }
     }
 
-    public async ValueTask DisposeAsync()
+    public IReadOnlyList<(long Number, byte[] Record)> ReadLogAfter(long number)
+    {
+        lock (_gate)
+            return _box?.Log.ReadAfter(number) ?? [];
+    }
+
+    public async Task LeaveAsync()
     {
         ExpectStop();
         await Data.DisposeAsync().ConfigureAwait(false);
@@ -144,6 +148,11 @@ internal sealed class ChildProcess : IChildBody
         if (await Task.WhenAny(_exitSeen.Task, Task.Delay(LeaveGrace, TimeProvider.System)).ConfigureAwait(false) != _exitSeen.Task)
             Kill(ChildExitReason.StopTimedOut);
         await Exited.ConfigureAwait(false);
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await LeaveAsync().ConfigureAwait(false);
         try
         {
             await _process.StandardInput.DisposeAsync().ConfigureAwait(false);

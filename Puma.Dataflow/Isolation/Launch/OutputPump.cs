@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Globalization;
 using System.IO.Pipes;
 using System.Text;
 
@@ -24,10 +25,9 @@ internal sealed unsafe class OutputPump : IDisposable
     private long _second;
     private int _linesThisSecond;
     private long _suppressed;
-    private Exception? _failure;
 
     /// <param name="process">A started process with both outputs redirected; they are disposed of at their end.</param>
-    /// <param name="onLine">Called for each line, with whether it is from standard error. By the pump's thread; must not block.</param>
+    /// <param name="onLine">Called for each line, with whether it is from standard error. By the pump's thread; must neither block nor throw.</param>
     public OutputPump(Process process, Action<bool, string> onLine)
     {
         _onLine = onLine;
@@ -46,9 +46,6 @@ internal sealed unsafe class OutputPump : IDisposable
 
     /// <summary>Ends when both outputs are closed.</summary>
     public Task Drained => _drained.Task;
-
-    /// <summary>What the caller's action threw first, if it did.</summary>
-    public Exception? Failure => Volatile.Read(ref _failure);
 
     /// <summary>The last of what was written to standard error.</summary>
     public string ErrorTail
@@ -130,10 +127,19 @@ internal sealed unsafe class OutputPump : IDisposable
             if (c == '\n')
                 FlushLine(source);
             else if (source.Line.Length < LongestLine && c != '\r')
-                source.Line.Append(char.IsControl(c) && c != '\t' ? '?' : c);
+                Append(source.Line, c);
         }
 
         return true;
+    }
+
+    /// <summary>Control characters are shown by their numbers: a line of a log is a line, and cannot move a terminal's cursor.</summary>
+    private static void Append(StringBuilder line, char c)
+    {
+        if (char.IsControl(c) && c != '\t')
+            line.Append(CultureInfo.InvariantCulture, $"\\u{(int)c:x4}");
+        else
+            line.Append(c);
     }
 
     private void AddToTail(ReadOnlySpan<char> chars)
@@ -160,7 +166,7 @@ internal sealed unsafe class OutputPump : IDisposable
         }
 
         if (++_linesThisSecond <= LinesPerSecond)
-            Tell(source.IsError, line);
+            _onLine(source.IsError, line);
         else
             _suppressed++;
     }
@@ -168,21 +174,8 @@ internal sealed unsafe class OutputPump : IDisposable
     private void TellSuppressed()
     {
         if (_suppressed > 0)
-            Tell(true, $"({_suppressed} lines were left out because they came faster than {LinesPerSecond} a second)");
+            _onLine(true, $"({_suppressed} lines were left out because they came faster than {LinesPerSecond} a second)");
         _suppressed = 0;
-    }
-
-    private void Tell(bool isError, string line)
-    {
-        try
-        {
-            _onLine(isError, line);
-        }
-        catch (Exception error)
-        {
-            // On a thread of one's own it would end this process.
-            Interlocked.CompareExchange(ref _failure, error, null);
-        }
     }
 
     private sealed record Source(Stream Stream, bool IsError)

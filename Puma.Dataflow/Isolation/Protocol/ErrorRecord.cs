@@ -63,7 +63,9 @@ internal sealed record ErrorRecord
         };
     }
 
-    public void WriteTo(FieldWriter writer)
+    public void WriteTo(FieldWriter writer) => WriteTo(writer, writer.Length);
+
+    private void WriteTo(FieldWriter writer, int begin)
     {
         writer.Text(TypeName, MaxName);
         writer.Int(Math.Min(BaseTypeNames.Count, MaxBases));
@@ -81,10 +83,10 @@ internal sealed record ErrorRecord
 
         foreach (ErrorRecord inner in Inner)
         {
-            if (writer.Length > MaxLength)
+            if (writer.Length - begin > MaxLength)
                 break;
             writer.Bool(true);
-            inner.WriteTo(writer);
+            inner.WriteTo(writer, begin);
         }
 
         writer.Bool(false);
@@ -113,9 +115,10 @@ internal sealed record ErrorRecord
         return new ErrorRecord { TypeName = typeName, BaseTypeNames = bases, Message = message, StackTrace = stack, ProcessId = processId, Data = data, Inner = inner };
     }
 
-    public RemoteRunnableException ToException()
+    /// <param name="text">What the original says of itself in whole; null when the exception shall compose it.</param>
+    public RemoteRunnableException ToException(string? text = null)
     {
-        var error = new RemoteRunnableException(TypeName, BaseTypeNames, Message, StackTrace, [.. Inner.Select(static i => i.ToException())], ProcessId);
+        var error = new RemoteRunnableException(TypeName, BaseTypeNames, Message, StackTrace, [.. Inner.Select(static i => i.ToException())], ProcessId) { OriginalText = text };
         foreach ((string key, string value) in Data)
             error.Data[key] = value;
         return error;

@@ -69,8 +69,20 @@ internal enum FrameType : byte
     /// <summary>C: the user code was told of the end and has returned; a payload is its <see cref="ErrorRecord"/>. The last frame of a child.</summary>
     Ended,
 
-    /// <summary>C: a log record; the payload is a <see cref="LogRecord"/>.</summary>
+    /// <summary>C: a log record (Number counts them); the payload is a <see cref="LogRecord"/>.</summary>
     Log,
+
+    /// <summary>C: log records were dropped; the payload says how many of each level.</summary>
+    LogDropped,
+
+    /// <summary>C: something is logged in a category for the first time; the payload is its name.</summary>
+    LogCategory,
+
+    /// <summary>P: log records up to this one (Number) are written; as many more may be sent.</summary>
+    LogTaken,
+
+    /// <summary>P: what is to be logged; the payload is a <see cref="LogLevels"/>.</summary>
+    LogLevels,
 
     // ---- Data connection. ----
 

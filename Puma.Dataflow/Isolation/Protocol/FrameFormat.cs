@@ -19,8 +19,16 @@ internal static class FrameFormat
     /// <summary>The longest payload of a control frame, in bytes.</summary>
     public const int MaxControl = 256 * 1024;
 
+    /// <summary>The longest log record: its two texts, its values and scopes, and an error.</summary>
+    public const int MaxLog = 8 * 1024 * 1024;
+
     /// <summary>The longest payload of a frame on a connection with a limit. The options of a stage travel with its start and are no items.</summary>
-    public static int LongestOf(FrameType type, int limit) => type == FrameType.Start ? MaxData : limit;
+    public static int LongestOf(FrameType type, int limit) => type switch
+    {
+        FrameType.Start => MaxData,
+        FrameType.Log => Math.Max(MaxLog, limit),
+        _ => limit,
+    };
 
     private const ushort Magic = 'P' | ('M' << 8);
 

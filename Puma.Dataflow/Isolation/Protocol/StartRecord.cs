@@ -31,8 +31,8 @@ internal sealed record StartRecord
 
     public required int MaxPayload { get; init; }
 
-    /// <summary>The least level that is logged, as a number.</summary>
-    public required byte LogLevel { get; init; }
+    /// <summary>The category of what the user code logs.</summary>
+    public required string LogCategory { get; init; }
 
     public required DelegateIdentity Host { get; init; }
 
@@ -66,7 +66,7 @@ internal sealed record StartRecord
         writer.Bool(TicksPaused);
         writer.Int(Credits);
         writer.Int(MaxPayload);
-        writer.Byte(LogLevel);
+        writer.Text(LogCategory);
         Host.WriteTo(writer);
         Maker.WriteTo(writer);
         Write(UserCode, writer);
@@ -91,7 +91,7 @@ internal sealed record StartRecord
         TicksPaused = reader.Bool(),
         Credits = reader.Int(),
         MaxPayload = reader.Int(),
-        LogLevel = reader.Byte(),
+        LogCategory = reader.RequiredText(),
         Host = DelegateIdentity.ReadFrom(ref reader),
         Maker = DelegateIdentity.ReadFrom(ref reader),
         UserCode = ReadIdentity(ref reader),

@@ -1,5 +1,6 @@
 using Puma.Dataflow.Isolation.Protocol;
 using Puma.Dataflow.Isolation.Transport;
+using Puma.Dataflow.Logging;
 
 namespace Puma.Dataflow.Isolation.Supervision;
 
@@ -11,11 +12,6 @@ internal interface IChildOwner : IDisposable
     void OnFailing(long itemNumber);
 
     void OnFinishRequested();
-
-    void OnLog(LogRecord record);
-
-    /// <summary>The logger threw at what the child logged or wrote.</summary>
-    void OnLogFailed(Exception error);
 
     void OnItemBegan(Child child, long itemNumber, int attempt);
 
@@ -39,18 +35,21 @@ internal sealed class Child : IAsyncDisposable
 
     private readonly IChildBody _body;
     private readonly IChildOwner _owner;
+    private readonly ChildLog _log;
     private readonly FrameChannel _control;
     private readonly TaskCompletionSource<ErrorRecord?> _started = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly TaskCompletionSource<ErrorRecord?> _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private bool _isDataBroken;
     private volatile bool _isDisposed;
 
-    private Child(IChildBody body, int maxPayload, IChildOwner owner)
+    private Child(IChildBody body, int maxPayload, IChildOwner owner, ChildLog log)
     {
         _body = body;
         _owner = owner;
+        _log = log;
         _control = new FrameChannel(body.Control, FrameFormat.MaxControl, OnControlReadable);
         Data = new FrameChannel(body.Data, maxPayload, owner.Wake, owner.Wake);
+        log.Attach((type, number, payload) => Say(type, number, payload.Span));
         _control.Start();
         Data.Start();
         Watching = WatchAsync();
@@ -75,13 +74,14 @@ internal sealed class Child : IAsyncDisposable
     /// <param name="body">The child; disposed when this fails.</param>
     /// <param name="start">What it is to make.</param>
     /// <param name="owner">The stage.</param>
+    /// <param name="log">The child's log; the child's from then on, and disposed with it.</param>
     /// <param name="timeout">How long it may take.</param>
     /// <param name="cancellationToken">Gives up.</param>
     /// <exception cref="RemoteRunnableException">The user code threw.</exception>
     /// <exception cref="ChildStartException">The child was lost or too slow.</exception>
-    public static async Task<Child> StartAsync(IChildBody body, StartRecord start, IChildOwner owner, TimeSpan timeout, CancellationToken cancellationToken)
+    public static async Task<Child> StartAsync(IChildBody body, StartRecord start, IChildOwner owner, ChildLog log, TimeSpan timeout, CancellationToken cancellationToken)
     {
-        var child = new Child(body, start.MaxPayload, owner);
+        var child = new Child(body, start.MaxPayload, owner, log);
         try
         {
             var fields = new FieldWriter();
@@ -149,6 +149,15 @@ internal sealed class Child : IAsyncDisposable
 
     public void Kill(ChildExitReason because) => _body.Kill(because);
 
+    /// <summary>Ends when what a child that has exited had logged is written, or that takes long.</summary>
+    public Task LastWordsAsync() => Task.WhenAny(FlushLogAsync(), Task.Delay(ExitGrace, TimeProvider.System));
+
+    private async Task FlushLogAsync()
+    {
+        await Watching.ConfigureAwait(false);
+        await _log.FlushAsync().ConfigureAwait(false);
+    }
+
     /// <summary>Waits until the code was told of the end; asks, terminates and kills a child that takes too long.</summary>
     /// <returns>What the code threw at its end, if anything.</returns>
     public async Task<ErrorRecord?> EndAsync(EndRecord end, TimeSpan grace)
@@ -187,8 +196,10 @@ internal sealed class Child : IAsyncDisposable
         }
         finally
         {
-            await _body.DisposeAsync().ConfigureAwait(false);
+            await _body.LeaveAsync().ConfigureAwait(false);
             await Watching.ConfigureAwait(false);
+            await _body.DisposeAsync().ConfigureAwait(false);
+            await _log.DisposeAsync().ConfigureAwait(false);
             _owner.Dispose();
         }
     }
@@ -206,9 +217,11 @@ internal sealed class Child : IAsyncDisposable
         await _body.Exited.ConfigureAwait(false);
         _started.TrySetCanceled();
         _ended.TrySetCanceled();
-        if (_body.OutputFailure is { } failure)
-            _owner.OnLogFailed(failure);
         _owner.Wake();
+
+        // What it had said comes first, then what it could not say any more.
+        await Task.WhenAny(_control.Receiving, Task.Delay(ExitGrace, TimeProvider.System)).ConfigureAwait(false);
+        _log.Recover(_body.ReadLogAfter);
     }
 
     // ---- The control pump. -----------------------------------------------------------------------------------------------------------
@@ -263,7 +276,13 @@ internal sealed class Child : IAsyncDisposable
                 _owner.OnItemReturned();
                 break;
             case FrameType.Log:
-                _owner.OnLog(LogRecord.ReadFrom(ref reader));
+                _log.Add(frame.Number, LogRecord.ReadFrom(ref reader));
+                break;
+            case FrameType.LogDropped:
+                _log.AddDropped(ref reader);
+                break;
+            case FrameType.LogCategory:
+                _log.AddCategory(reader.RequiredText());
                 break;
             default:
                 throw new ProtocolViolationException($"A child sent a {frame.Type} frame on the control connection.");

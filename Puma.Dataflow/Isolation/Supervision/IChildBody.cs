@@ -12,8 +12,8 @@ internal interface IChildBody : IAsyncDisposable
     /// <summary>Ends when it has, with how; never faults.</summary>
     Task<ChildExit> Exited { get; }
 
-    /// <summary>What the reader of its standard output and error threw first, if it did.</summary>
-    Exception? OutputFailure { get; }
+    /// <summary>The log records after a number that it had kept for this; to be read when it has exited.</summary>
+    IReadOnlyList<(long Number, byte[] Record)> ReadLogAfter(long number);
 
     /// <summary>From here on its end is no loss.</summary>
     void ExpectStop();
@@ -23,6 +23,9 @@ internal interface IChildBody : IAsyncDisposable
 
     /// <summary>Ends it at once, with all that it started.</summary>
     void Kill(ChildExitReason because);
+
+    /// <summary>Closes its connections, with which it ends, and waits for that; kills it when it takes too long.</summary>
+    Task LeaveAsync();
 }
 
 /// <summary>A child did not get so far that it could be used.</summary>

@@ -24,7 +24,8 @@ internal sealed class LoopbackBody : IChildBody
 
     public Task<ChildExit> Exited { get; }
 
-    public Exception? OutputFailure => null;
+    /// <summary>Nothing of it outlives this process.</summary>
+    public IReadOnlyList<(long Number, byte[] Record)> ReadLogAfter(long number) => [];
 
     public void ExpectStop() { }
 
@@ -37,17 +38,19 @@ internal sealed class LoopbackBody : IChildBody
         Control.Dispose();
     }
 
-    public async ValueTask DisposeAsync()
+    public Task LeaveAsync()
     {
         Kill(ChildExitReason.Stopped);
-        await Exited.ConfigureAwait(false);
+        return Exited;
     }
+
+    public ValueTask DisposeAsync() => new(LeaveAsync());
 
     private async Task<ChildExit> RunAsync(TimeProvider time)
     {
         try
         {
-            await Task.Run(() => ChildWorker.RunAsync(_workerData, _workerControl, mark: null, time)).ConfigureAwait(false);
+            await Task.Run(() => ChildWorker.RunAsync(_workerData, _workerControl, mark: null, ring: null, time)).ConfigureAwait(false);
             return new ChildExit(ProcessId, ChildExitReason.Stopped, 0, null, "It ended after it was asked to.", "");
         }
         catch (Exception error)

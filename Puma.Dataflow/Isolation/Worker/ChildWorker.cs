@@ -16,6 +16,9 @@ namespace Puma.Dataflow.Isolation.Worker;
 /// </remarks>
 internal sealed class ChildWorker
 {
+    /// <summary>How long what was logged may take to be sent at the end.</summary>
+    private static readonly TimeSpan LogGrace = TimeSpan.FromSeconds(2);
+
     // Written by the stream while it starts.
     private readonly TimeProvider _time;
     private readonly StartRecord _start;
@@ -23,7 +26,6 @@ internal sealed class ChildWorker
     private readonly ResultWriter _results;
     private HostedCode _code = null!;
     private StageContext _context = null!;
-    private ChildLogger _logger = null!;
 
     // The stream's own.
     private bool _isInTick;
@@ -43,10 +45,11 @@ internal sealed class ChildWorker
     /// <param name="data">The data connection.</param>
     /// <param name="control">The control connection.</param>
     /// <param name="mark">Where the item in work is noted so that it can be read when the process is gone; null for nowhere.</param>
+    /// <param name="ring">Where log records outlive it; null when there is no process of its own.</param>
     /// <param name="time">The clock of ticks.</param>
-    public static async Task RunAsync(Stream data, Stream control, IWorkMark? mark, TimeProvider time)
+    public static async Task RunAsync(Stream data, Stream control, IWorkMark? mark, LogRing? ring, TimeProvider time)
     {
-        var said = new WorkerControl(control, mark);
+        var said = new WorkerControl(control, mark, ring);
         await using (said.ConfigureAwait(false))
         {
             said.Listen();
@@ -95,8 +98,9 @@ internal sealed class ChildWorker
             Func<IItemCodec>? makeCodec = (Func<IItemCodec>?)_start.Codec?.Resolve();
             var codecs = new ItemCodecs(makeCodec?.Invoke(), [.. _start.DerivedTypes.Select(DelegateIdentity.FindType)]);
             var ticks = new TickSchedule(_time, _start.TickInterval == 0 ? null : TimeSpan.FromTicks(_start.TickInterval), _start.TicksPaused, Control.RaiseTick);
-            Control.Logger = _logger = new ChildLogger(Control.Channel, (LogLevel)_start.LogLevel);
-            _context = new StageContext(_start.Stage, _start.Instance, _logger, _time, ticks, Control.RequestFinish);
+            ILogger logger = Control.Logging.CreateLogger(_start.LogCategory);
+            Control.Logger = logger;
+            Control.Logging.Context = _context = new StageContext(_start.Stage, _start.Instance, logger, _time, ticks, Control.RequestFinish);
             var host = (HostMaker)_start.Host.Resolve();
             _code = host(ReadRecipe(host, codecs), new HostSetup(this, _start, codecs, _results));
             await _code.StartAsync(_context, Control.DiscardToken).ConfigureAwait(false);
@@ -142,7 +146,8 @@ internal sealed class ChildWorker
             failure = error;
         }
 
-        _logger.TellDropped();
+        // Before the last frame, so that the end is the end of the log, too. What does not get there soon is in the black box.
+        await Task.WhenAny(Control.Logging.Sender.DrainAsync(), Task.Delay(LogGrace, TimeProvider.System)).ConfigureAwait(false);
         Control.Tell(FrameType.Ended, failure);
     }
 

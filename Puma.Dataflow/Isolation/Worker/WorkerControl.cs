@@ -2,6 +2,7 @@ using Microsoft.Extensions.Logging;
 using Puma.Dataflow.Buffers;
 using Puma.Dataflow.Isolation.Protocol;
 using Puma.Dataflow.Isolation.Transport;
+using Puma.Dataflow.Logging.Forwarding;
 
 namespace Puma.Dataflow.Isolation.Worker;
 
@@ -45,15 +46,22 @@ internal sealed class WorkerControl : IAsyncDisposable
     // What the parent decided of a failed item. Written by the pump, taken by the stream.
     private Verdict? _verdict;
 
-    public WorkerControl(Stream connection, IWorkMark? mark)
+    /// <param name="connection">The connection.</param>
+    /// <param name="mark">Where the item in work is noted so that it outlives the process; null for nowhere.</param>
+    /// <param name="ring">Where log records outlive it; null when there is no process of its own.</param>
+    public WorkerControl(Stream connection, IWorkMark? mark, LogRing? ring)
     {
         Item = new ItemInWork(mark, _discarding.Token);
         _channel = new FrameChannel(connection, FrameFormat.MaxControl, OnReadable);
+        Logging = new ChildLogging(_channel, ring);
     }
 
     public FrameChannel Channel => _channel;
 
     public ItemInWork Item { get; }
+
+    /// <summary>The logging of the user code.</summary>
+    public ChildLogging Logging { get; }
 
     public ChildOutputs Outputs { get; } = new();
 
@@ -83,7 +91,11 @@ internal sealed class WorkerControl : IAsyncDisposable
 
     public void Listen() => _channel.Start();
 
-    public ValueTask DisposeAsync() => _channel.DisposeAsync();
+    public async ValueTask DisposeAsync()
+    {
+        await _channel.DisposeAsync().ConfigureAwait(false);
+        Logging.Dispose();
+    }
 
     public void Say(FrameType type, long number = 0, ReadOnlySpan<byte> payload = default, int attempt = 0)
     {
@@ -177,6 +189,12 @@ internal sealed class WorkerControl : IAsyncDisposable
             case FrameType.Cancel:
                 Discard();
                 break;
+            case FrameType.LogTaken:
+                Logging.Sender.OnTaken(frame.Number);
+                break;
+            case FrameType.LogLevels:
+                Logging.Levels.Set(LogLevels.ReadFrom(ref reader));
+                break;
             case FrameType.End:
                 _end.TrySetResult(EndRecord.ReadFrom(ref reader));
 
@@ -191,6 +209,7 @@ internal sealed class WorkerControl : IAsyncDisposable
     private void OnParentGone()
     {
         Discard();
+        Logging.Sender.OnParentGone();
         _parentGone.TrySetResult();
     }
 

@@ -1,0 +1,85 @@
+namespace Puma.Dataflow.Isolation;
+
+/// <summary>
+/// The last log records of a child, in memory that outlives it. What is written becomes visible by one store at the end, after what it
+/// overwrites was taken out, so that a process that dies in between leaves the records before it whole.
+/// </summary>
+/// <remarks>One thread writes at a time; it is read when the writer is gone.</remarks>
+internal sealed unsafe class LogRing(byte* memory, int length)
+{
+    // Two counts of bytes since the beginning: of the oldest record that is whole, and of the end of the newest.
+    private const int OldestAt = 0, EndAt = 8, RecordsAt = 16;
+
+    // Each record: its length, its number.
+    private const int HeaderLength = 12;
+
+    private int Capacity => length - RecordsAt;
+
+    /// <summary>The longest record that is kept.</summary>
+    public int MaxRecord => Capacity / 8;
+
+    public void Add(long number, ReadOnlySpan<byte> record)
+    {
+        int needed = HeaderLength + record.Length;
+        long oldest = Field(OldestAt), end = Field(EndAt);
+        while (end + needed - oldest > Capacity)
+            oldest += HeaderLength + ReadInt(oldest);
+        Volatile.Write(ref Field(OldestAt), oldest);
+        Write(end, BitConverter.GetBytes(record.Length));
+        Write(end + 4, BitConverter.GetBytes(number));
+        Write(end + HeaderLength, record);
+        Volatile.Write(ref Field(EndAt), end + needed);
+    }
+
+    /// <summary>Reads the records after a number, the oldest first. What cannot be right ends it: the child may have written anywhere.</summary>
+    public IReadOnlyList<(long Number, byte[] Record)> ReadAfter(long number)
+    {
+        List<(long, byte[])> records = [];
+        long at = Field(OldestAt), end = Field(EndAt);
+        if (at < 0 || end < at || end - at > Capacity)
+            return records;
+        Span<byte> numberBytes = stackalloc byte[8];
+        while (end - at >= HeaderLength)
+        {
+            int count = ReadInt(at);
+            if (count < 0 || count > end - at - HeaderLength)
+                break;
+            Read(at + 4, numberBytes);
+            long found = BitConverter.ToInt64(numberBytes);
+            if (found > number)
+            {
+                var record = new byte[count];
+                Read(at + HeaderLength, record);
+                records.Add((found, record));
+                number = found;
+            }
+
+            at += HeaderLength + count;
+        }
+
+        return records;
+    }
+
+    private int ReadInt(long at)
+    {
+        Span<byte> bytes = stackalloc byte[4];
+        Read(at, bytes);
+        return BitConverter.ToInt32(bytes);
+    }
+
+    private void Write(long at, ReadOnlySpan<byte> bytes)
+    {
+        int start = (int)(at % Capacity), first = Math.Min(bytes.Length, Capacity - start);
+        bytes[..first].CopyTo(new Span<byte>(memory + RecordsAt + start, first));
+        bytes[first..].CopyTo(new Span<byte>(memory + RecordsAt, bytes.Length - first));
+    }
+
+    private void Read(long at, Span<byte> bytes)
+    {
+        int start = (int)(at % Capacity), first = Math.Min(bytes.Length, Capacity - start);
+        new ReadOnlySpan<byte>(memory + RecordsAt + start, first).CopyTo(bytes);
+        new ReadOnlySpan<byte>(memory + RecordsAt, bytes.Length - first).CopyTo(bytes[first..]);
+    }
+
+    private ref long Field(int offset) => ref *(long*)(memory + offset);
+}

@@ -1,0 +1,236 @@
+using System.Threading.Channels;
+using Microsoft.Extensions.Logging;
+using Puma.Dataflow.Diagnostics;
+using Puma.Dataflow.Isolation.Protocol;
+
+namespace Puma.Dataflow.Logging;
+
+/// <summary>
+/// The log of one child in its parent: takes in what the child logs and writes, and hands it to the application's logging one after the
+/// other, on a stream of its own, so that logging which is slow holds up neither the child's other messages nor its items. Tells the
+/// child which levels are wanted, and again when that changes.
+/// </summary>
+/// <remarks>Any thread may call it. Two streams do the work: one writes, the other asks what is wanted; only they call the application's logging.</remarks>
+internal sealed class ChildLog : IAsyncDisposable
+{
+    /// <summary>How often the wanted levels are looked at.</summary>
+    private static readonly TimeSpan LookPeriod = TimeSpan.FromMilliseconds(250);
+
+    /// <summary>How many lines of its output may wait to be written.</summary>
+    private const int MaxLines = 2000;
+
+    private const int MaxCategories = 1000;
+
+    private readonly LogSink _sink;
+    private readonly ILogger _events;
+    private readonly string _stage;
+    private readonly string _category;
+    private readonly Action<Exception> _onFailed;
+    private readonly Channel<Entry> _entries = Channel.CreateUnbounded<Entry>(new() { SingleReader = true });
+    private readonly Channel<string> _newCategories = Channel.CreateUnbounded<string>(new() { SingleReader = true });
+    private readonly CancellationTokenSource _closing = new();
+    private readonly Task _writing;
+    private Task _watching = Task.CompletedTask;
+
+    // Set once, before the child can have said anything.
+    private Action<FrameType, long, ReadOnlyMemory<byte>>? _say;
+
+    // The watching stream's own, once it runs.
+    private readonly Dictionary<string, LogLevel> _levels = new(StringComparer.Ordinal);
+    private LogLevel _least;
+    private bool _wantsCallSite;
+
+    private long _lastNumber;
+    private int _linesWaiting;
+    private long _linesLeftOut;
+
+    /// <param name="sink">Where records are written.</param>
+    /// <param name="events">Where the library tells what became of records.</param>
+    /// <param name="stage">The stage.</param>
+    /// <param name="category">The category of its user code.</param>
+    /// <param name="onFailed">Is told when the application's logging throws.</param>
+    public ChildLog(LogSink sink, ILogger events, string stage, string category, Action<Exception> onFailed)
+    {
+        (_sink, _events, _stage, _category, _onFailed) = (sink, events, stage, category, onFailed);
+        _writing = Task.Run(WriteAsync);
+    }
+
+    /// <summary>Connects it with a child, which learns at once what is wanted.</summary>
+    public void Attach(Action<FrameType, long, ReadOnlyMemory<byte>> say)
+    {
+        _say = say;
+        _levels[_category] = LeastOf(_category);
+        (_least, _wantsCallSite) = (Ask(() => _sink.Least, LogLevel.Trace), Ask(() => _sink.WantsCallSite, false));
+        Tell([.. _levels]);
+        _watching = Task.Run(WatchLevelsAsync);
+    }
+
+    /// <summary>The child has logged something.</summary>
+    public void Add(long number, LogRecord record)
+    {
+        Volatile.Write(ref _lastNumber, number);
+        _entries.Writer.TryWrite(new Entry(number, record));
+    }
+
+    /// <summary>The child logs in a category for the first time.</summary>
+    public void AddCategory(string category) => _newCategories.Writer.TryWrite(category);
+
+    /// <summary>The child has dropped records.</summary>
+    public void AddDropped(ref FieldReader counts)
+    {
+        for (LogLevel level = LogLevel.Trace; level < LogLevel.None; level++)
+        {
+            if (counts.Long() is > 0 and var count)
+                Log.ChildLogDropped(_events, _stage, count, level);
+        }
+    }
+
+    /// <summary>The child has written a line to standard output or error. Left out, and counted, when too many wait.</summary>
+    public void AddLine(bool isError, string line)
+    {
+        if (Interlocked.Increment(ref _linesWaiting) > MaxLines)
+        {
+            Interlocked.Decrement(ref _linesWaiting);
+            Interlocked.Increment(ref _linesLeftOut);
+            return;
+        }
+
+        _entries.Writer.TryWrite(new Entry(0, new LogRecord
+        {
+            Level = isError ? LogLevel.Warning : LogLevel.Information,
+            Category = _category + (isError ? ".stderr" : ".stdout"),
+            Time = TimeProvider.System.GetUtcNow().Ticks,
+            Message = line,
+        }));
+    }
+
+    /// <summary>The child is gone: what it had logged and not sent is read from its black box.</summary>
+    public void Recover(Func<long, IReadOnlyList<(long Number, byte[] Record)>> readAfter)
+    {
+        foreach ((long number, byte[] bytes) in readAfter(Volatile.Read(ref _lastNumber)))
+        {
+            var reader = new FieldReader(new System.Buffers.ReadOnlySequence<byte>(bytes));
+            try
+            {
+                _entries.Writer.TryWrite(new Entry(number, LogRecord.ReadFrom(ref reader), IsRecovered: true));
+            }
+            catch (ProtocolViolationException)
+            {
+                // Whatever ended the child has written there, too.
+                return;
+            }
+        }
+    }
+
+    /// <summary>Ends when everything is written that was taken in so far.</summary>
+    public Task FlushAsync()
+    {
+        var written = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        return _entries.Writer.TryWrite(new Entry(0, null, Written: written)) ? written.Task : _writing;
+    }
+
+    /// <summary>Writes what is left and ends.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        await _closing.CancelAsync().ConfigureAwait(false);
+        await _watching.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        _closing.Dispose();
+        _entries.Writer.TryComplete();
+        await _writing.ConfigureAwait(false);
+    }
+
+    private async Task WriteAsync()
+    {
+        while (await _entries.Reader.WaitToReadAsync().ConfigureAwait(false))
+        {
+            long taken = 0;
+            for (int burst = 0; burst < 100 && _entries.Reader.TryRead(out Entry entry); burst++)
+            {
+                if (entry.Record is { } record)
+                    Write(record, entry.IsRecovered);
+                entry.Written?.TrySetResult();
+                if (entry.Number > 0)
+                    taken = entry.Number;
+                else if (entry.Record is not null)
+                    Interlocked.Decrement(ref _linesWaiting);
+            }
+
+            if (taken > 0)
+                _say?.Invoke(FrameType.LogTaken, taken, default);
+            if (Interlocked.Exchange(ref _linesLeftOut, 0) is > 0 and var leftOut)
+                Log.ChildLinesLeftOut(_events, _stage, leftOut);
+        }
+    }
+
+    private void Write(LogRecord record, bool isRecovered)
+    {
+        try
+        {
+            _sink.Write(record, isRecovered);
+        }
+        catch (Exception error)
+        {
+            _onFailed(error);
+        }
+    }
+
+    private async Task WatchLevelsAsync()
+    {
+        while (true)
+        {
+            await Task.WhenAny(_newCategories.Reader.WaitToReadAsync(_closing.Token).AsTask(), Task.Delay(LookPeriod, TimeProvider.System, _closing.Token)).ConfigureAwait(false);
+            if (_closing.IsCancellationRequested)
+                return;
+            List<KeyValuePair<string, LogLevel>> changed = [];
+            while (_newCategories.Reader.TryRead(out string? category))
+            {
+                if (_levels.Count < MaxCategories && _levels.TryAdd(category, LeastOf(category)))
+                    changed.Add(new(category, _levels[category]));
+            }
+
+            foreach ((string category, LogLevel level) in _levels)
+            {
+                if (LeastOf(category) is var now && now != level)
+                    changed.Add(new(category, now));
+            }
+
+            foreach ((string category, LogLevel level) in changed)
+                _levels[category] = level;
+            LogLevel least = Ask(() => _sink.Least, _least);
+            bool wantsCallSite = Ask(() => _sink.WantsCallSite, _wantsCallSite);
+            if (changed.Count == 0 && least == _least && wantsCallSite == _wantsCallSite)
+                continue;
+            (_least, _wantsCallSite) = (least, wantsCallSite);
+            Tell(changed);
+        }
+    }
+
+    private LogLevel LeastOf(string category) => Ask(() => _sink.LeastOf(category), LogLevel.Trace);
+
+    /// <summary>Asks the application's logging something.</summary>
+    private T Ask<T>(Func<T> question, T otherwise)
+    {
+        try
+        {
+            return question();
+        }
+        catch (Exception error)
+        {
+            _onFailed(error);
+            return otherwise;
+        }
+    }
+
+    private void Tell(List<KeyValuePair<string, LogLevel>> levels)
+    {
+        // A frame holds so many names, whatever their length.
+        foreach (KeyValuePair<string, LogLevel>[] some in levels.Chunk(100).DefaultIfEmpty([]))
+        {
+            var fields = new FieldWriter();
+            new LogLevels(_least, _wantsCallSite, some).WriteTo(fields);
+            _say!(FrameType.LogLevels, 0, fields.Written.ToArray());
+        }
+    }
+
+    private readonly record struct Entry(long Number, LogRecord? Record, bool IsRecovered = false, TaskCompletionSource? Written = null);
+}

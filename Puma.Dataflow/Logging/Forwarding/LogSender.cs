@@ -1,0 +1,183 @@
+using Microsoft.Extensions.Logging;
+using Puma.Dataflow.Isolation;
+using Puma.Dataflow.Isolation.Protocol;
+using Puma.Dataflow.Isolation.Transport;
+
+namespace Puma.Dataflow.Logging.Forwarding;
+
+/// <summary>
+/// Sends what is logged in a child to its parent, in order, and no more than the parent has room for; the rest waits, bounded. When there
+/// is no room for that either, Trace and Debug are dropped and counted, and whoever logs more than that waits a little. What is neither
+/// dropped nor written by the parent is in the black box, too.
+/// </summary>
+/// <remarks>Any thread. The lock is a condition to wait for, which <see cref="Lock"/> is not.</remarks>
+/// <param name="control">The control connection.</param>
+/// <param name="ring">Where records outlive the process; null in this process.</param>
+internal sealed class LogSender(FrameChannel control, LogRing? ring)
+{
+    /// <summary>How many bytes may be on their way to the parent's log, if it is more than one record.</summary>
+    private const int Window = 512 * 1024;
+
+    /// <summary>How many bytes wait at most. With the window less than the black box holds.</summary>
+    private const int MaxBacklog = 1024 * 1024;
+
+    /// <summary>How long somebody who logs waits at most for room.</summary>
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(1);
+
+    private static readonly TimeSpan TellPeriod = TimeSpan.FromSeconds(1);
+
+    private readonly object _gate = new();
+
+    // Guarded by _gate.
+    private readonly LogBacklog _backlog = new(MaxBacklog);
+    private readonly Queue<(long Number, int Length)> _underWay = [];
+    private readonly long[] _dropped = new long[(int)LogLevel.None];
+    private long _number;
+    private long _bytesUnderWay;
+    private long _toldAt;
+    private TaskCompletionSource? _drained;
+    private bool _isOver;
+
+    public void Send(LogRecord record)
+    {
+        byte[] bytes = Encode(record, int.MaxValue);
+        byte[] kept = ring is not null && bytes.Length > ring.MaxRecord ? Encode(record, ring.MaxRecord / 16) : bytes;
+        lock (_gate)
+        {
+            if (_backlog.IsEmpty && HasRoomFor(bytes))
+            {
+                Keep(++_number, kept);
+                SendLocked(_number, bytes);
+                TellDroppedLocked(isLast: false);
+            }
+            else if (TryAddLocked(record.Level, bytes))
+            {
+                Keep(_number, kept);
+            }
+            else
+            {
+                _dropped[(int)record.Level]++;
+                return;
+            }
+        }
+
+        control.Flush();
+    }
+
+    /// <summary>The parent has written the records up to this one.</summary>
+    public void OnTaken(long number)
+    {
+        lock (_gate)
+        {
+            while (_underWay.TryPeek(out (long Number, int Length) first) && first.Number <= number)
+                _bytesUnderWay -= _underWay.Dequeue().Length;
+            SendBacklogLocked();
+            TellDroppedLocked(isLast: false);
+            Monitor.PulseAll(_gate);
+        }
+
+        control.Flush();
+    }
+
+    /// <summary>The parent is gone: nobody waits any more.</summary>
+    public void OnParentGone()
+    {
+        lock (_gate)
+        {
+            _isOver = true;
+            _drained?.TrySetResult();
+            Monitor.PulseAll(_gate);
+        }
+    }
+
+    /// <summary>Ends when everything was sent that waits now.</summary>
+    public Task DrainAsync()
+    {
+        lock (_gate)
+        {
+            if (_isOver)
+                return Task.CompletedTask;
+            if (_backlog.IsEmpty)
+            {
+                TellDroppedLocked(isLast: true);
+                return Task.CompletedTask;
+            }
+
+            _drained ??= new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+            return _drained.Task;
+        }
+    }
+
+    private static byte[] Encode(LogRecord record, int maxText)
+    {
+        var fields = new FieldWriter();
+        if (maxText == int.MaxValue)
+            record.WriteTo(fields);
+        else
+            record.WriteTo(fields, maxText);
+        return fields.Written.ToArray();
+    }
+
+    private static TimeProvider Clock => TimeProvider.System;
+
+    private bool HasRoomFor(byte[] record) => _underWay.Count == 0 || _bytesUnderWay + record.Length <= Window;
+
+    /// <summary>Takes a record into the backlog; its number is then the last one.</summary>
+    private bool TryAddLocked(LogLevel level, byte[] bytes)
+    {
+        if (_isOver)
+            return false;
+        long begin = Clock.GetTimestamp();
+        while (!_backlog.TryAdd(_number + 1, level, bytes, _dropped))
+        {
+            TimeSpan left = Patience - Clock.GetElapsedTime(begin);
+            if (level < LogLevel.Information || left <= TimeSpan.Zero || _isOver || !Monitor.Wait(_gate, left))
+                return false;
+        }
+
+        _number++;
+        SendBacklogLocked();
+        return true;
+    }
+
+    private void SendBacklogLocked()
+    {
+        while (_backlog.TryPeek(out long number, out byte[] record) && HasRoomFor(record))
+        {
+            _backlog.Dequeue();
+            SendLocked(number, record);
+        }
+
+        if (!_backlog.IsEmpty || _drained is null)
+            return;
+        TellDroppedLocked(isLast: true);
+        _drained.TrySetResult();
+        _drained = null;
+    }
+
+    private void SendLocked(long number, byte[] record)
+    {
+        _underWay.Enqueue((number, record.Length));
+        _bytesUnderWay += record.Length;
+        control.Write(FrameType.Log, number, record);
+    }
+
+    /// <summary>Tells what was dropped, in a flood once a second.</summary>
+    private void TellDroppedLocked(bool isLast)
+    {
+        if (Array.TrueForAll(_dropped, static d => d == 0) || (!isLast && Clock.GetElapsedTime(_toldAt) < TellPeriod))
+            return;
+        _toldAt = Clock.GetTimestamp();
+        var fields = new FieldWriter();
+        foreach (long count in _dropped)
+            fields.Long(count);
+        Array.Clear(_dropped);
+        control.Write(FrameType.LogDropped, payload: fields.Written);
+    }
+
+    private void Keep(long number, byte[] record)
+    {
+        if (record.Length <= (ring?.MaxRecord ?? 0))
+            ring!.Add(number, record);
+    }
+}
