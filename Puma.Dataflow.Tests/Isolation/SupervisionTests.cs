@@ -50,6 +50,21 @@ public sealed class SupervisionTests
         Assert.Same(_body.OutputFailure, _owner.LogFailure);
     }
 
+    [Fact] // S36: the next item must not pay for one that has been answered
+    public async Task AHandlerThatHasReturnedByNow_IsNoReasonToKill()
+    {
+        await using Child child = await StartAsync();
+
+        _body.ItemInWork = 6;
+        child.KillOverdue(5);
+        Assert.False(child.Exited.IsCompleted);
+        Assert.Null(child.OverdueItem);
+
+        child.KillOverdue(6);
+        Assert.Equal(ChildExitReason.Hung, (await child.Exited.Within()).Reason);
+        Assert.Equal(6, child.OverdueItem);
+    }
+
     private async Task<Child> StartAsync()
     {
         Task<Child> starting = Child.StartAsync(_body, Record(), _owner, Waiting.Limit, TestContext.Current.CancellationToken);
@@ -98,6 +113,8 @@ public sealed class SupervisionTests
         public Stream Control { get; }
 
         public Task<ChildExit> Exited => _exited.Task;
+
+        public long ItemInWork { get; set; }
 
         public Exception? OutputFailure { get; set; }
 

@@ -12,6 +12,9 @@ internal interface IChildBody : IAsyncDisposable
     /// <summary>Ends when it has, with how; never faults.</summary>
     Task<ChildExit> Exited { get; }
 
+    /// <summary>The item that it handles now, as it notes it; 0 when none or unknown.</summary>
+    long ItemInWork { get; }
+
     /// <summary>What the reader of its standard output and error threw first, if it did.</summary>
     Exception? OutputFailure { get; }
 

@@ -24,6 +24,8 @@ internal sealed class LoopbackBody : IChildBody
 
     public Task<ChildExit> Exited { get; }
 
+    public long ItemInWork => 0;
+
     public Exception? OutputFailure => null;
 
     public void ExpectStop() { }
