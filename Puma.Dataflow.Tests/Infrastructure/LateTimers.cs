@@ -3,7 +3,9 @@ using System.Collections.Concurrent;
 namespace Puma.Dataflow.Tests.Infrastructure;
 
 /// <summary>A clock whose timers can call back when nobody expects them, as a system timer can whose callback was queued before it was stopped.</summary>
-internal sealed class LateTimers(TimeProvider inner) : TimeProvider
+/// <param name="inner">The clock itself.</param>
+/// <param name="areStuck">Whether timers call back only by <see cref="CallAll"/>, as on a machine that is too busy for them.</param>
+internal sealed class LateTimers(TimeProvider inner, bool areStuck = false) : TimeProvider
 {
     private readonly ConcurrentQueue<Action> _callbacks = [];
 
@@ -21,7 +23,7 @@ internal sealed class LateTimers(TimeProvider inner) : TimeProvider
         _callbacks.Enqueue(() => callback(state));
         if (period != Timeout.InfiniteTimeSpan)
             Periods.Enqueue(period);
-        return inner.CreateTimer(callback, state, dueTime, period);
+        return inner.CreateTimer(areStuck ? static _ => { } : callback, state, dueTime, period);
     }
 
     /// <summary>Calls back for every timer that was made so far.</summary>

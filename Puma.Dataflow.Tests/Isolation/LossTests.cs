@@ -105,6 +105,48 @@ public sealed class LossTests : ChildTest
         }
     }
 
+    [Theory] // S35, S36: those that threw and those that ended with the child
+    [InlineData(1)]
+    [InlineData(2)]
+    public async Task DeadLetter_OfAnItemThatWasRetriedBefore_CountsAllItsAttempts(int guiltLimit)
+    {
+        ExpectLoss();
+        List<DeadLetter<int>> letters = [];
+        PipelineRun run = Start(Pipeline.From([1, 2, 3])
+            .Then(static () => new FailsThenDies(), new()
+            {
+                Name = "chaos",
+                Placement = Isolated(guiltLimit == 1 ? Restart().DeadLetter() : Restart().Replay(guiltLimit)),
+                ErrorPolicy = ErrorPolicy.Retry(4).Then(ErrorPolicy.DeadLetter((DeadLetter<int> letter, CancellationToken _) =>
+                {
+                    letters.Add(letter);
+                    return default;
+                })),
+            })
+            .ForEach(static _ => { }));
+
+        PipelineReport report = await run.Completion.Within();
+
+        Assert.Equal((2, 1 + guiltLimit), (Assert.Single(letters).Item, letters[0].Attempts));
+        Assert.Equal((2, 1, guiltLimit), (report.Stage("chaos").Delivered, report.Stage("chaos").DeadLettered, report.Stage("chaos").Restarts));
+    }
+
+    /// <summary>Throws at the first attempt at item 2, and ends its process at every other.</summary>
+    private sealed class FailsThenDies : Runnable<int, int>
+    {
+        protected override ValueTask OnItemAsync(int item, CancellationToken cancellationToken)
+        {
+            if (item == 2)
+            {
+                if (Context.Attempt == 1)
+                    throw new FormatException();
+                Environment.Exit(0);
+            }
+
+            return EmitAsync(item, cancellationToken);
+        }
+    }
+
     [Theory] // S36: the first child is a child like any other
     [InlineData(ChaosKind.CrashInConstructor)]
     [InlineData(ChaosKind.CrashInStart)]

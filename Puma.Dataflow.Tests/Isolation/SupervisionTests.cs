@@ -41,6 +41,21 @@ public sealed class SupervisionTests
         Assert.True(_owner.IsDisposed);
     }
 
+    [Fact] // S36: the next item must not pay for one that has been answered
+    public async Task AHandlerThatHasReturnedByNow_IsNoReasonToKill()
+    {
+        await using Child child = await StartAsync();
+
+        _body.ItemInWork = 6;
+        child.KillOverdue(5);
+        Assert.False(child.Exited.IsCompleted);
+        Assert.Null(child.OverdueItem);
+
+        child.KillOverdue(6);
+        Assert.Equal(ChildExitReason.Hung, (await child.Exited.Within()).Reason);
+        Assert.Equal(6, child.OverdueItem);
+    }
+
     private async Task<Child> StartAsync()
     {
         Task<Child> starting = Child.StartAsync(_body, Record(), _owner, _log, Waiting.Limit, TestContext.Current.CancellationToken);
@@ -91,6 +106,8 @@ public sealed class SupervisionTests
         public Task<ChildExit> Exited => _exited.Task;
 
         public IReadOnlyList<(long Number, byte[] Record)> ReadLogAfter(long number) => [];
+
+        public long ItemInWork { get; set; }
 
         public void Exit(ChildExitReason reason) => _exited.TrySetResult(new ChildExit(1, reason, 0, null, "", ""));
 

@@ -42,6 +42,31 @@ public sealed class ItemClockTests : LifecycleTest
         AssertCounts(await run.Completion.Within(), "work", accepted: 2, delivered: 1, skipped: 1);
     }
 
+    [Theory] // S26: on a busy machine a timer fires late
+    [InlineData(1)]
+    [InlineData(2)]
+    public async Task HandlerThatReturnsAfterItsTime_HasFailed_ThoughNoTimerHasFired(int parallelism)
+    {
+        var started = new Gate();
+        var handler = new Gate();
+        PipelineRun<int> run = Start(
+            Pipeline.Accept<int>().ForEach(
+                async _ =>
+                {
+                    started.Open();
+                    await handler.WaitAsync();
+                },
+                new() { Name = "work", ItemTimeout = TimeSpan.FromSeconds(3), ErrorPolicy = ErrorPolicy.Skip, MaxDegreeOfParallelism = parallelism }),
+            FakeTimeOptions with { TimeProvider = new LateTimers(Time, areStuck: true) });
+        await run.SendAsync(1, TestToken);
+        await started.WaitAsync();
+        Time.Advance(TimeSpan.FromSeconds(3));
+        handler.Open();
+        run.Complete();
+
+        AssertCounts(await run.Completion.Within(), "work", accepted: 1, skipped: 1);
+    }
+
     [Fact] // S26
     public async Task TimeForWhichAnEmitWaitsForASlot_IsNotTheHandlers()
     {

@@ -81,7 +81,11 @@ internal sealed class ChildLosses(ChildStage stage, ChildPlan plan, ChildRoster 
         roster.Retire(child);
         if (slot.HasSaidItsEnd)
             return;
-        HeldInput? guilty = Array.Find(unanswered, i => i.Number == exit.ItemNumber) ?? (unanswered.Length > 0 ? unanswered[0] : null);
+        HeldInput? guilty = child.OverdueItem is { } overdue
+            ? Array.Find(unanswered, i => i.Number == overdue)
+            : Array.Find(unanswered, i => i.Number == exit.ItemNumber) ?? unanswered.FirstOrDefault();
+        if (guilty is not null)
+            guilty.Guilt++;
         await RestartAsync(slot, exit, unanswered, guilty).ConfigureAwait(false);
     }
 
@@ -97,11 +101,11 @@ internal sealed class ChildLosses(ChildStage stage, ChildPlan plan, ChildRoster 
         if (stage.IsFinishingEarly)
             return;
 
-        if (guilty is not null && ++guilty.Guilt >= policy.GuiltLimit)
+        if (guilty is not null && guilty.Guilt >= policy.GuiltLimit)
         {
             if (stage.Options.ErrorPolicy.DeadLetterTarget is null)
             {
-                exit = exit with { Description = $"{exit.Description} Item {guilty.Number} was in work each of {guilty.Guilt} times, and the stage has no dead-letter target for it." };
+                exit = exit with { Description = $"{exit.Description} Item {guilty.Number} was {(exit.ItemNumber == guilty.Number ? "in work" : "the oldest without an answer")}; it is held guilty of {guilty.Guilt} losses now, and the stage has no dead-letter target for it." };
                 await FailAsync(slot, new ChildProcessLostException(stage.Name, exit, unanswered.Length), unanswered, guilty).ConfigureAwait(false);
                 return;
             }
@@ -146,6 +150,6 @@ internal sealed class ChildLosses(ChildStage stage, ChildPlan plan, ChildRoster 
     private ValueTask GiveUpAsync(ChildSlot slot, HeldInput item, FateKind kind, Exception? error)
     {
         slot.Withdraw(item);
-        return order.GiveUpAsync(item, new Fate(kind, error, Math.Max(1, item.Guilt)));
+        return order.GiveUpAsync(item, new Fate(kind, error, item.Attempts));
     }
 }

@@ -79,7 +79,7 @@ internal sealed class ChildStage : StageNode
     public void OnOverdue(Child child, long item, int attempt)
     {
         if (Isolation is not null)
-            child.Kill(ChildExitReason.Hung);
+            child.KillOverdue(item);
         else
             FailAndAbandon(new TimeoutException($"The handler of '{Name}' did not return within AbortTimeout ({Graph.Options.AbortTimeout}) after its ItemTimeout ({Options.ItemTimeout}) had fired its token for item {item}. It was left behind; let it observe its token."), item, attempt);
     }

@@ -17,6 +17,9 @@ internal abstract class HeldInput(ChildInput port)
     /// <summary>How often a child was lost while it handled the item.</summary>
     public int Guilt { get; set; }
 
+    /// <summary>How many attempts at it there were, with those that ended with a child.</summary>
+    public int Attempts => Attempt + Math.Max(0, Guilt - 1);
+
     /// <summary>How many of its outputs were passed on, by the child that has it now.</summary>
     public int Passed { get; private set; }
 

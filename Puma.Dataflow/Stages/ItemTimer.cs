@@ -72,9 +72,11 @@ internal abstract class ItemTimer : IItemClock, IDisposable
     {
         lock (Gate)
         {
+            // A timer may be late; the time has run out all the same.
+            bool hasRunOut = _hasFired || (_isRunning && ItemTimeout != Timeout.InfiniteTimeSpan && _pauses == 0 && Elapsed >= _left);
             _isRunning = false;
             _timer.Change(Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
-            return _hasFired;
+            return hasRunOut;
         }
     }
 

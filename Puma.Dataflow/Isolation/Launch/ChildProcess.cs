@@ -75,6 +75,15 @@ internal sealed class ChildProcess : IChildBody
 
     public Task<ChildExit> Exited { get; }
 
+    public long ItemInWork
+    {
+        get
+        {
+            lock (_gate)
+                return _box?.Item ?? 0;
+        }
+    }
+
     /// <summary>Tells the child whom to contact; its standard input stays open as its lifeline.</summary>
     /// <param name="box">This process's view of its black box, which is disposed with the child.</param>
     /// <param name="bootstrap">What it is told.</param>

@@ -158,6 +158,20 @@ internal sealed class Child : IAsyncDisposable
         await _log.FlushAsync().ConfigureAwait(false);
     }
 
+    /// <summary>The item for which the child was killed, because its handler had not returned in time; null when it was not.</summary>
+    public long? OverdueItem { get; private set; }
+
+    /// <summary>Kills a child whose handler has not returned in time. When it has by now, its answer is on its way. Called once at most.</summary>
+    public void KillOverdue(long itemNumber)
+    {
+        if (_body.ItemInWork != itemNumber)
+            return;
+
+        // Before the kill: whoever sees the exit sees this, too.
+        OverdueItem = itemNumber;
+        _body.Kill(ChildExitReason.Hung);
+    }
+
     /// <summary>Waits until the code was told of the end; asks, terminates and kills a child that takes too long.</summary>
     /// <returns>What the code threw at its end, if anything.</returns>
     public async Task<ErrorRecord?> EndAsync(EndRecord end, TimeSpan grace)

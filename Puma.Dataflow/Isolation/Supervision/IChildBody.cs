@@ -15,6 +15,9 @@ internal interface IChildBody : IAsyncDisposable
     /// <summary>The log records after a number that it had kept for this; to be read when it has exited.</summary>
     IReadOnlyList<(long Number, byte[] Record)> ReadLogAfter(long number);
 
+    /// <summary>The item that it handles now, as it notes it; 0 when none or unknown.</summary>
+    long ItemInWork { get; }
+
     /// <summary>From here on its end is no loss.</summary>
     void ExpectStop();
 

@@ -27,6 +27,8 @@ internal sealed class LoopbackBody : IChildBody
     /// <summary>Nothing of it outlives this process.</summary>
     public IReadOnlyList<(long Number, byte[] Record)> ReadLogAfter(long number) => [];
 
+    public long ItemInWork => 0;
+
     public void ExpectStop() { }
 
     public void Terminate(ChildExitReason because) => Kill(because);

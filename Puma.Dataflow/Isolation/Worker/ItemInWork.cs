@@ -38,6 +38,12 @@ internal sealed class ItemInWork(IWorkMark? mark, CancellationToken discardToken
     /// <summary>Whether a lower item has failed.</summary>
     public bool IsAboveLimit(long number) => number > Volatile.Read(ref _limit);
 
+    /// <summary>Notes the item before it is decoded, which may end the process, too.</summary>
+    public void Announce(long number, int attempt) => mark?.Begin(number, attempt);
+
+    /// <summary>Takes the note back: the item is not begun.</summary>
+    public void Withdraw() => mark?.End();
+
     /// <summary>Begins an attempt.</summary>
     /// <returns>False when a lower item has failed, so that this one is not begun any more.</returns>
     public bool TryBegin(long number, int attempt, out CancellationToken token)

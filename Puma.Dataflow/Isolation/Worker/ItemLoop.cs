@@ -66,6 +66,7 @@ internal sealed class ItemLoop(StartRecord start, HostedCode code, StageContext 
         // A replay after a loss goes on with the attempt that it had reached. From there the attempts are counted here, because a frame has one byte for them.
         int attempt = Math.Max((int)frame.Attempt, 1);
         HeldItem item;
+        _item.Announce(number, attempt);
         try
         {
             _reader.Reset(frame.Payload, frame.Flags.HasFlag(FrameFlags.HasBlocks));
@@ -74,6 +75,7 @@ internal sealed class ItemLoop(StartRecord start, HostedCode code, StageContext 
         catch (Exception error)
         {
             data.Advance();
+            _item.Withdraw();
             results.SendFailed(number, attempt, error, FrameFlags.NotCarried);
             await WaitForVerdictAsync(number).ConfigureAwait(false);
             return;
@@ -92,6 +94,8 @@ internal sealed class ItemLoop(StartRecord start, HostedCode code, StageContext 
         (context.ItemNumber, context.Attempt) = (number, attempt);
         if (!_item.TryBegin(number, attempt, out CancellationToken token))
         {
+            _item.Withdraw();
+
             // It is given up as soon as the lower one that failed is the stage's failure.
             while (!control.IsOver)
                 await results.WaitAsync().ConfigureAwait(false);
