@@ -134,7 +134,6 @@ internal sealed class ChildLog : IAsyncDisposable
     {
         await _closing.CancelAsync().ConfigureAwait(false);
         await _watching.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-        _closing.Dispose();
         _entries.Writer.TryComplete();
         await _writing.ConfigureAwait(false);
     }

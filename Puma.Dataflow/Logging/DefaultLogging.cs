@@ -17,6 +17,9 @@ internal static class DefaultLogging
     /// <summary>The factory of NLog's loggers; its configuration may change at any time.</summary>
     public static ILoggerFactory Factory => Instance.Value;
 
+    /// <summary>Whether loggers are those of <see cref="Factory"/>. Does not load NLog for it, which takes its time.</summary>
+    public static bool IsMadeBy(ILoggerFactory loggers) => Instance.IsValueCreated && loggers == Instance.Value;
+
     /// <summary>Gives NLog a configuration if the application has none; user code that logs by NLog itself needs one, too.</summary>
     public static void EnsureConfigured()
     {

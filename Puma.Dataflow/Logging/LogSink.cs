@@ -12,7 +12,7 @@ internal abstract class LogSink
     /// <summary>The lowest level that any category may have.</summary>
     public virtual LogLevel Least => LogLevel.Trace;
 
-    public static LogSink Of(ILoggerFactory loggers) => loggers == DefaultLogging.Factory ? NLogSink.Instance : new LoggerSink(loggers);
+    public static LogSink Of(ILoggerFactory loggers) => DefaultLogging.IsMadeBy(loggers) ? NLogSink.Instance : new LoggerSink(loggers);
 
     /// <summary>The lowest level of a category that is written.</summary>
     public LogLevel LeastOf(string category)

@@ -39,7 +39,7 @@ internal sealed class ChildLogging : IDisposable
     /// <summary>What the user code knows of its stage; set before there is any.</summary>
     public StageContext? Context { get; set; }
 
-    public Microsoft.Extensions.Logging.ILogger CreateLogger(string category) => _loggers.CreateLogger(category);
+    public Microsoft.Extensions.Logging.ILogger CreateLogger(string category) => new TolerantLogger(_loggers.CreateLogger(category));
 
     public void Dispose()
     {
