@@ -158,6 +158,8 @@ public sealed class NullArgumentTests : PipelineTest
             return RunnableHarness.For(static () => new Ports());
         if (type == typeof(SourceProbe<string>))
             return new SourceProbe<string>();
+        if (type == typeof(LogCapture))
+            return new LogCapture();
         if (type == typeof(IPropagatorBlock<string, string>) || type == typeof(ITargetBlock<string>) || type == typeof(ISourceBlock<string>))
             return new BufferBlock<string>();
         if (type == typeof(IEnumerable<string>))

@@ -1,5 +1,6 @@
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
+using Microsoft.Extensions.Logging.Testing;
 using Puma.Dataflow;
 using Puma.Dataflow.Testing;
 
@@ -33,6 +34,7 @@ internal static class OtherSnippets
         await pipeline.Start().Completion;
         await Harness();
         await Probes();
+        await Logs();
     }
 
     private static async Task Harness()
@@ -68,5 +70,26 @@ internal static class OtherSnippets
         #endregion
 
         Check.That(received == 2 && log.Records.Count > 0);
+    }
+
+    private static async Task Logs()
+    {
+        #region testing-logs
+        using var capture = new LogCapture();
+        Pipeline pipeline = Pipeline.From([1, -2])
+            .Then(static () => new Doubler(), new() { Name = "double" })
+            .ForEach(static x => { })
+            .Build(new() { LoggerFactory = capture });
+        using (LogCapture inner = capture.Nest(shields: true))
+        {
+            await pipeline.Start().Completion;
+            IReadOnlyList<FakeLogRecord> warnings = inner.Select(LogLevel.Warning, category: "Runnables.", text: "negative");
+            inner.AssertNothingAtOrAbove(LogLevel.Warning, expected: warnings.Contains);
+        }
+
+        capture.AssertNothingAtOrAbove();
+        #endregion
+
+        Check.That(capture.Records.Count == 0);
     }
 }
