@@ -7,9 +7,6 @@ namespace Puma.Dataflow.Logging;
 /// <summary>Writes to the application's own logging. It takes no time of a record, so records have the time at which they arrive.</summary>
 internal sealed class LoggerSink(ILoggerFactory loggers) : LogSink
 {
-    // NLog's loggers note the id of an event as these values.
-    private const string EventIdName = "EventId", EventNameName = "EventName", TemplateName = "{OriginalFormat}";
-
     public override void Write(LogRecord record, bool isRecovered)
     {
         ILogger logger = loggers.CreateLogger(record.Category);
@@ -33,16 +30,16 @@ internal sealed class LoggerSink(ILoggerFactory loggers) : LogSink
     protected override bool IsEnabled(string category, LogLevel level) => loggers.CreateLogger(category).IsEnabled(level);
 
     private static EventId EventOf(LogRecord record) => new(
-        record.Properties.FirstOrDefault(static p => p.Key == EventIdName).Value as int? ?? 0,
-        record.Properties.FirstOrDefault(static p => p.Key == EventNameName).Value as string);
+        record.Properties.FirstOrDefault(static p => p.Key == LogRecord.EventIdName).Value as int? ?? 0,
+        record.Properties.FirstOrDefault(static p => p.Key == LogRecord.EventNameName).Value as string);
 
     /// <summary>A record as the state of a log call.</summary>
     private sealed class State(LogRecord record) : IReadOnlyList<KeyValuePair<string, object?>>
     {
         private readonly List<KeyValuePair<string, object?>> _values =
         [
-            .. record.Properties.Where(static p => p.Key is not (EventIdName or EventNameName)),
-            new(TemplateName, record.Template ?? record.Message),
+            .. record.Properties.Where(static p => p.Key is not (LogRecord.EventIdName or LogRecord.EventNameName)),
+            new(LogRecord.TemplateName, record.Template ?? record.Message),
         ];
 
         public int Count => _values.Count;

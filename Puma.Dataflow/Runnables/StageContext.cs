@@ -1,4 +1,5 @@
 using Microsoft.Extensions.Logging;
+using Puma.Dataflow.Logging;
 
 namespace Puma.Dataflow;
 
@@ -11,7 +12,7 @@ public sealed class StageContext
     {
         StageName = stageName;
         Instance = instance;
-        Logger = logger;
+        Logger = new StageLogger(logger, this);
         TimeProvider = time;
         Ticks = ticks;
         _complete = complete;
@@ -23,7 +24,7 @@ public sealed class StageContext
     /// <summary>Which of the stage's instances this is, counted from 0.</summary>
     public int Instance { get; }
 
-    /// <summary>The logger of the stage. Any thread.</summary>
+    /// <summary>The logger of the stage. Its records have a scope that names the stage and the current item (<c>puma.stage</c>, <c>puma.item</c>). Any thread.</summary>
     public ILogger Logger { get; }
 
     /// <summary>The clock of the pipeline. Any thread.</summary>

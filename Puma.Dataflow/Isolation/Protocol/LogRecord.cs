@@ -7,6 +7,12 @@ namespace Puma.Dataflow.Isolation.Protocol;
 /// <summary>What was logged in a child, as it was when it was logged: values, not objects that may change.</summary>
 internal sealed record LogRecord
 {
+    /// <summary>The names of these values are those of NLog's loggers.</summary>
+    public const string EventIdName = "EventId", EventNameName = "EventName";
+
+    /// <summary>The template among the values of a log call.</summary>
+    public const string TemplateName = "{OriginalFormat}";
+
     // In bytes. Together they fit into FrameFormat.MaxLog.
     private const int MaxName = 1024;
     private const int MaxText = 2 * 1024 * 1024;

@@ -1,13 +1,11 @@
 using System.Collections.Concurrent;
-using NLog;
-using NLog.Config;
 using Puma.Dataflow.Isolation.Protocol;
 using Puma.Dataflow.Isolation.Transport;
 
 namespace Puma.Dataflow.Logging.Forwarding;
 
-/// <summary>From which level on each category of a child is logged: what the parent wants, as rules of the child's NLog. Any thread.</summary>
-internal sealed class ChildLevels(FrameChannel control, LogFactory factory)
+/// <summary>From which level on each category of a child is logged, as its parent wants it. Levels are the ordinals that NLog and <c>ILogger</c> share. Any thread.</summary>
+internal sealed class ChildLevels(FrameChannel control)
 {
     private const int MaxCategory = 1024;
 
@@ -15,20 +13,15 @@ internal sealed class ChildLevels(FrameChannel control, LogFactory factory)
     private volatile int _least;
     private volatile bool _wantsCallSite;
 
-    // Written once, before anything is logged or wanted.
-    private LoggingConfiguration _configuration = null!;
-    private ForwardingTarget _target = null!;
+    /// <summary>The parent wants something else from now on. Comes from the pump of the control connection.</summary>
+    public event Action? Changed;
 
     public bool WantsCallSite => _wantsCallSite;
 
-    /// <summary>Makes the target the only one of the child.</summary>
-    public LoggingConfiguration Configure(ForwardingTarget target)
-    {
-        _target = target;
-        _configuration = new LoggingConfiguration(factory);
-        _configuration.AddRule(LevelOf(_least), NLog.LogLevel.Fatal, target);
-        return _configuration;
-    }
+    /// <summary>What holds for a category that is not known.</summary>
+    public int Least => _least;
+
+    public IEnumerable<KeyValuePair<string, int>> ByCategory => _levels;
 
     /// <summary>Whether a record is wanted. The first one of a category asks the parent what is.</summary>
     public bool Wants(string category, int level)
@@ -46,31 +39,12 @@ internal sealed class ChildLevels(FrameChannel control, LogFactory factory)
         return level >= _least;
     }
 
-    /// <summary>The parent wants something else from now on.</summary>
     public void Set(LogLevels wanted)
     {
         _wantsCallSite = wanted.WantsCallSite;
         _least = (int)wanted.Least;
         foreach ((string category, Microsoft.Extensions.Logging.LogLevel level) in wanted.Categories)
             _levels[category] = (int)level;
-        lock (_configuration.LoggingRules)
-        {
-            _configuration.LoggingRules.Clear();
-            foreach ((string category, int level) in _levels)
-            {
-                // A rule takes stars as patterns.
-                if (category.AsSpan().ContainsAny('*', '?'))
-                    continue;
-                var rule = new LoggingRule(category) { LoggerNamePattern = category, FinalMinLevel = LevelOf(level) };
-                rule.Targets.Add(_target);
-                _configuration.LoggingRules.Add(rule);
-            }
-
-            _configuration.AddRule(LevelOf(_least), NLog.LogLevel.Fatal, _target);
-        }
-
-        factory.ReconfigExistingLoggers();
+        Changed?.Invoke();
     }
-
-    private static NLog.LogLevel LevelOf(int level) => NLog.LogLevel.FromOrdinal(level);
 }

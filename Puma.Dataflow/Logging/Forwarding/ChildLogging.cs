@@ -1,7 +1,6 @@
+using System.Diagnostics;
+using System.Runtime.CompilerServices;
 using Microsoft.Extensions.Logging;
-using NLog;
-using NLog.Config;
-using NLog.Extensions.Logging;
 using Puma.Dataflow.Isolation;
 using Puma.Dataflow.Isolation.Protocol;
 using Puma.Dataflow.Isolation.Transport;
@@ -9,48 +8,96 @@ using Puma.Dataflow.Isolation.Transport;
 namespace Puma.Dataflow.Logging.Forwarding;
 
 /// <summary>
-/// The logging of a child: NLog with one target, which hands everything to the parent. User code reaches it by <c>ILogger</c> and,
-/// in a process of its own, by NLog itself; no configuration file is read there, so no child ever opens a log file.
+/// The logging of a child, which hands everything to the parent. In a process of its own, NLog has one target that does so, too, from
+/// the moment on at which user code loads it: that takes its time, and most children never need it. No configuration file is read there,
+/// so no child ever opens a log file.
 /// </summary>
+/// <remarks>Any thread.</remarks>
 internal sealed class ChildLogging : IDisposable
 {
-    private readonly NLogLoggerFactory _loggers;
-    private readonly LoggingConfiguration _configuration;
-    private readonly LogFactory _factory;
+    private readonly bool _hasProcess;
+
+    // Made once, by whoever loads NLog.
+    private ChildNLog? _nlog;
+    private int _hasNLog;
 
     /// <param name="control">The control connection.</param>
     /// <param name="ring">Where records outlive the process; null in the parent's process, which has an NLog of its own.</param>
     public ChildLogging(FrameChannel control, LogRing? ring)
     {
-        _factory = ring is null ? new LogFactory() : LogManager.LogFactory;
+        _hasProcess = ring is not null;
         Sender = new LogSender(control, ring);
-        Levels = new ChildLevels(control, _factory);
-        _configuration = Levels.Configure(new ForwardingTarget(Sender, Levels, () => Context));
-        _factory.Configuration = _configuration;
-        if (ring is not null)
-            _factory.ConfigurationChanged += KeepConfiguration;
-        _loggers = new NLogLoggerFactory(new NLogLoggerProvider(new NLogProviderOptions(), _factory));
+        Levels = new ChildLevels(control);
+        if (!_hasProcess)
+            return;
+        AppDomain.CurrentDomain.AssemblyLoad += OnAssemblyLoad;
+        if (Array.Exists(AppDomain.CurrentDomain.GetAssemblies(), static a => a.GetName().Name == "NLog"))
+            ConfigureNLogOnce();
     }
 
     public LogSender Sender { get; }
 
     public ChildLevels Levels { get; }
 
+    /// <summary>The scopes of the loggers.</summary>
+    public LoggerExternalScopeProvider Scopes { get; } = new();
+
     /// <summary>What the user code knows of its stage; set before there is any.</summary>
     public StageContext? Context { get; set; }
 
-    public Microsoft.Extensions.Logging.ILogger CreateLogger(string category) => new TolerantLogger(_loggers.CreateLogger(category));
+    public ILogger CreateLogger(string category) => new ForwardingLogger(category, this);
+
+    /// <summary>What goes with everything that is logged now.</summary>
+    public LogRecord NewRecord(LogLevel level, string category, string message, Exception? exception)
+    {
+        var properties = new Dictionary<string, object?>();
+        List<string> texts = [];
+        LogScopes.Read(Scopes, properties, texts);
+        _nlog?.ReadScopes(properties, texts);
+        if (Context is { } stage)
+        {
+            properties.TryAdd(StageLogger.Stage, stage.StageName);
+            properties.TryAdd(StageLogger.Item, stage.ItemNumber);
+        }
+
+        var activity = Activity.Current;
+        return new LogRecord
+        {
+            Level = level,
+            Category = category,
+            Time = TimeProvider.System.GetUtcNow().Ticks,
+            Message = message,
+            ScopeProperties = [.. properties],
+            ScopeTexts = texts,
+            Error = exception is null ? null : ErrorRecord.Of(exception),
+            ErrorText = exception is null ? null : LogValue.TextOf(exception),
+            ThreadName = Thread.CurrentThread.Name,
+            TraceId = activity?.TraceId.ToString(),
+            SpanId = activity?.SpanId.ToString(),
+            CallSite = Levels.WantsCallSite ? CallSites.Find() : null,
+        };
+    }
 
     public void Dispose()
     {
-        _factory.ConfigurationChanged -= KeepConfiguration;
-        _loggers.Dispose();
+        AppDomain.CurrentDomain.AssemblyLoad -= OnAssemblyLoad;
+        _nlog?.Dispose();
     }
 
-    /// <summary>User code that configures NLog means the program's own process.</summary>
-    private void KeepConfiguration(object? sender, LoggingConfigurationChangedEventArgs change)
+    /// <summary>Comes before the assembly that was loaded has run anything.</summary>
+    private void OnAssemblyLoad(object? sender, AssemblyLoadEventArgs load)
     {
-        if (change.ActivatedConfiguration is not null && change.ActivatedConfiguration != _configuration)
-            _factory.Configuration = _configuration;
+        if (load.LoadedAssembly.GetName().Name == "NLog")
+            ConfigureNLogOnce();
     }
+
+    private void ConfigureNLogOnce()
+    {
+        if (Interlocked.Exchange(ref _hasNLog, 1) == 0)
+            ConfigureNLog();
+    }
+
+    // On its own, since compiling it loads NLog.
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private void ConfigureNLog() => _nlog = new ChildNLog(this);
 }

@@ -1,0 +1,70 @@
+using NLog;
+using NLog.Config;
+using Puma.Dataflow.Isolation.Protocol;
+
+namespace Puma.Dataflow.Logging.Forwarding;
+
+/// <summary>NLog in a process that is a child: its one target hands everything to the parent, and its rules are what the parent wants.</summary>
+internal sealed class ChildNLog : IDisposable
+{
+    private readonly ChildLevels _levels;
+    private readonly ForwardingTarget _target;
+    private readonly LoggingConfiguration _configuration = new(LogManager.LogFactory);
+
+    public ChildNLog(ChildLogging logging)
+    {
+        _levels = logging.Levels;
+        _target = new ForwardingTarget(logging);
+        SetRules();
+        LogManager.Configuration = _configuration;
+        LogManager.ConfigurationChanged += KeepConfiguration;
+        _levels.Changed += OnLevelsChanged;
+        OnLevelsChanged();
+    }
+
+    /// <summary>Adds the scopes that were begun by NLog itself.</summary>
+    public void ReadScopes(Dictionary<string, object?> properties, List<string> texts)
+    {
+        foreach ((string key, object? value) in ScopeContext.GetAllProperties())
+            properties.TryAdd(key, value);
+        texts.AddRange(ScopeContext.GetAllNestedStates().Select(LogValue.TextOf).Reverse());
+    }
+
+    public void Dispose()
+    {
+        _levels.Changed -= OnLevelsChanged;
+        LogManager.ConfigurationChanged -= KeepConfiguration;
+    }
+
+    private void OnLevelsChanged()
+    {
+        SetRules();
+        LogManager.ReconfigExistingLoggers();
+    }
+
+    private void SetRules()
+    {
+        lock (_configuration.LoggingRules)
+        {
+            _configuration.LoggingRules.Clear();
+            foreach ((string category, int level) in _levels.ByCategory)
+            {
+                // A rule takes stars as patterns.
+                if (category.AsSpan().ContainsAny('*', '?'))
+                    continue;
+                var rule = new LoggingRule(category) { LoggerNamePattern = category, FinalMinLevel = LogLevel.FromOrdinal(level) };
+                rule.Targets.Add(_target);
+                _configuration.LoggingRules.Add(rule);
+            }
+
+            _configuration.AddRule(LogLevel.FromOrdinal(_levels.Least), LogLevel.Fatal, _target);
+        }
+    }
+
+    /// <summary>User code that configures NLog means the program's own process.</summary>
+    private void KeepConfiguration(object? sender, LoggingConfigurationChangedEventArgs change)
+    {
+        if (change.ActivatedConfiguration is not null && change.ActivatedConfiguration != _configuration)
+            LogManager.Configuration = _configuration;
+    }
+}

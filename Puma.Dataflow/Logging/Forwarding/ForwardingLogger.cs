@@ -1,0 +1,34 @@
+using Microsoft.Extensions.Logging;
+using Puma.Dataflow.Isolation.Protocol;
+
+namespace Puma.Dataflow.Logging.Forwarding;
+
+/// <summary>A logger of a child: hands what is logged there to its parent, in the form that NLog's loggers give to a record.</summary>
+internal sealed class ForwardingLogger(string category, ChildLogging logging) : ILogger
+{
+    public IDisposable? BeginScope<TState>(TState state)
+        where TState : notnull => logging.Scopes.Push(state);
+
+    public bool IsEnabled(LogLevel logLevel) => logLevel < LogLevel.None && logging.Levels.Wants(category, (int)logLevel);
+
+    public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)
+    {
+        if (!IsEnabled(logLevel))
+            return;
+        List<KeyValuePair<string, object?>> properties = [];
+        string? template = null;
+        foreach ((string key, object? value) in state as IEnumerable<KeyValuePair<string, object?>> ?? [])
+        {
+            if (key == LogRecord.TemplateName)
+                template = value as string;
+            else
+                properties.Add(new(key, value));
+        }
+
+        if (eventId.Id != 0)
+            properties.Add(new(LogRecord.EventIdName, eventId.Id));
+        if (eventId.Name is not null)
+            properties.Add(new(LogRecord.EventNameName, eventId.Name));
+        logging.Sender.Send(logging.NewRecord(logLevel, category, formatter(state, exception), exception) with { Template = template, Properties = properties });
+    }
+}

@@ -1,0 +1,24 @@
+using System.Collections;
+using Microsoft.Extensions.Logging;
+using Puma.Dataflow.Isolation.Protocol;
+
+namespace Puma.Dataflow.Logging.Forwarding;
+
+/// <summary>Reads scopes as NLog's loggers do: their values by name, the inner before the outer, and their texts, but for a scope that is nothing but values.</summary>
+internal static class LogScopes
+{
+    public static void Read(IExternalScopeProvider scopes, Dictionary<string, object?> properties, List<string> texts) =>
+        scopes.ForEachScope(static (scope, all) => Read(scope, all.properties, all.texts), (properties, texts));
+
+    private static void Read(object? scope, Dictionary<string, object?> properties, List<string> texts)
+    {
+        foreach ((string key, object? value) in scope as IEnumerable<KeyValuePair<string, object?>> ?? [])
+        {
+            if (key != LogRecord.TemplateName)
+                properties[key] = value;
+        }
+
+        if (scope is not (IList or IDictionary))
+            texts.Add(LogValue.TextOf(scope));
+    }
+}
