@@ -93,19 +93,27 @@ public sealed class EndpointTests
     public void Sweep_RemovesWhatIsLongLeftBehind_AndNothingElse()
     {
         Assert.SkipWhen(OperatingSystem.IsWindows(), "A named pipe needs no directory.");
+        if (OperatingSystem.IsWindows())
+            return;
         string temporary = Directory.CreateTempSubdirectory("sweep").FullName;
         try
         {
-            string old = Make("puma-old111", "s", "box"), young = Make("puma-new111", "s"), other = Make("puma-other1", "data"), named = Make("another", "s");
-            foreach (string directory in (string[])[old, other, named])
+            string old = Make("puma-0123456789ABCDE1", "s", "box"), empty = Make("puma-0123456789ABCDE2"), young = Make("puma-0123456789ABCDE3", "s");
+            string other = Make("puma-0123456789ABCDE4", "data"), named = Make("another", "s"), others = Make("puma-others");
+            string closed = Make("puma-0123456789ABCDE0");
+            File.SetUnixFileMode(closed, UnixFileMode.None);
+            foreach (string directory in (string[])[old, empty, other, named, others, closed])
                 Directory.SetLastWriteTimeUtc(directory, DateTime.UnixEpoch);
 
             ChildEndpoint.Sweep(temporary);
 
-            Assert.Equal([named, young, other], Directory.GetDirectories(temporary).Order(StringComparer.Ordinal));
+            string[] kept = [named, young, other, others];
+            Assert.Equal(Environment.IsPrivilegedProcess ? kept : [named, closed, young, other, others], Directory.GetDirectories(temporary).Order(StringComparer.Ordinal));
         }
         finally
         {
+            foreach (string directory in Directory.GetDirectories(temporary))
+                File.SetUnixFileMode(directory, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
             Directory.Delete(temporary, recursive: true);
         }
 

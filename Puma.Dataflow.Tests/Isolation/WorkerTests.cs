@@ -174,6 +174,44 @@ public sealed class WorkerTests
         Assert.Equal((2, FrameFlags.Canceled), (failed.Number, failed.Flags));
     }
 
+    [Fact] // S35: the parent may be too short of processor time to tell
+    public async Task AnItemThatReturnsTooLate_HasTimedOut_AlsoWhenTheParentHasNotNoticed()
+    {
+        var time = new FakeTimeProvider();
+        await using WorkerParent parent = await WorkerParent.StartAsync(Timed() with { Credits = 100 }, time: time);
+
+        parent.SendItem(1, 5);
+        Assert.Equal(5, await parent.ReadResultAsync<int>());
+        time.Advance(TimeSpan.FromSeconds(1));
+        s_open.Open();
+
+        Assert.Equal((1, FrameFlags.TimedOut), (await parent.ReadAsync(FrameType.Failed)) is var failed ? (failed.Number, failed.Flags) : default);
+    }
+
+    [Fact] // S35
+    public async Task AWaitForASlot_IsNotTheItemsTime()
+    {
+        var time = new FakeTimeProvider();
+        await using WorkerParent parent = await WorkerParent.StartAsync(Timed() with { Credits = 1 }, time: time);
+
+        parent.SendItem(1, 5);
+        Assert.Equal(5, await parent.ReadResultAsync<int>());
+        s_open.Open();
+        await parent.HearAsync(FrameType.Began);
+        await parent.HearAsync(FrameType.Waits);
+        time.Advance(TimeSpan.FromMinutes(1));
+        parent.Say(FrameType.Credit, 1);
+
+        Assert.Equal(6, await parent.ReadResultAsync<int>());
+        await parent.ReadAsync(FrameType.Done);
+    }
+
+    private static StartRecord Timed() => WorkerParent.Record(RunnableStages.Items(null, static () => new EmitsBeforeAndAfter()).Recipe!) with
+    {
+        TellsItems = true,
+        ItemTimeout = TimeSpan.TicksPerSecond,
+    };
+
     [Theory] // S4, S15, S24
     [InlineData("echo", true)]
     [InlineData("wrapped", true)]
@@ -228,6 +266,16 @@ public sealed class WorkerTests
 
         Assert.Equal(42, await parent.ReadResultAsync<int>());
         Assert.Equal(42, await parent.ReadResultAsync<int>());
+    }
+
+    private sealed class EmitsBeforeAndAfter : Runnable<int, int>
+    {
+        protected override async ValueTask OnItemAsync(int item, CancellationToken cancellationToken)
+        {
+            await EmitAsync(item, cancellationToken);
+            await s_open.WaitAsync(CancellationToken.None);
+            await EmitAsync(item + 1, cancellationToken);
+        }
     }
 
     private sealed class TellsItsEnd : SourceRunnable<int>

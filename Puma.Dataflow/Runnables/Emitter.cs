@@ -26,6 +26,13 @@ internal interface IItemClock
     void Resume();
 }
 
+/// <summary>Says that the time of an item has run out.</summary>
+internal static class ItemTime
+{
+    public static OperationCanceledException RunOut(string stage, CancellationToken token) =>
+        new($"The time of this item has run out (ItemTimeout of '{stage}'); nothing can be emitted for it any more.", token);
+}
+
 /// <summary>The outputs of one attempt at an item.</summary>
 internal interface IAttemptOutputs
 {

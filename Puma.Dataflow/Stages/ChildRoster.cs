@@ -213,6 +213,7 @@ internal sealed class ChildRoster
             Retries = stage.ErrorPolicy.Retries,
             FaultsAtError = stage.ErrorPolicy.Verdict == ErrorVerdict.Fault,
             TellsItems = stage.ItemTimeout is not null,
+            ItemTimeout = _stage.Isolation is null || _stage.Graph.Time == TimeProvider.System ? stage.ItemTimeout?.Ticks ?? 0 : 0,
             OwnThread = stage.OwnThread,
             TickInterval = stage.TickInterval?.Ticks ?? 0,
             TicksPaused = stage.TicksPaused,

@@ -95,7 +95,7 @@ internal class LinkEmitter<T>(StageNode stage, Link<T> link) : Emitter<T>, IAtte
             if (isCanceled)
                 cancellationToken.ThrowIfCancellationRequested();
             if (Clock?.HasRunOut == true)
-                throw new OperationCanceledException($"The time of this item has run out (ItemTimeout of '{stage.Name}'); nothing can be emitted for it any more.", cancellationToken);
+                throw ItemTime.RunOut(stage.Name, cancellationToken);
 
             // One of several outputs is finished: what goes there is given up, the others go on.
             if (link.IsShut && stage.Outputs.Length > 1)

@@ -166,7 +166,7 @@ internal sealed class WorkItem<TIn, TOut>(StageNode stage, Action<long> noteFail
         }
 
         if (Clock?.HasRunOut == true)
-            throw new OperationCanceledException($"The time of this item has run out (ItemTimeout of '{stage.Name}'); nothing can be emitted for it any more.", _token);
+            throw ItemTime.RunOut(stage.Name, _token);
     }
 
     /// <summary>Lets no more output in, and whoever waits go.</summary>

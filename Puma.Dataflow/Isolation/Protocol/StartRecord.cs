@@ -19,6 +19,9 @@ internal sealed record StartRecord
     /// <summary>Whether the start of each item is told, so that the parent can measure its time.</summary>
     public required bool TellsItems { get; init; }
 
+    /// <summary>How long an attempt may take by the clock of both, in ticks; 0 when there is no such time or no such clock.</summary>
+    public long ItemTimeout { get; init; }
+
     public required bool OwnThread { get; init; }
 
     /// <summary>In ticks; 0 for none.</summary>
@@ -61,6 +64,7 @@ internal sealed record StartRecord
         writer.Int(Retries);
         writer.Bool(FaultsAtError);
         writer.Bool(TellsItems);
+        writer.Long(ItemTimeout);
         writer.Bool(OwnThread);
         writer.Long(TickInterval);
         writer.Bool(TicksPaused);
@@ -86,6 +90,7 @@ internal sealed record StartRecord
         Retries = reader.Int(),
         FaultsAtError = reader.Bool(),
         TellsItems = reader.Bool(),
+        ItemTimeout = reader.Long(),
         OwnThread = reader.Bool(),
         TickInterval = reader.Long(),
         TicksPaused = reader.Bool(),

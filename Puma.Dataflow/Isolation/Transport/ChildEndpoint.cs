@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.IO.Pipes;
 using System.Net.Sockets;
 using System.Security.Cryptography;
@@ -13,6 +14,8 @@ namespace Puma.Dataflow.Isolation.Transport;
 internal sealed class ChildEndpoint : IDisposable
 {
     private const string Prefix = "puma-", SocketName = "s", BoxName = "box";
+
+    private const int RandomBytes = 8;
 
     /// <summary>When a directory is surely left behind: no child takes so long to make contact.</summary>
     private static readonly TimeSpan LeftBehindAge = TimeSpan.FromHours(1);
@@ -34,12 +37,12 @@ internal sealed class ChildEndpoint : IDisposable
     public string Name { get; }
 
     /// <summary>Where the child's black box is made.</summary>
-    public string BlackBoxName => OperatingSystem.IsWindows() ? @"Local\" + Name : Path.Combine(Path.GetDirectoryName(Name)!, BoxName);
+    public string BlackBoxName => OperatingSystem.IsWindows() ? @"Local\" + Name : Path.Combine(DirectoryOf(Name), BoxName);
 
     /// <summary>Chooses a name and makes nothing, so that a child can know the name before there is anything to remove.</summary>
     public static string NewName()
     {
-        string name = Prefix + Convert.ToHexString(RandomNumberGenerator.GetBytes(8));
+        string name = Prefix + Convert.ToHexString(RandomNumberGenerator.GetBytes(RandomBytes));
         if (OperatingSystem.IsWindows())
             return name;
         string path = Path.Combine(Path.GetTempPath(), name, SocketName);
@@ -55,7 +58,7 @@ internal sealed class ChildEndpoint : IDisposable
         if (OperatingSystem.IsWindows())
             return new ChildEndpoint(name, listener: null);
 
-        string directory = Path.GetDirectoryName(name)!;
+        string directory = DirectoryOf(name);
         string temporary = Path.GetDirectoryName(directory)!;
         if (Interlocked.Exchange(ref _hasSwept, 1) == 0)
             Sweep(temporary);
@@ -143,34 +146,43 @@ internal sealed class ChildEndpoint : IDisposable
     public void Dispose()
     {
         _listener?.Dispose();
-        if (!OperatingSystem.IsWindows())
-            Remove(Path.GetDirectoryName(Name)!);
+        RemoveLeftBehind(Name);
     }
 
     /// <summary>Takes the names away in place of a parent that is gone.</summary>
     public static void RemoveLeftBehind(string name)
     {
         if (!OperatingSystem.IsWindows())
-            Remove(Path.GetDirectoryName(name)!);
+            Remove(DirectoryOf(name));
     }
 
     /// <summary>Removes what was left behind when a parent and its child ended together before they had met.</summary>
     public static void Sweep(string temporary)
     {
+        DateTime oldest = (TimeProvider.System.GetUtcNow() - LeftBehindAge).UtcDateTime;
+        foreach (string directory in Directory.GetDirectories(temporary, Prefix + "*"))
+        {
+            if (IsLeftBehind(directory, oldest))
+                Remove(directory);
+        }
+    }
+
+    private static bool IsLeftBehind(string directory, DateTime oldest)
+    {
         try
         {
-            DateTime oldest = (TimeProvider.System.GetUtcNow() - LeftBehindAge).UtcDateTime;
-            foreach (string directory in Directory.EnumerateDirectories(temporary, Prefix + "*"))
-            {
-                if (Directory.GetLastWriteTimeUtc(directory) < oldest && Directory.EnumerateFileSystemEntries(directory).All(static path => Path.GetFileName(path) is SocketName or BoxName))
-                    Remove(directory);
-            }
+            return Path.GetFileName(directory).AsSpan(Prefix.Length) is { Length: 2 * RandomBytes } random && ulong.TryParse(random, NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out _)
+                && Directory.GetLastWriteTimeUtc(directory) < oldest
+                && Directory.EnumerateFileSystemEntries(directory).All(static path => Path.GetFileName(path) is SocketName or BoxName);
         }
         catch (Exception error) when (error is IOException or UnauthorizedAccessException)
         {
             // Another user's, or another sweep was faster.
+            return false;
         }
     }
+
+    private static string DirectoryOf(string name) => Path.GetDirectoryName(name)!;
 
     private static void Remove(string directory)
     {

@@ -108,7 +108,7 @@ internal sealed class ChildEmitter<T>(ChildWorker worker, StartRecord start, Res
             if (!CanSend)
                 await WaitUntilItCanSendAsync(cancellationToken).ConfigureAwait(false);
             if (_control.Item.HasRunOut)
-                throw new OperationCanceledException($"The time of this item has run out (ItemTimeout of '{start.Stage}'); nothing can be emitted for it any more.", cancellationToken);
+                throw ItemTime.RunOut(start.Stage, cancellationToken);
             Send(value);
         }
         finally
@@ -124,6 +124,7 @@ internal sealed class ChildEmitter<T>(ChildWorker worker, StartRecord start, Res
             : default;
         if (start.TellsItems)
             _control.Say(FrameType.Waits);
+        _control.Item.Pause();
         try
         {
             while (!CanSend)
@@ -146,6 +147,7 @@ internal sealed class ChildEmitter<T>(ChildWorker worker, StartRecord start, Res
         }
         finally
         {
+            _control.Item.Resume();
             if (start.TellsItems)
                 _control.Say(FrameType.GoesOn);
         }

@@ -100,6 +100,8 @@ internal sealed class ChildWorker
             var ticks = new TickSchedule(_time, _start.TickInterval == 0 ? null : TimeSpan.FromTicks(_start.TickInterval), _start.TicksPaused, Control.RaiseTick);
             ILogger logger = Control.Logging.CreateLogger(_start.LogCategory);
             Control.Logger = logger;
+            if (_start.ItemTimeout > 0)
+                Control.Item.Measure(new AttemptTime(_time, TimeSpan.FromTicks(_start.ItemTimeout)));
             Control.Logging.Context = _context = new StageContext(_start.Stage, _start.Instance, logger, _time, ticks, Control.RequestFinish);
             var host = (HostMaker)_start.Host.Resolve();
             _code = host(ReadRecipe(host, codecs), new HostSetup(this, _start, codecs, _results));

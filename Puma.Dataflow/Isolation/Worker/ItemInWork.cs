@@ -25,6 +25,9 @@ internal sealed class ItemInWork(IWorkMark? mark, CancellationToken discardToken
     private int _attempt;
     private bool _isRunning;
     private bool _isTimedOut;
+
+    // Set by the stream before the first item.
+    private AttemptTime? _time;
     private long _limit = long.MaxValue;
 
     /// <summary>Its number, also between two attempts; 0 when there is none.</summary>
@@ -33,10 +36,18 @@ internal sealed class ItemInWork(IWorkMark? mark, CancellationToken discardToken
     public int Attempt => Volatile.Read(ref _attempt);
 
     /// <summary>Whether the time of the attempt in work has run out.</summary>
-    public bool HasRunOut => Volatile.Read(ref _isTimedOut);
+    public bool HasRunOut => Volatile.Read(ref _isTimedOut) || _time is { HasRunOut: true };
 
     /// <summary>Whether a lower item has failed.</summary>
     public bool IsAboveLimit(long number) => number > Volatile.Read(ref _limit);
+
+    /// <summary>From now on, attempts are measured here, too.</summary>
+    public void Measure(AttemptTime time) => _time = time;
+
+    /// <summary>The time of the attempt stands still: it waits for a slot.</summary>
+    public void Pause() => _time?.Pause();
+
+    public void Resume() => _time?.Resume();
 
     /// <summary>Notes the item before it is decoded, which may end the process, too.</summary>
     public void Announce(long number, int attempt) => mark?.Begin(number, attempt);
@@ -64,6 +75,7 @@ internal sealed class ItemInWork(IWorkMark? mark, CancellationToken discardToken
         }
 
         mark?.Begin(number, attempt);
+        _time?.Begin();
         return true;
     }
 
@@ -74,7 +86,8 @@ internal sealed class ItemInWork(IWorkMark? mark, CancellationToken discardToken
         mark?.End();
         lock (_gate)
         {
-            bool isTimedOut = _isTimedOut;
+            bool isTimedOut = HasRunOut;
+            _time?.End();
             (_isRunning, _isTimedOut) = (false, false);
             return isTimedOut;
         }
