@@ -2,6 +2,7 @@ using BenchmarkDotNet.Running;
 using Puma.Dataflow.Benchmarks;
 
 // control: how soon a flooded stage sees what it is told. isolation: what a process border costs. chaos: whether anything is lost when children are killed.
+// log: whether everything that children log is in the one log.
 // Anything else goes to BenchmarkDotNet, for example: --filter '*Chain*'
 switch (args)
 {
@@ -12,6 +13,8 @@ switch (args)
         return await IsolationCommand.RunAsync();
     case ["chaos", .. var rest]:
         return await ChaosCommand.RunAsync(rest);
+    case ["log", .. var rest]:
+        return await LogCommand.RunAsync(rest);
     default:
         BenchmarkSwitcher.FromAssembly(typeof(ChainBenchmarks).Assembly).Run(args);
         return 0;

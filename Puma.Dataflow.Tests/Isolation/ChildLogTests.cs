@@ -51,7 +51,22 @@ public sealed class ChildLogTests : ChildTest
             ],
             lines[..4]);
         Assert.Contains("throws", lines[4], StringComparison.Ordinal);
+        Assert.Equal(["", "null names"], lines[5..]);
         Assert.Equal("Direct", Log.Records.First(static r => r.Message == "direct 5").Category);
+    }
+
+    [Fact] // it takes its time, and many children start at once
+    public async Task AChildThatDoesNotUseNLog_DoesNotLoadIt()
+    {
+        var loaded = new List<bool>();
+        PipelineRun run = Start(Pipeline.From([1])
+            .Then(static () => new LooksForNLog(), new() { Name = "looks", Placement = Placement.ChildProcess })
+            .ForEach(loaded.Add));
+
+        await run.Completion.Within();
+
+        Assert.Equal([false], loaded);
+        Assert.Contains(Log.Records, static r => r.Message == "looks");
     }
 
     [Theory] // a burst, then the end of the process: nothing of it is lost, and its order is kept
@@ -129,7 +144,20 @@ public sealed class ChildLogTests : ChildTest
             Context.Logger.LogCritical("null: {Value}", (object?)null);
             Context.Logger.LogCritical("{Text}", new string('x', 1_000_000));
             Context.Logger.LogCritical("throws {Value}", new Throwing());
+            Context.Logger.Log<string?>(Microsoft.Extensions.Logging.LogLevel.Critical, default, null, null, static (_, _) => null!);
+            using (Context.Logger.BeginScope(new KeyValuePair<string, object?>[] { new(null!, 1) }))
+                Context.Logger.Log(Microsoft.Extensions.Logging.LogLevel.Critical, default, new KeyValuePair<string, object?>[] { new(null!, 1) }, null, static (_, _) => "null names");
             return EmitAsync(item, cancellationToken);
+        }
+    }
+
+    private sealed class LooksForNLog : Runnable<int, bool>
+    {
+        protected override ValueTask OnItemAsync(int item, CancellationToken cancellationToken)
+        {
+            using (Context.Logger.BeginScope("scope"))
+                Context.Logger.LogInformation(new FormatException(), "looks");
+            return EmitAsync(Array.Exists(AppDomain.CurrentDomain.GetAssemblies(), static a => a.GetName().Name == "NLog"), cancellationToken);
         }
     }
 

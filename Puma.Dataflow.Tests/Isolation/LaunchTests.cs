@@ -43,8 +43,8 @@ public sealed class LaunchTests : ChildTest
         using var canceled = new CancellationTokenSource();
         await canceled.CancelAsync();
 
-        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => ChildLauncher.StartAsync(Placement.ChildProcess, "stage", static (_, _) => { }, canceled.Token).Within());
-        ChildStartException late = await Assert.ThrowsAsync<ChildStartException>(() => ChildLauncher.StartAsync(Placement.ChildProcess with { StartTimeout = TimeSpan.FromTicks(1) }, "stage", static (_, _) => { }, TestToken).Within());
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => ChildLauncher.StartAsync(Placement.ChildProcess, "stage", static (_, _, _) => { }, canceled.Token).Within());
+        ChildStartException late = await Assert.ThrowsAsync<ChildStartException>(() => ChildLauncher.StartAsync(Placement.ChildProcess with { StartTimeout = TimeSpan.FromTicks(1) }, "stage", static (_, _, _) => { }, TestToken).Within());
 
         Assert.Equal(ChildExitReason.StartTimedOut, late.Exit.Reason);
         Assert.Empty(Descriptors().Except(before));
@@ -56,7 +56,7 @@ public sealed class LaunchTests : ChildTest
         // The runtime refuses to start with a hook that does not exist, before any of our code runs.
         ChildProcessPlacement broken = Placement.ChildProcess with { Environment = new Dictionary<string, string?> { ["DOTNET_STARTUP_HOOKS"] = "/no/such/hook.dll" } };
 
-        ChildStartException error = await Assert.ThrowsAsync<ChildStartException>(() => ChildLauncher.StartAsync(broken, "stage", static (_, _) => { }, TestToken).Within());
+        ChildStartException error = await Assert.ThrowsAsync<ChildStartException>(() => ChildLauncher.StartAsync(broken, "stage", static (_, _, _) => { }, TestToken).Within());
 
         Assert.Contains("before it had made contact", error.Exit.Description, StringComparison.Ordinal);
         Assert.Contains("/no/such/hook.dll", error.Exit.StandardError, StringComparison.Ordinal);
@@ -124,7 +124,7 @@ public sealed class LaunchTests : ChildTest
         Assert.Equal((0, 0, ""), (here.Beats, here.Item, here.LastWords));
 
         there.Beat();
-        there.Begin(7, 1);
+        there.Begin(7);
         there.SayLastWords(new string('x', 100_000));
 
         Assert.Equal((1, 7), (here.Beats, here.Item));
@@ -133,7 +133,7 @@ public sealed class LaunchTests : ChildTest
         Assert.Equal(0, here.Item);
     }
 
-    private static async Task<IChildBody> StartAsync() => await ChildLauncher.StartAsync(Placement.ChildProcess, "stage", static (_, _) => { }, TestToken).Within();
+    private static async Task<IChildBody> StartAsync() => await ChildLauncher.StartAsync(Placement.ChildProcess, "stage", static (_, _, _) => { }, TestToken).Within();
 
     /// <summary>The pipes and sockets of this process.</summary>
     private static HashSet<string> Descriptors()

@@ -417,7 +417,7 @@ public sealed class WorkerTests
     {
         private int _notes;
 
-        public void Begin(long number, int attempt)
+        public void Begin(long number)
         {
             if (++_notes == 1)
                 return;

@@ -71,6 +71,6 @@ internal static partial class Log
     [LoggerMessage(44, LogLevel.Warning, "Stage '{Stage}': {Count} log records of level {Level} were dropped in its child process, because they came faster than they could be written")]
     public static partial void ChildLogDropped(ILogger logger, string stage, long count, LogLevel level);
 
-    [LoggerMessage(45, LogLevel.Warning, "Stage '{Stage}': {Count} lines that its child process wrote to standard output or error were left out, because they came faster than they could be written")]
+    [LoggerMessage(45, LogLevel.Warning, "Stage '{Stage}': {Count} lines that its child process wrote to standard output or error were left out: more than 1,000 in a second, or faster than they could be written")]
     public static partial void ChildLinesLeftOut(ILogger logger, string stage, long count);
 }

@@ -5,7 +5,7 @@ using Puma.Dataflow.Isolation.Worker;
 namespace Puma.Dataflow.Isolation;
 
 /// <summary>
-/// A little memory shared by parent and child: what the child writes there outlives it, whatever ends it. Each field has one writer, the
+/// Memory shared by parent and child, for signs of life, the item in work, last words and the last of the log: what the child writes there outlives it, whatever ends it. Each field has one writer, the
 /// child; what it says is a hint for reports and for the search for the guilty item, and nothing depends on it being right. It is mapped
 /// from a file, which may be deleted once both have it, or on Windows, which deletes no file that is mapped, from one without a file.
 /// </summary>
@@ -92,7 +92,7 @@ internal sealed unsafe class BlackBox : IWorkMark, IDisposable
 
     public void Beat() => Volatile.Write(ref Field(BeatAt), Field(BeatAt) + 1);
 
-    public void Begin(long number, int attempt) => Volatile.Write(ref Field(ItemAt), number);
+    public void Begin(long number) => Volatile.Write(ref Field(ItemAt), number);
 
     public void End() => Volatile.Write(ref Field(ItemAt), 0);
 

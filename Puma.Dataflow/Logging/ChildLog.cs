@@ -10,14 +10,19 @@ namespace Puma.Dataflow.Logging;
 /// other, on a stream of its own, so that logging which is slow holds up neither the child's other messages nor its items. Tells the
 /// child which levels are wanted, and again when that changes.
 /// </summary>
-/// <remarks>Any thread may call it. Two streams do the work: one writes, the other asks what is wanted; only they call the application's logging.</remarks>
+/// <remarks>Any thread may call it. Two streams do the work: one writes, the other asks what is wanted; only they, and whoever attaches it, call the application's logging.</remarks>
 internal sealed class ChildLog : IAsyncDisposable
 {
     /// <summary>How often the wanted levels are looked at.</summary>
     private static readonly TimeSpan LookPeriod = TimeSpan.FromMilliseconds(250);
 
-    /// <summary>How many lines of its output may wait to be written.</summary>
-    private const int MaxLines = 2000;
+    /// <summary>How many lines of its output are written in a second, and how many may wait for that.</summary>
+    private const int MaxLinesPerSecond = 1000, MaxLines = 2000;
+
+    /// <summary>After how much writing the child is told that there is room again.</summary>
+    private static readonly TimeSpan BurstTime = TimeSpan.FromMilliseconds(100);
+
+    private static readonly TimeSpan TellPeriod = TimeSpan.FromSeconds(1);
 
     private const int MaxCategories = 1000;
 
@@ -40,9 +45,18 @@ internal sealed class ChildLog : IAsyncDisposable
     private LogLevel _least;
     private bool _wantsCallSite;
 
-    private long _lastNumber;
+    private readonly Lock _lines = new();
+
+    // Guarded by _lines.
     private int _linesWaiting;
+    private int _linesThisSecond;
+    private long _second;
+
+    private long _lastNumber;
     private long _linesLeftOut;
+
+    // The writing stream's own.
+    private long _toldAt;
 
     /// <param name="sink">Where records are written.</param>
     /// <param name="events">Where the library tells what became of records.</param>
@@ -80,17 +94,17 @@ internal sealed class ChildLog : IAsyncDisposable
     {
         for (LogLevel level = LogLevel.Trace; level < LogLevel.None; level++)
         {
+            LogLevel dropped = level;
             if (counts.Long() is > 0 and var count)
-                Log.ChildLogDropped(_events, _stage, count, level);
+                _entries.Writer.TryWrite(new Entry(0, null, Then: () => Log.ChildLogDropped(_events, _stage, count, dropped)));
         }
     }
 
-    /// <summary>The child has written a line to standard output or error. Left out, and counted, when too many wait.</summary>
-    public void AddLine(bool isError, string line)
+    /// <summary>The child has written a line to standard output or error. Left out, and counted, when there are too many.</summary>
+    public void AddLine(int processId, bool isError, string line)
     {
-        if (Interlocked.Increment(ref _linesWaiting) > MaxLines)
+        if (!HasRoomForLine())
         {
-            Interlocked.Decrement(ref _linesWaiting);
             Interlocked.Increment(ref _linesLeftOut);
             return;
         }
@@ -99,8 +113,15 @@ internal sealed class ChildLog : IAsyncDisposable
         {
             Level = isError ? LogLevel.Warning : LogLevel.Information,
             Category = _category + (isError ? ".stderr" : ".stdout"),
-            Time = TimeProvider.System.GetUtcNow().Ticks,
+            Time = Clock.GetUtcNow().Ticks,
             Message = line,
+            ScopeProperties = [new(StageLogger.Stage, _stage)],
+            ProcessId = processId,
+            ThreadId = 0,
+        }, Then: () =>
+        {
+            lock (_lines)
+                _linesWaiting--;
         }));
     }
 
@@ -126,7 +147,7 @@ internal sealed class ChildLog : IAsyncDisposable
     public Task FlushAsync()
     {
         var written = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-        return _entries.Writer.TryWrite(new Entry(0, null, Written: written)) ? written.Task : _writing;
+        return _entries.Writer.TryWrite(new Entry(0, null, Then: () => written.TrySetResult())) ? written.Task : _writing;
     }
 
     /// <summary>Writes what is left and ends.</summary>
@@ -142,23 +163,49 @@ internal sealed class ChildLog : IAsyncDisposable
     {
         while (await _entries.Reader.WaitToReadAsync().ConfigureAwait(false))
         {
-            long taken = 0;
-            for (int burst = 0; burst < 100 && _entries.Reader.TryRead(out Entry entry); burst++)
+            long taken = 0, begin = Clock.GetTimestamp();
+            for (int burst = 0; burst < 100 && Clock.GetElapsedTime(begin) < BurstTime && _entries.Reader.TryRead(out Entry entry); burst++)
             {
                 if (entry.Record is { } record)
                     Write(record, entry.IsRecovered);
-                entry.Written?.TrySetResult();
+                entry.Then?.Invoke();
                 if (entry.Number > 0)
                     taken = entry.Number;
-                else if (entry.Record is not null)
-                    Interlocked.Decrement(ref _linesWaiting);
             }
 
             if (taken > 0)
                 _say?.Invoke(FrameType.LogTaken, taken, default);
-            if (Interlocked.Exchange(ref _linesLeftOut, 0) is > 0 and var leftOut)
-                Log.ChildLinesLeftOut(_events, _stage, leftOut);
+            if (Clock.GetElapsedTime(_toldAt) >= TellPeriod)
+                TellLeftOut();
         }
+
+        TellLeftOut();
+    }
+
+    private static TimeProvider Clock => TimeProvider.System;
+
+    private bool HasRoomForLine()
+    {
+        lock (_lines)
+        {
+            long second = Clock.GetTimestamp() / Clock.TimestampFrequency;
+            if (second != _second)
+                (_second, _linesThisSecond) = (second, 0);
+            if (_linesThisSecond >= MaxLinesPerSecond || _linesWaiting >= MaxLines)
+                return false;
+            _linesThisSecond++;
+            _linesWaiting++;
+            return true;
+        }
+    }
+
+    /// <summary>Tells how many lines were left out, in a flood once a second.</summary>
+    private void TellLeftOut()
+    {
+        if (Interlocked.Exchange(ref _linesLeftOut, 0) is not (> 0 and var leftOut))
+            return;
+        _toldAt = Clock.GetTimestamp();
+        Log.ChildLinesLeftOut(_events, _stage, leftOut);
     }
 
     private void Write(LogRecord record, bool isRecovered)
@@ -175,9 +222,11 @@ internal sealed class ChildLog : IAsyncDisposable
 
     private async Task WatchLevelsAsync()
     {
-        while (true)
+        for (long looked = Clock.GetTimestamp(); ;)
         {
-            await Task.WhenAny(_newCategories.Reader.WaitToReadAsync(_closing.Token).AsTask(), Task.Delay(LookPeriod, TimeProvider.System, _closing.Token)).ConfigureAwait(false);
+            TimeSpan left = LookPeriod - Clock.GetElapsedTime(looked);
+            if (left > TimeSpan.Zero)
+                await Task.WhenAny(_newCategories.Reader.WaitToReadAsync(_closing.Token).AsTask(), Task.Delay(left, Clock, _closing.Token)).ConfigureAwait(false);
             if (_closing.IsCancellationRequested)
                 return;
             List<KeyValuePair<string, LogLevel>> changed = [];
@@ -187,10 +236,10 @@ internal sealed class ChildLog : IAsyncDisposable
                     changed.Add(new(category, _levels[category]));
             }
 
-            foreach ((string category, LogLevel level) in _levels)
+            if (Clock.GetElapsedTime(looked) >= LookPeriod)
             {
-                if (LeastOf(category) is var now && now != level)
-                    changed.Add(new(category, now));
+                changed.AddRange(_levels.Select(l => new KeyValuePair<string, LogLevel>(l.Key, LeastOf(l.Key))).Where(l => l.Value != _levels[l.Key]));
+                looked = Clock.GetTimestamp();
             }
 
             foreach ((string category, LogLevel level) in changed)
@@ -231,5 +280,10 @@ internal sealed class ChildLog : IAsyncDisposable
         }
     }
 
-    private readonly record struct Entry(long Number, LogRecord? Record, bool IsRecovered = false, TaskCompletionSource? Written = null);
+    /// <summary>Something to write.</summary>
+    /// <param name="Number">The child's number of the record; 0 when it has none.</param>
+    /// <param name="Record">What to write, if anything.</param>
+    /// <param name="IsRecovered">Whether it was found in the black box.</param>
+    /// <param name="Then">What to do then, by the writing stream.</param>
+    private readonly record struct Entry(long Number, LogRecord? Record, bool IsRecovered = false, Action? Then = null);
 }

@@ -17,12 +17,16 @@ internal static class DefaultLogging
     /// <summary>The factory of NLog's loggers; its configuration may change at any time.</summary>
     public static ILoggerFactory Factory => Instance.Value;
 
-    /// <summary>Whether loggers are those of <see cref="Factory"/>. Does not load NLog for it, which takes its time.</summary>
-    public static bool IsMadeBy(ILoggerFactory loggers) => Instance.IsValueCreated && loggers == Instance.Value;
+    /// <summary>Whether <see cref="Factory"/> was ever asked for. Does not load NLog for it, which takes its time.</summary>
+    public static bool IsInUse => Instance.IsValueCreated;
+
+    /// <summary>Whether loggers are those of <see cref="Factory"/>. Does not load NLog for it, either.</summary>
+    public static bool IsMadeBy(ILoggerFactory loggers) => IsInUse && loggers == Instance.Value;
 
     /// <summary>Gives NLog a configuration if the application has none; user code that logs by NLog itself needs one, too.</summary>
     public static void EnsureConfigured()
     {
+        ForwardedRenderers.Register();
         lock (Instance)
             LogManager.Configuration ??= MakeConsole();
     }

@@ -15,74 +15,85 @@ namespace Puma.Dataflow.Logging;
 /// </summary>
 internal static class ForwardedRenderers
 {
+    private const string ProcessId = "processid", ThreadId = "threadid", ThreadName = "threadname";
+
+    private static readonly string[] Names = [ProcessId, ThreadId, ThreadName];
+
     private static readonly Lazy<bool> Registered = new(static () =>
     {
         LogManager.Setup().SetupExtensions(static e => e
-            .RegisterLayoutRenderer<ProcessIdRenderer>("processid")
-            .RegisterLayoutRenderer<ThreadIdRenderer>("threadid")
-            .RegisterLayoutRenderer<ThreadNameRenderer>("threadname"));
+            .RegisterLayoutRenderer<ProcessIdRenderer>(ProcessId)
+            .RegisterLayoutRenderer<ThreadIdRenderer>(ThreadId)
+            .RegisterLayoutRenderer<ThreadNameRenderer>(ThreadName));
         return true;
     });
+
+    /// <summary>Layouts that are parsed from now on need not be parsed anew.</summary>
+    public static void Register() => _ = Registered.Value;
 
     /// <summary>To be called before something is forwarded to a configuration.</summary>
     public static void Adopt(LoggingConfiguration configuration)
     {
-        _ = Registered.Value;
-        foreach (TargetWithLayout target in configuration.AllTargets.OfType<TargetWithLayout>())
+        Register();
+        bool isRenewed = false;
+        RewriteAll(configuration, layout =>
         {
-            if (target.Layout is SimpleLayout layout)
-                target.Layout = Renewed(layout);
-            else
-                RenewWithin(target.Layout);
-        }
+            // By its text: what is fixed for a process has become text in a layout that was parsed before.
+            if (!Array.Exists(Names, name => layout.Text.Contains("${" + name, StringComparison.OrdinalIgnoreCase)))
+                return layout;
+            isRenewed = true;
+            return new SimpleLayout(layout.Text);
+        });
+
+        // Targets must know what their new layouts need.
+        if (isRenewed)
+            LogManager.ReconfigExistingLoggers();
     }
 
     /// <summary>Whether a layout of a configuration shows the place in the code.</summary>
-    public static bool WantCallSite(LoggingConfiguration configuration) =>
-        configuration.AllTargets.OfType<TargetWithLayout>().SelectMany(static t => TextsOf(t.Layout)).Any(static text => text.Contains("${callsite", StringComparison.OrdinalIgnoreCase));
-
-    private static IEnumerable<string> TextsOf(Layout? layout) => layout switch
+    public static bool WantCallSite(LoggingConfiguration configuration)
     {
-        SimpleLayout simple => [simple.Text],
-        CompoundLayout compound => compound.Layouts.SelectMany(TextsOf),
-        JsonLayout json => json.Attributes.SelectMany(static a => TextsOf(a.Layout)),
-        CsvLayout csv => csv.Columns.SelectMany(static c => TextsOf(c.Layout)),
-        _ => [],
-    };
+        bool isWanted = false;
+        RewriteAll(configuration, layout =>
+        {
+            isWanted |= layout.Text.Contains("${callsite", StringComparison.OrdinalIgnoreCase);
+            return layout;
+        });
+        return isWanted;
+    }
 
-    private static void RenewWithin(Layout? layout)
+    private static void RewriteAll(LoggingConfiguration configuration, Func<SimpleLayout, SimpleLayout> rewrite)
+    {
+        foreach (TargetWithLayout target in configuration.AllTargets.OfType<TargetWithLayout>())
+            Rewrite(target.Layout, layout => target.Layout = layout, rewrite);
+    }
+
+    /// <summary>Puts something in the place of each text layout.</summary>
+    private static void Rewrite(Layout? layout, Action<Layout> replace, Func<SimpleLayout, SimpleLayout> rewrite)
     {
         switch (layout)
         {
+            case SimpleLayout simple when rewrite(simple) is var rewritten && rewritten != simple:
+                replace(rewritten);
+                break;
             case CsvLayout csv:
-                foreach (CsvColumn column in csv.Columns.Where(static c => c.Layout is SimpleLayout))
-                    column.Layout = Renewed((SimpleLayout)column.Layout);
+                foreach (CsvColumn column in csv.Columns)
+                    Rewrite(column.Layout, l => column.Layout = l, rewrite);
                 break;
             case CompoundLayout compound:
                 for (int i = 0; i < compound.Layouts.Count; i++)
                 {
-                    if (compound.Layouts[i] is SimpleLayout simple)
-                        compound.Layouts[i] = Renewed(simple);
-                    else
-                        RenewWithin(compound.Layouts[i]);
+                    int index = i;
+                    Rewrite(compound.Layouts[i], l => compound.Layouts[index] = l, rewrite);
                 }
 
                 break;
             case JsonLayout json:
                 foreach (JsonAttribute attribute in json.Attributes)
-                {
-                    if (attribute.Layout is SimpleLayout simple)
-                        attribute.Layout = Renewed(simple);
-                    else
-                        RenewWithin(attribute.Layout);
-                }
-
+                    Rewrite(attribute.Layout, l => attribute.Layout = l, rewrite);
                 break;
         }
     }
-
-    private static SimpleLayout Renewed(SimpleLayout layout) =>
-        layout.LayoutRenderers.Any(static r => r is ProcessIdLayoutRenderer or ThreadIdLayoutRenderer or ThreadNameLayoutRenderer) ? new SimpleLayout(layout.Text) : layout;
 
     private sealed class ProcessIdRenderer : LayoutRenderer
     {

@@ -34,7 +34,8 @@ internal abstract class LogSink
     {
         List<KeyValuePair<string, object?>> scope = [.. record.ScopeProperties];
         Add("puma.pid", record.ProcessId);
-        Add("puma.thread", record.ThreadId);
+        if (record.ThreadId != 0)
+            Add("puma.thread", record.ThreadId);
         if (record.TraceId is not null)
         {
             Add("TraceId", record.TraceId);

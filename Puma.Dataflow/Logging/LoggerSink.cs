@@ -13,11 +13,11 @@ internal sealed class LoggerSink(ILoggerFactory loggers) : LogSink
         if (!logger.IsEnabled(record.Level))
             return;
         var scopes = new Stack<IDisposable?>();
-        scopes.Push(logger.BeginScope(ScopeOf(record, isRecovered)));
-        foreach (string text in record.ScopeTexts)
-            scopes.Push(logger.BeginScope(text));
         try
         {
+            scopes.Push(logger.BeginScope(ScopeOf(record, isRecovered)));
+            foreach (string text in record.ScopeTexts)
+                scopes.Push(logger.BeginScope(text));
             logger.Log(record.Level, EventOf(record), new State(record), record.ToException(), static (state, _) => state.ToString());
         }
         finally

@@ -10,7 +10,10 @@ internal sealed class NLogSink : LogSink
 {
     public static readonly NLogSink Instance = new();
 
-    private LoggingConfiguration? _adopted;
+    private readonly Lock _gate = new();
+
+    // Written inside of _gate.
+    private volatile LoggingConfiguration? _adopted;
 
     public override bool WantsCallSite => LogManager.Configuration is { } configuration && ForwardedRenderers.WantCallSite(configuration);
 
@@ -20,31 +23,44 @@ internal sealed class NLogSink : LogSink
         {
             if (LogManager.Configuration is not { } configuration)
                 return Microsoft.Extensions.Logging.LogLevel.None;
-            int least = configuration.LoggingRules.SelectMany(static r => r.Levels).Select(static l => l.Ordinal).DefaultIfEmpty((int)Microsoft.Extensions.Logging.LogLevel.None).Min();
-            return (Microsoft.Extensions.Logging.LogLevel)least;
+
+            // NLog changes the list inside of this lock, too.
+            lock (configuration.LoggingRules)
+                return (Microsoft.Extensions.Logging.LogLevel)configuration.LoggingRules.SelectMany(static r => r.Levels).Select(static l => l.Ordinal).DefaultIfEmpty((int)Microsoft.Extensions.Logging.LogLevel.None).Min();
         }
     }
 
     public override void Write(LogRecord record, bool isRecovered)
     {
-        if (LogManager.Configuration is { } configuration && Interlocked.Exchange(ref _adopted, configuration) != configuration)
-            ForwardedRenderers.Adopt(configuration);
+        if (LogManager.Configuration is { } configuration && _adopted != configuration)
+            Adopt(configuration);
         Logger logger = LogManager.GetLogger(record.Category);
         var forwarded = new ForwardedEvent(record);
         if (!logger.IsEnabled(forwarded.Level))
             return;
         var scopes = new Stack<IDisposable>();
-        scopes.Push(ScopeContext.PushProperties(ScopeOf(record, isRecovered)));
-        foreach (string text in record.ScopeTexts)
-            scopes.Push(ScopeContext.PushNestedState(text));
         try
         {
+            scopes.Push(ScopeContext.PushProperties(ScopeOf(record, isRecovered)));
+            foreach (string text in record.ScopeTexts)
+                scopes.Push(ScopeContext.PushNestedState(text));
             logger.Log(forwarded);
         }
         finally
         {
             foreach (IDisposable scope in scopes)
                 scope.Dispose();
+        }
+    }
+
+    private void Adopt(LoggingConfiguration configuration)
+    {
+        lock (_gate)
+        {
+            if (_adopted == configuration)
+                return;
+            ForwardedRenderers.Adopt(configuration);
+            _adopted = configuration;
         }
     }
 

@@ -6,7 +6,7 @@ namespace Puma.Dataflow;
 /// <param name="ExitCode">The exit code; null when the child never ran or its end was not seen.</param>
 /// <param name="Signal">The name of the signal that ended it, for example <c>SIGKILL</c>; null when none did or it cannot be told.</param>
 /// <param name="Description">One sentence for a person: what happened and what it may mean.</param>
-/// <param name="StandardError">The last lines that it wrote to standard error; may be empty.</param>
+/// <param name="StandardError">Lines that it wrote to standard error last: with many, the first ten and the last ten of them; its last words when it wrote none. May be empty.</param>
 public sealed record ChildExit(int ProcessId, ChildExitReason Reason, int? ExitCode, string? Signal, string Description, string StandardError)
 {
     /// <summary>The number of the item that it was handling, as it noted it itself; null when there was none or it is not known.</summary>

@@ -39,7 +39,7 @@ public sealed record PipelineOptions
     /// <value>Default 30 seconds; positive, or <see cref="Timeout.InfiniteTimeSpan"/> for never.</value>
     public TimeSpan StallTimeout { get; init; } = TimeSpan.FromSeconds(30);
 
-    /// <summary>Makes a codec that is asked first how items are carried to child processes; called once in each process.</summary>
+    /// <summary>Makes a codec that is asked first how items are carried to child processes; called at <c>Build()</c> and for each isolated stage, in this process and in its children.</summary>
     /// <value>Default <see langword="null"/>: the library's own. Must not capture anything; <c>Build()</c> checks it.</value>
     public Func<IItemCodec>? ItemCodec { get; init; }
 

@@ -39,7 +39,7 @@ public sealed record ChildProcessPlacement : Placement
     public TimeSpan StartTimeout { get; init; } = TimeSpan.FromSeconds(30);
 
     /// <summary>How long a child may give no sign of life at all (stopped, or frozen in native code that blocks the whole process) before it is killed as lost.</summary>
-    /// <value>Default 30 seconds; must be positive, or <see cref="Timeout.InfiniteTimeSpan"/> for never. A handler that takes long is no hang: see <see cref="StageOptions.ItemTimeout"/>.</value>
+    /// <value>Default 30 seconds; must be positive, or <see cref="Timeout.InfiniteTimeSpan"/> for never. A handler that takes long is no hang: see <see cref="StageOptions.ItemTimeout"/>. Off while a debugger is attached to the parent.</value>
     public TimeSpan HangTimeout { get; init; } = TimeSpan.FromSeconds(30);
 
     /// <summary>How long a child that was asked to end may take before it is terminated, and then killed with its process group.</summary>

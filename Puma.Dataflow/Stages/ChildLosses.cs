@@ -32,7 +32,6 @@ internal sealed class ChildLosses(ChildStage stage, ChildPlan plan, ChildRoster 
     }
 
     /// <summary>Looks which children were lost, and which have started in their place.</summary>
-    /// <returns>The children that have.</returns>
     public async ValueTask SuperviseAsync()
     {
         foreach (ChildSlot slot in roster.Slots)

@@ -84,6 +84,7 @@ internal sealed class ChildRoster
         catch
         {
             await log.DisposeAsync().ConfigureAwait(false);
+            watcher.Dispose();
             throw;
         }
 
@@ -143,7 +144,10 @@ internal sealed class ChildRoster
             if (slot.Starting is { } starting)
                 _leaving.Add(DisposeLateAsync(starting));
             if (slot.Child is { } child)
+            {
+                slot.Child = null;
                 _leaving.Add(EndAsync(child, end));
+            }
         }
 
         await Task.WhenAll(_leaving).ConfigureAwait(false);
@@ -213,6 +217,7 @@ internal sealed class ChildRoster
             Retries = stage.ErrorPolicy.Retries,
             FaultsAtError = stage.ErrorPolicy.Verdict == ErrorVerdict.Fault,
             TellsItems = stage.ItemTimeout is not null,
+            StopGrace = (_stage.Isolation?.StopGrace ?? pipeline.AbortTimeout).Ticks,
             ItemTimeout = _stage.Isolation is null || _stage.Graph.Time == TimeProvider.System ? stage.ItemTimeout?.Ticks ?? 0 : 0,
             OwnThread = stage.OwnThread,
             TickInterval = stage.TickInterval?.Ticks ?? 0,

@@ -10,6 +10,7 @@ try
     await GettingStartedSnippets.RunAsync(CancellationToken.None);
     await StageSnippets.RunAsync(folder, CancellationToken.None);
     await OtherSnippets.RunAsync();
+    LoggingSnippets.Run();
     await IsolationSnippets.RunAsync();
 }
 finally

@@ -13,7 +13,7 @@ internal static class ChildLauncher
 
     /// <exception cref="ChildStartException">The child did not start, or made no contact in time.</exception>
     /// <exception cref="IsolationNotSupportedException">This program cannot start children.</exception>
-    public static async Task<IChildBody> StartAsync(ChildProcessPlacement placement, string stage, Action<bool, string> onLine, CancellationToken cancellationToken)
+    public static async Task<IChildBody> StartAsync(ChildProcessPlacement placement, string stage, Action<int, bool, string> onLine, CancellationToken cancellationToken)
     {
         if (LaunchCommand.FindProblem() is { } problem)
             throw new IsolationNotSupportedException($"Stage '{stage}' cannot run in a child process: {problem}");
@@ -62,7 +62,7 @@ internal static class ChildLauncher
 
     /// <param name="command">What is started.</param>
     /// <param name="onLine">Hears what the child writes.</param>
-    private static async Task<ChildProcess> StartAsync(ProcessStartInfo command, Action<bool, string> onLine)
+    private static async Task<ChildProcess> StartAsync(ProcessStartInfo command, Action<int, bool, string> onLine)
     {
         try
         {

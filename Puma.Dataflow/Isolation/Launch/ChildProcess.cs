@@ -34,7 +34,7 @@ internal sealed class ChildProcess : IChildBody
     private long _beats;
     private int _missed;
 
-    private ChildProcess(Process process, Action<bool, string> onLine)
+    private ChildProcess(Process process, Action<int, bool, string> onLine)
     {
         _process = process;
         _temporary = RuntimeLeftovers.DirectoryOf(process.StartInfo.Environment.TryGetValue("TMPDIR", out string? temporary) ? temporary : null);
@@ -43,14 +43,14 @@ internal sealed class ChildProcess : IChildBody
             _job = new WindowsJob(process.Handle);
         process.Exited += (_, _) => _exitSeen.TrySetResult();
         process.EnableRaisingEvents = true;
-        _output = new OutputPump(process, onLine);
+        _output = new OutputPump(process, (isError, line) => onLine(ProcessId, isError, line));
         Exited = AwaitExitAsync();
     }
 
     /// <summary>Starts a child. When this throws, there is none.</summary>
     /// <param name="command">A command with all three streams redirected.</param>
-    /// <param name="onLine">Hears what it writes to standard output and error.</param>
-    public static ChildProcess Start(ProcessStartInfo command, Action<bool, string> onLine)
+    /// <param name="onLine">Hears each line that it writes: its process id, whether it is from standard error, the line.</param>
+    public static ChildProcess Start(ProcessStartInfo command, Action<int, bool, string> onLine)
     {
 #pragma warning disable RS0030 // This is the launcher: all children are started here.
         Process process = Process.Start(command)!;

@@ -13,7 +13,6 @@ internal sealed unsafe class OutputPump : IDisposable
 {
     private const int LongestLine = 8 * 1024;
     private const int TailLength = 64 * 1024;
-    private const int LinesPerSecond = 1000;
     private const int PollMilliseconds = 100;
 
     private readonly Lock _gate = new();
@@ -22,16 +21,15 @@ internal sealed unsafe class OutputPump : IDisposable
     private readonly TaskCompletionSource _drained = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly Source[] _sources;
     private volatile bool _isDisposed;
-    private long _second;
-    private int _linesThisSecond;
-    private long _suppressed;
+    private int _open;
 
     /// <param name="process">A started process with both outputs redirected; they are disposed of at their end.</param>
-    /// <param name="onLine">Called for each line, with whether it is from standard error. By the pump's thread; must neither block nor throw.</param>
+    /// <param name="onLine">Called for each line, with whether it is from standard error. By the pump's threads; must neither block nor throw.</param>
     public OutputPump(Process process, Action<bool, string> onLine)
     {
         _onLine = onLine;
         _sources = [new Source(process.StandardOutput.BaseStream, IsError: false), new Source(process.StandardError.BaseStream, IsError: true)];
+        _open = _sources.Length;
         if (OperatingSystem.IsWindows())
         {
             // No poll there: one thread each. They end when the pipes are closed.
@@ -78,8 +76,7 @@ internal sealed unsafe class OutputPump : IDisposable
         }
 
         foreach (Source source in _sources)
-            source.Stream.Dispose();
-        End();
+            End(source);
     }
 
     private void DrainOne(Source source)
@@ -89,18 +86,15 @@ internal sealed unsafe class OutputPump : IDisposable
         {
         }
 
-        source.Stream.Dispose();
-        source.HasEnded = true;
-        if (Array.TrueForAll(_sources, static s => s.HasEnded))
-            End();
+        End(source);
     }
 
-    private void End()
+    private void End(Source source)
     {
-        foreach (Source source in _sources)
-            FlushLine(source);
-        TellSuppressed();
-        _drained.TrySetResult();
+        source.Stream.Dispose();
+        FlushLine(source);
+        if (Interlocked.Decrement(ref _open) == 0)
+            _drained.TrySetResult();
     }
 
     /// <returns>False at the end of the stream.</returns>
@@ -158,24 +152,7 @@ internal sealed unsafe class OutputPump : IDisposable
             return;
         string line = source.Line.ToString();
         source.Line.Clear();
-        long second = TimeProvider.System.GetTimestamp() / TimeProvider.System.TimestampFrequency;
-        if (second != _second)
-        {
-            TellSuppressed();
-            (_second, _linesThisSecond) = (second, 0);
-        }
-
-        if (++_linesThisSecond <= LinesPerSecond)
-            _onLine(source.IsError, line);
-        else
-            _suppressed++;
-    }
-
-    private void TellSuppressed()
-    {
-        if (_suppressed > 0)
-            _onLine(true, $"({_suppressed} lines were left out because they came faster than {LinesPerSecond} a second)");
-        _suppressed = 0;
+        _onLine(source.IsError, line);
     }
 
     private sealed record Source(Stream Stream, bool IsError)
@@ -183,7 +160,5 @@ internal sealed unsafe class OutputPump : IDisposable
         public Decoder Decoder { get; } = Encoding.UTF8.GetDecoder();
 
         public StringBuilder Line { get; } = new();
-
-        public bool HasEnded { get; set; }
     }
 }

@@ -15,7 +15,7 @@ internal sealed record LogRecord
 
     // In bytes. Together they fit into FrameFormat.MaxLog.
     private const int MaxName = 1024;
-    private const int MaxText = 2 * 1024 * 1024;
+    public const int MaxText = 2 * 1024 * 1024;
     private const int MaxValue = 4 * 1024;
     private const int MaxPairs = 64;
 
@@ -57,19 +57,20 @@ internal sealed record LogRecord
 
     public CallSite? CallSite { get; init; }
 
+    /// <remarks>User code made some of it; a null where none may be is an empty text.</remarks>
     public void WriteTo(FieldWriter writer, int maxText = MaxText)
     {
         writer.Byte((byte)Level);
         writer.Text(Category, MaxName);
         writer.Long(Time);
-        Cut(Message, maxText, writer);
+        Cut(Message ?? "", maxText, writer);
         Cut(Template == Message ? null : Template, maxText, writer);
         writer.Bool(Template is not null);
         Write(Properties, writer);
         Write(ScopeProperties, writer);
         writer.Int(Math.Min(ScopeTexts.Count, MaxPairs));
         foreach (string text in ScopeTexts.Take(MaxPairs))
-            writer.Text(text, MaxValue);
+            writer.Text(text ?? "", MaxValue);
         writer.Bool(Error is not null);
         Error?.WriteTo(writer);
         writer.Text(ErrorText, Math.Min(maxText, 64 * 1024));
@@ -132,7 +133,7 @@ internal sealed record LogRecord
         writer.Int(Math.Min(pairs.Count, MaxPairs));
         foreach ((string key, object? value) in pairs.Take(MaxPairs))
         {
-            writer.Text(key, MaxName);
+            writer.Text(key ?? "", MaxName);
             LogValue.Write(value, writer, MaxValue);
         }
     }

@@ -1,3 +1,4 @@
+using System.Collections;
 using System.Globalization;
 
 namespace Puma.Dataflow.Isolation.Protocol;
@@ -18,7 +19,11 @@ internal static class LogValue
         TimeWithOffset,
         Span,
         Guid,
+        List,
     }
+
+    /// <summary>How many values of a list travel.</summary>
+    private const int MaxCount = 64;
 
     public static void Write(object? value, FieldWriter writer, int maxBytes)
     {
@@ -65,6 +70,12 @@ internal static class LogValue
                 writer.Byte((byte)Kind.Guid);
                 writer.Bytes(id.ToByteArray());
                 break;
+            case ICollection and not IDictionary when TryCopy((ICollection)value) is { } copy:
+                writer.Byte((byte)Kind.List);
+                writer.Int(copy.Length);
+                foreach (object? one in copy)
+                    Write(one is ICollection ? TextOf(one) : one, writer, maxBytes / Math.Max(1, copy.Length));
+                break;
             default:
                 writer.Byte((byte)Kind.Text);
                 writer.Text(TextOf(value), maxBytes);
@@ -73,7 +84,9 @@ internal static class LogValue
     }
 
     /// <exception cref="ProtocolViolationException">The bytes are no value.</exception>
-    public static object? Read(ref FieldReader reader)
+    public static object? Read(ref FieldReader reader) => Read(ref reader, mayBeList: true);
+
+    private static object? Read(ref FieldReader reader, bool mayBeList)
     {
         var kind = (Kind)reader.Byte();
         try
@@ -90,6 +103,7 @@ internal static class LogValue
                 Kind.Time => DateTime.FromBinary(reader.Long()),
                 Kind.TimeWithOffset => new DateTimeOffset(reader.Long(), TimeSpan.FromTicks(reader.Long())),
                 Kind.Span => TimeSpan.FromTicks(reader.Long()),
+                Kind.List when mayBeList => ReadList(ref reader),
                 Kind.Guid => new Guid(System.Buffers.BuffersExtensions.ToArray(reader.Bytes())),
                 _ => throw new ProtocolViolationException($"A log record has a value of the unknown kind {kind}."),
             };
@@ -97,6 +111,30 @@ internal static class LogValue
         catch (ArgumentException error)
         {
             throw new ProtocolViolationException($"A log record has an impossible value of kind {kind}.", error);
+        }
+    }
+
+    private static object?[] ReadList(ref FieldReader reader)
+    {
+        int count = reader.Count();
+        if (count > MaxCount)
+            throw new ProtocolViolationException($"A log record has a list of {count} values.");
+        var list = new object?[count];
+        for (int i = 0; i < count; i++)
+            list[i] = Read(ref reader, mayBeList: false);
+        return list;
+    }
+
+    /// <summary>The values of a list, unless it does not let itself be read.</summary>
+    private static object?[]? TryCopy(ICollection list)
+    {
+        try
+        {
+            return [.. list.Cast<object?>().Take(MaxCount)];
+        }
+        catch (Exception error) when (error is not OutOfMemoryException)
+        {
+            return null;
         }
     }
 

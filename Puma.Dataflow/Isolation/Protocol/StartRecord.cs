@@ -22,6 +22,9 @@ internal sealed record StartRecord
     /// <summary>How long an attempt may take by the clock of both, in ticks; 0 when there is no such time or no such clock.</summary>
     public long ItemTimeout { get; init; }
 
+    /// <summary>How long the end may take once it was told, in ticks; negative for ever.</summary>
+    public long StopGrace { get; init; } = Timeout.InfiniteTimeSpan.Ticks;
+
     public required bool OwnThread { get; init; }
 
     /// <summary>In ticks; 0 for none.</summary>
@@ -65,6 +68,7 @@ internal sealed record StartRecord
         writer.Bool(FaultsAtError);
         writer.Bool(TellsItems);
         writer.Long(ItemTimeout);
+        writer.Long(StopGrace);
         writer.Bool(OwnThread);
         writer.Long(TickInterval);
         writer.Bool(TicksPaused);
@@ -91,6 +95,7 @@ internal sealed record StartRecord
         FaultsAtError = reader.Bool(),
         TellsItems = reader.Bool(),
         ItemTimeout = reader.Long(),
+        StopGrace = reader.Long(),
         OwnThread = reader.Bool(),
         TickInterval = reader.Long(),
         TicksPaused = reader.Bool(),

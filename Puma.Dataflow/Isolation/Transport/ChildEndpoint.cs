@@ -160,10 +160,17 @@ internal sealed class ChildEndpoint : IDisposable
     public static void Sweep(string temporary)
     {
         DateTime oldest = (TimeProvider.System.GetUtcNow() - LeftBehindAge).UtcDateTime;
-        foreach (string directory in Directory.GetDirectories(temporary, Prefix + "*"))
+        try
         {
-            if (IsLeftBehind(directory, oldest))
-                Remove(directory);
+            foreach (string directory in Directory.GetDirectories(temporary, Prefix + "*"))
+            {
+                if (IsLeftBehind(directory, oldest))
+                    Remove(directory);
+            }
+        }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        {
+            // Not there, or not to be listed: whether a child can be started there is another question.
         }
     }
 

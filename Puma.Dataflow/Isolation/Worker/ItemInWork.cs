@@ -3,7 +3,7 @@ namespace Puma.Dataflow.Isolation.Worker;
 /// <summary>Notes the item in work where it outlives the process.</summary>
 internal interface IWorkMark
 {
-    void Begin(long number, int attempt);
+    void Begin(long number);
 
     void End();
 
@@ -50,7 +50,7 @@ internal sealed class ItemInWork(IWorkMark? mark, CancellationToken discardToken
     public void Resume() => _time?.Resume();
 
     /// <summary>Notes the item before it is decoded, which may end the process, too.</summary>
-    public void Announce(long number, int attempt) => mark?.Begin(number, attempt);
+    public void Announce(long number) => mark?.Begin(number);
 
     /// <summary>Takes the note back: the item is not begun.</summary>
     public void Withdraw() => mark?.End();
@@ -74,7 +74,7 @@ internal sealed class ItemInWork(IWorkMark? mark, CancellationToken discardToken
             token = _source.Token;
         }
 
-        mark?.Begin(number, attempt);
+        mark?.Begin(number);
         _time?.Begin();
         return true;
     }

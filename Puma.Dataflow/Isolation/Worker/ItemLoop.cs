@@ -66,7 +66,7 @@ internal sealed class ItemLoop(StartRecord start, HostedCode code, StageContext 
         // A replay after a loss goes on with the attempt that it had reached. From there the attempts are counted here, because a frame has one byte for them.
         int attempt = Math.Max((int)frame.Attempt, 1);
         HeldItem item;
-        _item.Announce(number, attempt);
+        _item.Announce(number);
         try
         {
             _reader.Reset(frame.Payload, frame.Flags.HasFlag(FrameFlags.HasBlocks));

@@ -9,8 +9,12 @@ internal sealed class ChildLevels(FrameChannel control)
 {
     private const int MaxCategory = 1024;
 
+    // As many as the parent answers; see ChildLog.
+    private const int MaxCategories = 1000;
+
     private readonly ConcurrentDictionary<string, int> _levels = new(StringComparer.Ordinal);
     private volatile int _least;
+    private int _count;
     private volatile bool _wantsCallSite;
 
     /// <summary>The parent wants something else from now on. Comes from the pump of the control connection.</summary>
@@ -28,8 +32,9 @@ internal sealed class ChildLevels(FrameChannel control)
     {
         if (_levels.TryGetValue(category, out int least))
             return level >= least;
-        if (_levels.TryAdd(category, _least))
+        if (Volatile.Read(ref _count) < MaxCategories && _levels.TryAdd(category, _least))
         {
+            Interlocked.Increment(ref _count);
             var fields = new FieldWriter();
             fields.Text(category, MaxCategory);
             control.Write(FrameType.LogCategory, payload: fields.Written);

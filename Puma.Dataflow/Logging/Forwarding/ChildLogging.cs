@@ -15,8 +15,6 @@ namespace Puma.Dataflow.Logging.Forwarding;
 /// <remarks>Any thread.</remarks>
 internal sealed class ChildLogging : IDisposable
 {
-    private readonly bool _hasProcess;
-
     // Made once, by whoever loads NLog.
     private ChildNLog? _nlog;
     private int _hasNLog;
@@ -25,10 +23,9 @@ internal sealed class ChildLogging : IDisposable
     /// <param name="ring">Where records outlive the process; null in the parent's process, which has an NLog of its own.</param>
     public ChildLogging(FrameChannel control, LogRing? ring)
     {
-        _hasProcess = ring is not null;
         Sender = new LogSender(control, ring);
         Levels = new ChildLevels(control);
-        if (!_hasProcess)
+        if (ring is null)
             return;
         AppDomain.CurrentDomain.AssemblyLoad += OnAssemblyLoad;
         if (Array.Exists(AppDomain.CurrentDomain.GetAssemblies(), static a => a.GetName().Name == "NLog"))
@@ -53,7 +50,8 @@ internal sealed class ChildLogging : IDisposable
         var properties = new Dictionary<string, object?>();
         List<string> texts = [];
         LogScopes.Read(Scopes, properties, texts);
-        _nlog?.ReadScopes(properties, texts);
+        if (_nlog is not null || DefaultLogging.IsInUse)
+            ChildNLog.ReadScopes(properties, texts);
         if (Context is { } stage)
         {
             properties.TryAdd(StageLogger.Stage, stage.StageName);
@@ -84,7 +82,7 @@ internal sealed class ChildLogging : IDisposable
         _nlog?.Dispose();
     }
 
-    /// <summary>Comes before the assembly that was loaded has run anything.</summary>
+    /// <summary>Comes before the code that needs the assembly runs on.</summary>
     private void OnAssemblyLoad(object? sender, AssemblyLoadEventArgs load)
     {
         if (load.LoadedAssembly.GetName().Name == "NLog")

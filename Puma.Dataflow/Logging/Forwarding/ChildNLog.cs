@@ -23,7 +23,7 @@ internal sealed class ChildNLog : IDisposable
     }
 
     /// <summary>Adds the scopes that were begun by NLog itself.</summary>
-    public void ReadScopes(Dictionary<string, object?> properties, List<string> texts)
+    public static void ReadScopes(Dictionary<string, object?> properties, List<string> texts)
     {
         foreach ((string key, object? value) in ScopeContext.GetAllProperties())
             properties.TryAdd(key, value);
@@ -64,7 +64,7 @@ internal sealed class ChildNLog : IDisposable
     /// <summary>User code that configures NLog means the program's own process.</summary>
     private void KeepConfiguration(object? sender, LoggingConfigurationChangedEventArgs change)
     {
-        if (change.ActivatedConfiguration is not null && change.ActivatedConfiguration != _configuration)
+        if (change.ActivatedConfiguration != _configuration && !Environment.HasShutdownStarted)
             LogManager.Configuration = _configuration;
     }
 }

@@ -1,4 +1,5 @@
 using NLog;
+using NLog.Common;
 using NLog.Targets;
 using Puma.Dataflow.Isolation.Protocol;
 
@@ -7,6 +8,9 @@ namespace Puma.Dataflow.Logging.Forwarding;
 /// <summary>The one NLog target of a child: hands what is logged there to its parent.</summary>
 internal sealed class ForwardingTarget(ChildLogging logging) : Target
 {
+    /// <summary>Without the lock of the target: the sender may wait until the control connection goes on, which needs that lock to change levels.</summary>
+    protected override void WriteAsyncThreadSafe(AsyncLogEventInfo logEvent) => Write(logEvent);
+
     protected override void Write(LogEventInfo logEvent)
     {
         // The levels of NLog may be behind those that the parent wants.

@@ -6,6 +6,7 @@ namespace Puma.Dataflow.Logging.Forwarding;
 internal sealed class LogBacklog(int capacity)
 {
     private readonly Queue<Entry>[] _byLevel = [.. Enumerable.Range(0, (int)LogLevel.None).Select(static _ => new Queue<Entry>())];
+    private readonly int[] _bytesByLevel = new int[(int)LogLevel.None];
     private int _bytes;
 
     public bool IsEmpty => _bytes == 0;
@@ -17,16 +18,19 @@ internal sealed class LogBacklog(int capacity)
     /// <param name="dropped">Counts what was dropped, by level.</param>
     public bool TryAdd(long number, LogLevel level, byte[] record, long[] dropped)
     {
-        while (_bytes + record.Length > capacity && !IsEmpty)
+        // Nothing is dropped for a record that has no room even then. One that is longer than all the room has it alone.
+        int kept = _bytesByLevel.AsSpan((int)level).ToArray().Sum();
+        if (kept > 0 && kept + record.Length > capacity)
+            return false;
+        for (int lowest = 0; _bytes + record.Length > capacity && !IsEmpty; dropped[lowest]++)
         {
-            int lowest = Array.FindIndex(_byLevel, static q => q.Count > 0);
-            if (lowest >= (int)level)
-                return false;
-            _bytes -= _byLevel[lowest].Dequeue().Record.Length;
-            dropped[lowest]++;
+            while (_byLevel[lowest].Count == 0)
+                lowest++;
+            Remove(lowest);
         }
 
         _byLevel[(int)level].Enqueue(new Entry(number, record));
+        _bytesByLevel[(int)level] += record.Length;
         _bytes += record.Length;
         return true;
     }
@@ -35,22 +39,30 @@ internal sealed class LogBacklog(int capacity)
     public bool TryPeek(out long number, out byte[] record)
     {
         (number, record) = (0, []);
-        if (Oldest() is not { } queue)
+        if (IsEmpty)
             return false;
-        (number, record) = queue.Peek();
+        (number, record) = _byLevel[Oldest()].Peek();
         return true;
     }
 
     /// <summary>Takes the oldest record away.</summary>
-    public void Dequeue() => _bytes -= Oldest()!.Dequeue().Record.Length;
+    public void Dequeue() => Remove(Oldest());
 
-    private Queue<Entry>? Oldest()
+    private void Remove(int level)
     {
-        Queue<Entry>? oldest = null;
-        foreach (Queue<Entry> queue in _byLevel)
+        int length = _byLevel[level].Dequeue().Record.Length;
+        _bytesByLevel[level] -= length;
+        _bytes -= length;
+    }
+
+    /// <summary>The level of the oldest record; -1 when there is none.</summary>
+    private int Oldest()
+    {
+        int oldest = -1;
+        for (int level = 0; level < _byLevel.Length; level++)
         {
-            if (queue.TryPeek(out Entry entry) && (oldest is null || entry.Number < oldest.Peek().Number))
-                oldest = queue;
+            if (_byLevel[level].TryPeek(out Entry entry) && (oldest < 0 || entry.Number < _byLevel[oldest].Peek().Number))
+                oldest = level;
         }
 
         return oldest;

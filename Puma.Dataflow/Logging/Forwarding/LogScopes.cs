@@ -15,7 +15,7 @@ internal static class LogScopes
         foreach ((string key, object? value) in scope as IEnumerable<KeyValuePair<string, object?>> ?? [])
         {
             if (key != LogRecord.TemplateName)
-                properties[key] = value;
+                properties[key ?? ""] = value;
         }
 
         if (scope is not (IList or IDictionary))

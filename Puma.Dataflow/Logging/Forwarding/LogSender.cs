@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using Microsoft.Extensions.Logging;
 using Puma.Dataflow.Isolation;
 using Puma.Dataflow.Isolation.Protocol;
@@ -40,8 +41,8 @@ internal sealed class LogSender(FrameChannel control, LogRing? ring)
 
     public void Send(LogRecord record)
     {
-        byte[] bytes = Encode(record, int.MaxValue);
-        byte[] kept = ring is not null && bytes.Length > ring.MaxRecord ? Encode(record, ring.MaxRecord / 16) : bytes;
+        byte[] bytes = Encode(record, LogRecord.MaxText);
+        byte[] kept = ring is not null && bytes.Length > ring.MaxRecord ? Encode(Shortened(record), ring.MaxRecord / 16) : bytes;
         lock (_gate)
         {
             if (_backlog.IsEmpty && HasRoomFor(bytes))
@@ -111,12 +112,17 @@ internal sealed class LogSender(FrameChannel control, LogRing? ring)
     private static byte[] Encode(LogRecord record, int maxText)
     {
         var fields = new FieldWriter();
-        if (maxText == int.MaxValue)
-            record.WriteTo(fields);
-        else
-            record.WriteTo(fields, maxText);
+        record.WriteTo(fields, maxText);
         return fields.Written.ToArray();
     }
+
+    /// <summary>What is kept of a record that is too long for the black box.</summary>
+    private static LogRecord Shortened(LogRecord record) => record with
+    {
+        Properties = [.. record.Properties.Take(16)],
+        ScopeProperties = [.. record.ScopeProperties.Take(16)],
+        ScopeTexts = [.. record.ScopeTexts.Take(16)],
+    };
 
     private static TimeProvider Clock => TimeProvider.System;
 
@@ -177,7 +183,7 @@ internal sealed class LogSender(FrameChannel control, LogRing? ring)
 
     private void Keep(long number, byte[] record)
     {
-        if (record.Length <= (ring?.MaxRecord ?? 0))
-            ring!.Add(number, record);
+        Debug.Assert(ring is null || record.Length <= ring.MaxRecord, "A shortened record has room in the black box.");
+        ring?.Add(number, record);
     }
 }
