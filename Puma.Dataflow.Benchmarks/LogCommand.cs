@@ -128,7 +128,7 @@ internal static partial class LogCommand
         string folder = Directory.CreateTempSubdirectory("flood-").FullName;
         try
         {
-            using var file = new FileTarget { FileName = Path.Combine(folder, "log.txt"), Layout = "${level}|${message}", AutoFlush = false };
+            using var file = new FileTarget { FileName = Path.Combine(folder, "log.txt"), Layout = "${level}|${message}" };
             using var events = new MemoryTarget { Layout = "${message}" };
             Configure(new LoggingRule("Runnables.*", NLog.LogLevel.Debug, file), new LoggingRule("Puma.Dataflow.*", NLog.LogLevel.Warn, events));
             List<Flooded> seen = [];

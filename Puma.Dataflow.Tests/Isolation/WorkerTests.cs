@@ -206,6 +206,15 @@ public sealed class WorkerTests
         await parent.ReadAsync(FrameType.Done);
     }
 
+    [Theory] // a log that is slow does not make the end too late
+    [InlineData(3, 0, 1.5)]
+    [InlineData(3, 1, 0.5)]
+    [InlineData(3, 2, 0)]
+    [InlineData(10, 0, 2)]
+    [InlineData(-0.001, 100, 2)] // for ever
+    public void TheTimeForTheLog_IsPartOfStopGrace(double stopGrace, double elapsed, double expected) =>
+        Assert.Equal(expected, ChildWorker.LogGraceAfter(TimeSpan.FromSeconds(stopGrace), TimeSpan.FromSeconds(elapsed)).TotalSeconds);
+
     private static StartRecord Timed() => WorkerParent.Record(RunnableStages.Items(null, static () => new EmitsBeforeAndAfter()).Recipe!) with
     {
         TellsItems = true,

@@ -25,8 +25,10 @@ internal sealed unsafe class LogRing(byte* memory, int length)
         while (end + needed - oldest > Capacity)
             oldest += HeaderLength + ReadInt(oldest);
         Volatile.Write(ref Field(OldestAt), oldest);
-        Write(end, BitConverter.GetBytes(record.Length));
-        Write(end + 4, BitConverter.GetBytes(number));
+        Span<byte> header = stackalloc byte[HeaderLength];
+        BitConverter.TryWriteBytes(header, record.Length);
+        BitConverter.TryWriteBytes(header[4..], number);
+        Write(end, header);
         Write(end + HeaderLength, record);
         Volatile.Write(ref Field(EndAt), end + needed);
     }

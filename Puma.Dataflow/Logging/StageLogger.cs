@@ -1,18 +1,19 @@
 using Microsoft.Extensions.Logging;
-using Puma.Dataflow.Isolation.Protocol;
 
 namespace Puma.Dataflow.Logging;
 
 /// <summary>
-/// What user code logs with: says with each record where it was logged, and is fatal to nobody: what cannot be formatted is logged as
-/// far as it can be told.
+/// What user code logs with in this process: says with each record where it was logged, and is fatal to nobody: what cannot be formatted
+/// is logged as far as it can be told.
 /// </summary>
 /// <param name="inner">The logger of the stage's category.</param>
-/// <param name="context">What the user code knows of its stage.</param>
-internal sealed class StageLogger(ILogger inner, StageContext context) : ILogger
+internal sealed class StageLogger(ILogger inner) : ILogger
 {
     /// <summary>Names of the values of the scope; see docs/logging.md.</summary>
     public const string Stage = "puma.stage", Item = "puma.item";
+
+    /// <summary>What the user code knows of its stage. Set before there is any.</summary>
+    public StageContext Context { get; set; } = null!;
 
     public IDisposable? BeginScope<TState>(TState state)
         where TState : notnull => inner.BeginScope(state);
@@ -23,7 +24,7 @@ internal sealed class StageLogger(ILogger inner, StageContext context) : ILogger
     {
         if (!inner.IsEnabled(logLevel))
             return;
-        using (inner.BeginScope(new Place(context)))
+        using (inner.BeginScope(new Place(Context)))
             inner.Log(logLevel, eventId, state, exception, new TolerantFormatter<TState>(formatter).Format);
     }
 
@@ -38,21 +39,5 @@ internal sealed class StageLogger(ILogger inner, StageContext context) : ILogger
         }
 
         public override string ToString() => $"{this[0].Value}, item {this[1].Value}";
-    }
-
-    private sealed class TolerantFormatter<TState>(Func<TState, Exception?, string> inner)
-    {
-        public string Format(TState state, Exception? exception)
-        {
-            try
-            {
-                return inner(state, exception);
-            }
-            catch (Exception error) when (error is not OutOfMemoryException)
-            {
-                string? template = (state as IEnumerable<KeyValuePair<string, object?>>)?.LastOrDefault(static p => p.Key == LogRecord.TemplateName).Value as string;
-                return $"{template ?? LogValue.TextOf(state)} (could not be formatted: {error.GetType().Name})";
-            }
-        }
     }
 }

@@ -1,5 +1,4 @@
 using Microsoft.Extensions.Logging;
-using Puma.Dataflow.Logging;
 
 namespace Puma.Dataflow;
 
@@ -12,7 +11,7 @@ public sealed class StageContext
     {
         StageName = stageName;
         Instance = instance;
-        Logger = new StageLogger(logger, this);
+        Logger = logger;
         TimeProvider = time;
         Ticks = ticks;
         _complete = complete;

@@ -1,4 +1,5 @@
 using Puma.Dataflow.Lifecycle;
+using Puma.Dataflow.Logging;
 
 namespace Puma.Dataflow.Stages;
 
@@ -8,6 +9,7 @@ internal static class StageContexts
     public static StageContext MakeContext(this StageNode stage, int index = 0)
     {
         var ticks = new TickSchedule(stage.Graph.Time, stage.Options.TickInterval, stage.Options.TicksPaused, stage.RaiseControl);
-        return new StageContext(stage.Name, index, stage.Logger, stage.Graph.Time, ticks, stage.RaiseFinish);
+        var logger = new StageLogger(stage.Logger);
+        return logger.Context = new StageContext(stage.Name, index, logger, stage.Graph.Time, ticks, stage.RaiseFinish);
     }
 }

@@ -26,7 +26,7 @@ internal static class LoggingSnippets
             #region logging-levels
             // A section, put before the rules that are there; then all rules, the root's included.
             LoggingConfiguration configuration = LogManager.Configuration!;
-            configuration.LoggingRules.Insert(0, new LoggingRule("Runnables.numbers.*") { FinalMinLevel = NLog.LogLevel.Error });
+            configuration.LoggingRules.Insert(0, new LoggingRule { LoggerNamePattern = "Runnables.numbers.*", FinalMinLevel = NLog.LogLevel.Error });
             LogManager.ReconfigExistingLoggers();
 
             foreach (LoggingRule rule in configuration.LoggingRules.Where(static r => r.Targets.Count > 0))

@@ -150,16 +150,16 @@ internal sealed class ChildWorker
         }
 
         // Before the last frame, so that the end is the end of the log, too. What does not get there soon is in the black box.
-        await Task.WhenAny(Control.Logging.Sender.DrainAsync(), Task.Delay(LogGraceAfter(TimeProvider.System.GetElapsedTime(begin)), TimeProvider.System)).ConfigureAwait(false);
+        await Task.WhenAny(Control.Logging.Sender.DrainAsync(), Task.Delay(LogGraceAfter(TimeSpan.FromTicks(_start.StopGrace), TimeProvider.System.GetElapsedTime(begin)), TimeProvider.System)).ConfigureAwait(false);
         Control.Tell(FrameType.Ended, failure);
     }
 
     /// <summary>How long what was logged may take to be sent when the end has taken so long already: a log that is slow must not make the end too late.</summary>
-    private TimeSpan LogGraceAfter(TimeSpan elapsed)
+    public static TimeSpan LogGraceAfter(TimeSpan stopGrace, TimeSpan elapsed)
     {
-        if (_start.StopGrace < 0)
+        if (stopGrace < TimeSpan.Zero)
             return LogGrace;
-        TimeSpan left = (TimeSpan.FromTicks(_start.StopGrace) / 2) - elapsed;
+        TimeSpan left = (stopGrace / 2) - elapsed;
         return left <= TimeSpan.Zero ? TimeSpan.Zero : left < LogGrace ? left : LogGrace;
     }
 

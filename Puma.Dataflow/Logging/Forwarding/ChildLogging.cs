@@ -47,15 +47,15 @@ internal sealed class ChildLogging : IDisposable
     /// <summary>What goes with everything that is logged now.</summary>
     public LogRecord NewRecord(LogLevel level, string category, string message, Exception? exception)
     {
-        var properties = new Dictionary<string, object?>();
+        List<KeyValuePair<string, object?>> properties = [];
         List<string> texts = [];
         LogScopes.Read(Scopes, properties, texts);
         if (_nlog is not null || DefaultLogging.IsInUse)
             ChildNLog.ReadScopes(properties, texts);
-        if (Context is { } stage)
+        if (Context is { } stage && !properties.Exists(static p => p.Key == StageLogger.Stage))
         {
-            properties.TryAdd(StageLogger.Stage, stage.StageName);
-            properties.TryAdd(StageLogger.Item, stage.ItemNumber);
+            properties.Add(new(StageLogger.Stage, stage.StageName));
+            properties.Add(new(StageLogger.Item, stage.ItemNumber));
         }
 
         var activity = Activity.Current;
@@ -65,7 +65,7 @@ internal sealed class ChildLogging : IDisposable
             Category = category,
             Time = TimeProvider.System.GetUtcNow().Ticks,
             Message = message,
-            ScopeProperties = [.. properties],
+            ScopeProperties = properties,
             ScopeTexts = texts,
             Error = exception is null ? null : ErrorRecord.Of(exception),
             ErrorText = exception is null ? null : LogValue.TextOf(exception),

@@ -23,10 +23,10 @@ internal sealed class ChildNLog : IDisposable
     }
 
     /// <summary>Adds the scopes that were begun by NLog itself.</summary>
-    public static void ReadScopes(Dictionary<string, object?> properties, List<string> texts)
+    public static void ReadScopes(List<KeyValuePair<string, object?>> properties, List<string> texts)
     {
         foreach ((string key, object? value) in ScopeContext.GetAllProperties())
-            properties.TryAdd(key, value);
+            LogScopes.Set(properties, key, value);
         texts.AddRange(ScopeContext.GetAllNestedStates().Select(LogValue.TextOf).Reverse());
     }
 

@@ -13,7 +13,7 @@ internal sealed class ForwardingLogger(string category, ChildLogging logging) : 
 
     public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)
     {
-        if (!IsEnabled(logLevel))
+        if (!IsEnabled(logLevel) || logging.Sender.TryDrop(logLevel))
             return;
         List<KeyValuePair<string, object?>> properties = [];
         string? template = null;
@@ -29,6 +29,6 @@ internal sealed class ForwardingLogger(string category, ChildLogging logging) : 
             properties.Add(new(LogRecord.EventIdName, eventId.Id));
         if (eventId.Name is not null)
             properties.Add(new(LogRecord.EventNameName, eventId.Name));
-        logging.Sender.Send(logging.NewRecord(logLevel, category, formatter(state, exception), exception) with { Template = template, Properties = properties });
+        logging.Sender.Send(logging.NewRecord(logLevel, category, new TolerantFormatter<TState>(formatter).Format(state, exception), exception) with { Template = template, Properties = properties });
     }
 }

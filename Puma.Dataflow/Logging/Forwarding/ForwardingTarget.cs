@@ -14,9 +14,10 @@ internal sealed class ForwardingTarget(ChildLogging logging) : Target
     protected override void Write(LogEventInfo logEvent)
     {
         // The levels of NLog may be behind those that the parent wants.
-        if (!logging.Levels.Wants(logEvent.LoggerName ?? "", logEvent.Level.Ordinal))
+        var level = (Microsoft.Extensions.Logging.LogLevel)logEvent.Level.Ordinal;
+        if (!logging.Levels.Wants(logEvent.LoggerName ?? "", (int)level) || logging.Sender.TryDrop(level))
             return;
-        LogRecord record = logging.NewRecord((Microsoft.Extensions.Logging.LogLevel)logEvent.Level.Ordinal, logEvent.LoggerName ?? "", MessageOf(logEvent), logEvent.Exception) with
+        LogRecord record = logging.NewRecord(level, logEvent.LoggerName ?? "", MessageOf(logEvent), logEvent.Exception) with
         {
             Template = logEvent.Message,
             Properties = logEvent.HasProperties ? [.. logEvent.Properties.Select(static p => new KeyValuePair<string, object?>(LogValue.TextOf(p.Key), p.Value))] : [],

@@ -27,6 +27,9 @@ internal sealed class LogSender(FrameChannel control, LogRing? ring)
 
     private static readonly TimeSpan TellPeriod = TimeSpan.FromSeconds(1);
 
+    [ThreadStatic]
+    private static FieldWriter? s_writer;
+
     private readonly object _gate = new();
 
     // Guarded by _gate.
@@ -38,6 +41,23 @@ internal sealed class LogSender(FrameChannel control, LogRing? ring)
     private long _toldAt;
     private TaskCompletionSource? _drained;
     private bool _isOver;
+
+    // The highest level of those that are dropped until there is room again; -1 for none. Written inside of _gate.
+    private volatile int _dropsUpTo = -1;
+
+    /// <summary>Whether a record of this level is dropped, which is counted then. Asked before the record is made: in a flood, most are.</summary>
+    public bool TryDrop(LogLevel level)
+    {
+        if ((int)level > _dropsUpTo)
+            return false;
+        lock (_gate)
+        {
+            if ((int)level > _dropsUpTo)
+                return false;
+            _dropped[(int)level]++;
+            return true;
+        }
+    }
 
     public void Send(LogRecord record)
     {
@@ -58,6 +78,8 @@ internal sealed class LogSender(FrameChannel control, LogRing? ring)
             else
             {
                 _dropped[(int)record.Level]++;
+                if (record.Level < LogLevel.Information && !_isOver)
+                    _dropsUpTo = Math.Max(_dropsUpTo, (int)record.Level);
                 return;
             }
         }
@@ -72,6 +94,7 @@ internal sealed class LogSender(FrameChannel control, LogRing? ring)
         {
             while (_underWay.TryPeek(out (long Number, int Length) first) && first.Number <= number)
                 _bytesUnderWay -= _underWay.Dequeue().Length;
+            _dropsUpTo = -1;
             SendBacklogLocked();
             TellDroppedLocked(isLast: false);
             Monitor.PulseAll(_gate);
@@ -111,8 +134,13 @@ internal sealed class LogSender(FrameChannel control, LogRing? ring)
 
     private static byte[] Encode(LogRecord record, int maxText)
     {
-        var fields = new FieldWriter();
+        // One for each thread, as long as it has not grown for a long text. Values say what they are meanwhile, and may log for that.
+        FieldWriter fields = s_writer ?? new FieldWriter();
+        s_writer = null;
+        fields.Clear();
         record.WriteTo(fields, maxText);
+        if (fields.Length < 64 * 1024)
+            s_writer = fields;
         return fields.Written.ToArray();
     }
 
