@@ -122,9 +122,11 @@ internal sealed class ChildEmitter<T>(ChildWorker worker, StartRecord start, Res
         using CancellationTokenRegistration wake = cancellationToken.CanBeCanceled
             ? cancellationToken.UnsafeRegister(static state => ((WorkerControl)state!).Wake(), _control)
             : default;
+
+        // Before the parent hears of it: whoever knows that it waits knows that its time stands still.
+        _control.Item.Pause();
         if (start.TellsItems)
             _control.Say(FrameType.Waits);
-        _control.Item.Pause();
         try
         {
             while (!CanSend)
