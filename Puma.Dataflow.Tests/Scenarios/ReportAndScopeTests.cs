@@ -33,6 +33,55 @@ public sealed class ReportAndScopeTests : PipelineTest
         Assert.Null(report.Cause);
     }
 
+    [Fact] // S8
+    public async Task Times_TellWhatAStageHasSpentItsTimeWith()
+    {
+        Gate gate = new(), taken = new();
+        PipelineRun<int> run = Start(Pipeline.Accept<int>()
+            .Tap(static x => { }, new() { Name = "pass", BoundedCapacity = 1 })
+            .ForEach(async x =>
+            {
+                taken.Open();
+                await gate.WaitAsync();
+            }, new() { Name = "slow", BoundedCapacity = 1 }), FakeTimeOptions);
+        await Waiting.UntilAsync(() => run.Snapshot().Stages.All(static s => s.Activity is StageActivity.WaitingForInput or StageActivity.WaitingForForeignCode), "all stages wait for items");
+        Time.Advance(TimeSpan.FromSeconds(2));
+        await run.SendAsync(1, TestToken).Within();
+        await taken.WaitAsync(TestToken);
+        await run.SendAsync(2, TestToken).Within();
+        await Waiting.UntilAsync(() => run.Snapshot().Stage("pass").Activity == StageActivity.WaitingForOutput, "the stage before waits for a slot");
+        Time.Advance(TimeSpan.FromSeconds(3));
+        PipelineSnapshot now = run.Snapshot();
+        gate.Open();
+        run.Complete();
+        PipelineReport report = await run.Completion.Within();
+
+        Assert.Equal((2, 3), (now.Stage("slow").Times.WaitingForInput.TotalSeconds, now.Stage("slow").Times.Working.TotalSeconds));
+        StageTimes pass = report.Stage("pass").Times;
+        Assert.Equal((2, 0, 3), (pass.WaitingForInput.TotalSeconds, pass.Working.TotalSeconds, pass.WaitingForOutput.TotalSeconds));
+        Assert.Equal(TimeSpan.FromSeconds(5), pass.Total);
+        Assert.Contains("3.000 s", report.ToString(), StringComparison.Ordinal);
+    }
+
+    [Fact] // S8
+    public async Task Snapshot_OfARunThatDrainsAfterAFault_HasItsCause()
+    {
+        ExpectFailure();
+        Gate gate = new();
+        PipelineRun run = Start(Pipeline.From([1, 2])
+            .Transform(static x => x == 2 ? throw new FormatException("bad") : x, new() { Name = "parse" })
+            .ForEach(async x => await gate.WaitAsync()));
+        await Waiting.UntilAsync(() => run.Snapshot().Cause is not null, "the cause is known");
+
+        PipelineSnapshot now = run.Snapshot();
+        gate.Open();
+        StageFaultedException fault = await Assert.ThrowsAsync<StageFaultedException>(() => run.Completion.Within());
+
+        Assert.Same(fault, now.Cause);
+        Assert.Contains("cause: ", now.ToString(), StringComparison.Ordinal);
+        Assert.Empty(now.Abandoned);
+    }
+
     [Fact] // S8, S24
     public async Task Report_AfterAFaultAndACancel_IsThereToo()
     {

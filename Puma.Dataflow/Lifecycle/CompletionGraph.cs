@@ -378,13 +378,23 @@ internal sealed class CompletionGraph
         }
     }
 
-    public PipelineSnapshot Snapshot() => new()
+    public PipelineSnapshot Snapshot()
     {
-        State = State,
-        Stages = [.. Nodes.Select(static n => n.Report())],
-        Links = [.. Links.Select(static l => ReportOf(l))],
-        Duration = Time.GetElapsedTime(_startTimestamp),
-    };
+        StageFaultedException? cause;
+        Exception[] secondary;
+        lock (_gate)
+            (cause, secondary) = (_cause, [.. _secondary]);
+        return new()
+        {
+            State = State,
+            Stages = [.. Nodes.Select(static n => n.Report())],
+            Links = [.. Links.Select(static l => ReportOf(l))],
+            Duration = Time.GetElapsedTime(_startTimestamp),
+            Cause = cause,
+            SecondaryErrors = secondary,
+            Abandoned = [.. Nodes.Where(static n => n.IsAbandoned).Select(static n => n.Name)],
+        };
+    }
 
     private static LinkReport ReportOf(Link link)
     {
@@ -524,8 +534,8 @@ internal sealed class CompletionGraph
             Links = last.Links,
             Duration = last.Duration,
             Cause = cause,
-            SecondaryErrors = [.. _secondary],
-            Abandoned = [.. Nodes.Where(static n => n.IsAbandoned).Select(static n => n.Name)],
+            SecondaryErrors = last.SecondaryErrors,
+            Abandoned = last.Abandoned,
         };
         Log.RunEnded(Logger, Options.Name, outcome, report.Duration);
         if (cause is not null)

@@ -33,6 +33,7 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
 
     private readonly Lock _gate = new();
     private readonly Wakeup _wakeup = new();
+    private readonly ActivityClock _activity = new(setup.Graph.Time);
     private readonly CancellationTokenSource _discarding = new();
     private readonly CancellationTokenSource _stopping = new();
     private readonly TaskCompletionSource _completion = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -47,7 +48,6 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
     private bool _hasEnded;
     private StageReport? _finalReport;
 
-    private int _activity = (int)StageActivity.Starting;
     private int _hasReportedStart;
     private int _hasToldEnding;
     private long _workingSince = setup.Graph.Time.GetTimestamp();
@@ -81,7 +81,7 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
     /// <summary>The failure of this stage itself, or the one that reached it.</summary>
     public StageFaultedException? Cause { get; private set; }
 
-    public StageActivity Activity => (StageActivity)Volatile.Read(ref _activity);
+    public StageActivity Activity => _activity.Now;
 
     /// <summary>The link whose full slots the stage waits for, while it does.</summary>
     public Link? WaitsFor { get; private set; }
@@ -405,7 +405,7 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
 
     protected void SetActivity(StageActivity activity)
     {
-        Volatile.Write(ref _activity, (int)activity);
+        _activity.Enter(activity);
         Graph.OnActivity?.Invoke();
     }
 
@@ -567,6 +567,7 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
             SlotsHeld = slots,
             MaxSlotsHeld = maxSlots,
             OldestItemAge = inFlight > 0 ? Time.GetElapsedTime(WorkingSince) : TimeSpan.Zero,
+            Times = _activity.Times,
             KeepsLedger = KeepsLedger,
         };
     }

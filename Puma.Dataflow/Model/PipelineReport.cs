@@ -73,6 +73,9 @@ public sealed record StageReport
     /// <summary>How long ago the burst was taken that the oldest item in work belongs to.</summary>
     public TimeSpan OldestItemAge { get; init; }
 
+    /// <summary>How long the stage has spent with what.</summary>
+    public StageTimes Times { get; init; } = new(default, default, default, default, default, default, default);
+
     /// <summary>Whether the equation of the counts holds; not for a foreign block, which reports accepted and emitted only.</summary>
     public bool KeepsLedger { get; init; }
 }
@@ -103,6 +106,15 @@ public record PipelineSnapshot
     /// <summary>How long the run has lasted.</summary>
     public TimeSpan Duration { get; init; }
 
+    /// <summary>What faulted the run; null when it completed or was cancelled, or has not ended yet and nothing has failed.</summary>
+    public StageFaultedException? Cause { get; init; }
+
+    /// <summary>Failures that came after the cause, or that could not fault the run, in time order.</summary>
+    public IReadOnlyList<Exception> SecondaryErrors { get; init; } = [];
+
+    /// <summary>The stages that were left behind because user code did not return in time.</summary>
+    public IReadOnlyList<string> Abandoned { get; init; } = [];
+
     /// <summary>The numbers of a stage.</summary>
     /// <param name="name">The stage's name.</param>
     /// <exception cref="ArgumentException">There is no such stage.</exception>
@@ -116,7 +128,7 @@ public record PipelineSnapshot
         var text = new StringBuilder();
         text.AppendLine(CultureInfo.InvariantCulture, $"{State} after {Duration.TotalSeconds:0.000} s");
         int width = Math.Max(5, Stages.Count == 0 ? 0 : Stages.Max(static s => s.Name.Length));
-        text.AppendLine(CultureInfo.InvariantCulture, $"{"stage".PadRight(width)}  {"state",-9}  {"accepted",10}  {"delivered",10}  {"skipped",8}  {"dead",8}  {"failed",7}  {"discarded",9}  {"abandoned",9}  {"emitted",10}  {"queued",7}  waits for");
+        text.AppendLine(CultureInfo.InvariantCulture, $"{"stage".PadRight(width)}  {"state",-9}  {"accepted",10}  {"delivered",10}  {"skipped",8}  {"dead",8}  {"failed",7}  {"discarded",9}  {"abandoned",9}  {"emitted",10}  {"queued",7}  {"working",9}  {"blocked",9}  waits for");
         foreach (StageReport s in Stages)
         {
             string waits = s.Activity switch
@@ -128,12 +140,18 @@ public record PipelineSnapshot
                 StageActivity.Ended => s.EndReason == EndReason.InputEnded ? "" : $"({s.EndReason})",
                 _ => "",
             };
-            text.AppendLine(CultureInfo.InvariantCulture, $"{s.Name.PadRight(width)}  {s.State,-9}  {s.Accepted,10}  {s.Delivered,10}  {s.Skipped,8}  {s.DeadLettered,8}  {s.Failed,7}  {s.Discarded,9}  {s.Abandoned,9}  {s.Emitted,10}  {s.Queued,7}  {waits}");
+            text.AppendLine(CultureInfo.InvariantCulture, $"{s.Name.PadRight(width)}  {s.State,-9}  {s.Accepted,10}  {s.Delivered,10}  {s.Skipped,8}  {s.DeadLettered,8}  {s.Failed,7}  {s.Discarded,9}  {s.Abandoned,9}  {s.Emitted,10}  {s.Queued,7}  {s.Times.Working.TotalSeconds,7:0.000} s  {s.Times.WaitingForOutput.TotalSeconds,7:0.000} s  {waits}");
         }
 
         string restarts = string.Join(", ", Stages.Where(static s => s.Restarts > 0).Select(static s => $"{s.Name} {s.Restarts}"));
         if (restarts.Length > 0)
             text.AppendLine(CultureInfo.InvariantCulture, $"restarts: {restarts}");
+        if (Cause is not null)
+            text.AppendLine(CultureInfo.InvariantCulture, $"cause: {Cause.Message}");
+        foreach (Exception error in SecondaryErrors)
+            text.AppendLine(CultureInfo.InvariantCulture, $"also: {error.Message}");
+        if (Abandoned.Count > 0)
+            text.AppendLine(CultureInfo.InvariantCulture, $"abandoned: {string.Join(", ", Abandoned)}");
         return text.ToString();
     }
 }
@@ -141,25 +159,6 @@ public record PipelineSnapshot
 /// <summary>How a run ended.</summary>
 public sealed record PipelineReport : PipelineSnapshot
 {
-    /// <summary>What faulted the run; null when it completed or was cancelled.</summary>
-    public StageFaultedException? Cause { get; init; }
-
-    /// <summary>Failures that came after the cause, or that could not fault the run, in time order.</summary>
-    public required IReadOnlyList<Exception> SecondaryErrors { get; init; }
-
-    /// <summary>The stages that were left behind because user code did not return in time.</summary>
-    public required IReadOnlyList<string> Abandoned { get; init; }
-
     /// <inheritdoc/>
-    public override string ToString()
-    {
-        string text = base.ToString();
-        if (Cause is not null)
-            text += $"cause: {Cause.Message}{Environment.NewLine}";
-        foreach (Exception error in SecondaryErrors)
-            text += $"also: {error.Message}{Environment.NewLine}";
-        if (Abandoned.Count > 0)
-            text += $"abandoned: {string.Join(", ", Abandoned)}{Environment.NewLine}";
-        return text;
-    }
+    public override string ToString() => base.ToString();
 }

@@ -1,0 +1,47 @@
+namespace Puma.Dataflow.Lifecycle;
+
+/// <summary>What a stage does, and how long it has done what. Any thread.</summary>
+internal sealed class ActivityClock(TimeProvider time)
+{
+    private readonly Lock _gate = new();
+
+    // Written inside of _gate. In timestamps: since when the activity, and how long each was before.
+    private readonly long[] _before = new long[(int)StageActivity.Ended + 1];
+    private volatile StageActivity _now = StageActivity.Starting;
+    private long _since = time.GetTimestamp();
+
+    public StageActivity Now => _now;
+
+    public StageTimes Times
+    {
+        get
+        {
+            lock (_gate)
+            {
+                return new StageTimes(
+                    In(StageActivity.Starting),
+                    In(StageActivity.Working),
+                    In(StageActivity.WaitingForInput),
+                    In(StageActivity.WaitingForOutput),
+                    In(StageActivity.WaitingForRetry),
+                    In(StageActivity.WaitingForForeignCode),
+                    In(StageActivity.Ending));
+            }
+        }
+    }
+
+    public void Enter(StageActivity activity)
+    {
+        lock (_gate)
+        {
+            if (_now == activity)
+                return;
+            long now = time.GetTimestamp();
+            _before[(int)_now] += now - _since;
+            (_now, _since) = (activity, now);
+        }
+    }
+
+    private TimeSpan In(StageActivity activity) =>
+        time.GetElapsedTime(0, _before[(int)activity] + (_now == activity ? time.GetTimestamp() - _since : 0));
+}

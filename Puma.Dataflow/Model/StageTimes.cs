@@ -1,0 +1,15 @@
+namespace Puma.Dataflow;
+
+/// <summary>How long a stage has spent with what, from the start of its run until it ended, or until now. Measured for each burst, by the clock of the pipeline.</summary>
+/// <param name="Starting">Making and starting its instances.</param>
+/// <param name="Working">Running user code or moving items. A stage with several instances works while one of them does.</param>
+/// <param name="WaitingForInput">Waiting for an item: the stages before it are slower.</param>
+/// <param name="WaitingForOutput">Waiting for a slot in the link to the next stage: the stages after it are slower.</param>
+/// <param name="WaitingForRetry">Waiting until a failed item is tried again.</param>
+/// <param name="WaitingForForeignCode">Waiting for a foreign block or reader.</param>
+/// <param name="Ending">Running <c>OnEndAsync</c>.</param>
+public sealed record StageTimes(TimeSpan Starting, TimeSpan Working, TimeSpan WaitingForInput, TimeSpan WaitingForOutput, TimeSpan WaitingForRetry, TimeSpan WaitingForForeignCode, TimeSpan Ending)
+{
+    /// <summary>All of them together: how long the stage has lasted.</summary>
+    public TimeSpan Total => Starting + Working + WaitingForInput + WaitingForOutput + WaitingForRetry + WaitingForForeignCode + Ending;
+}
