@@ -49,6 +49,43 @@ public sealed class OneLogTests : ChildTest
         Assert.Equal(line[0], line[2].Trim());
     }
 
+    [Fact]
+    public async Task ALineOfOutput_IsTheChildsToo()
+    {
+        using var target = new MemoryTarget { Layout = "${processid}|${scopeproperty:puma.stage}|${callsite}|${message}" };
+        Configure(new LoggingRule("Runnables.*.stdout", NLog.LogLevel.Info, target));
+        var processes = new List<int>();
+        PipelineRun run = Watch(Pipeline.From([1]).Then(static () => new Prints(), new() { Name = "prints", Placement = Placement.ChildProcess }).ForEach(processes.Add).Build(OneLog).Start());
+
+        await run.Completion.Within();
+
+        Assert.Equal([$"{processes[0]}|prints|<no type>.<no method>|out \\u001b[1m"], target.Logs);
+    }
+
+    [Theory] // without a usable configuration, logging is not silent
+    [InlineData(null, false)]
+    [InlineData("<nlog />", true)]
+    [InlineData("<nlog><targets><target name='m' type='Memory' /></targets></nlog>", false)]
+    public async Task AFileThatCouldNotBeRead_IsToldOf(string? file, bool isTold)
+    {
+        LogManager.Configuration = file is null ? null : XmlLoggingConfiguration.CreateFromXmlString(file);
+        TextWriter console = Console.Error;
+        using var error = new StringWriter();
+        Console.SetError(error);
+        try
+        {
+            PipelineRun run = Watch(Pipeline.From([1]).Then(static () => new Warns(), new() { Name = "warns" }).ForEach(static _ => { }).Build(OneLog).Start());
+            await run.Completion.Within();
+        }
+        finally
+        {
+            Console.SetError(console);
+        }
+
+        Assert.Equal(isTold, error.ToString().Contains("could not be read", StringComparison.Ordinal));
+        Assert.Equal(file is null || isTold, error.ToString().Contains("Runnables.one.warns item 1", StringComparison.Ordinal));
+    }
+
     [Theory]
     [InlineData(false)]
     [InlineData(true)] // by a watched file
@@ -240,6 +277,24 @@ public sealed class OneLogTests : ChildTest
             {
                 throw new InvalidOperationException("outer", error) { Data = { ["key"] = "value" } };
             }
+        }
+    }
+
+    private sealed class Prints : Runnable<int, int>
+    {
+        protected override ValueTask OnItemAsync(int item, CancellationToken cancellationToken)
+        {
+            Console.WriteLine("out \u001b[1m");
+            return EmitAsync(Environment.ProcessId, cancellationToken);
+        }
+    }
+
+    private sealed class Warns : Runnable<int, int>
+    {
+        protected override ValueTask OnItemAsync(int item, CancellationToken cancellationToken)
+        {
+            Context.Logger.LogWarning("item {Item}", item);
+            return EmitAsync(item, cancellationToken);
         }
     }
 

@@ -28,7 +28,14 @@ internal static class DefaultLogging
     {
         ForwardedRenderers.Register();
         lock (Instance)
-            LogManager.Configuration ??= MakeConsole();
+        {
+            if (LogManager.Configuration is { } configuration && configuration is not XmlLoggingConfiguration { AllTargets.Count: 0, LoggingRules.Count: 0 })
+                return;
+            bool isUnread = LogManager.Configuration is not null;
+            LogManager.Configuration = MakeConsole();
+            if (isUnread)
+                LogManager.GetLogger("Puma.Dataflow.Logging").Warn("The configuration file of NLog could not be read, or has neither targets nor rules; what is logged goes to standard error. With throwConfigExceptions=\"true\" in the file, NLog says what is wrong with it.");
+        }
     }
 
     private static LoggingConfiguration MakeConsole()

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using NLog;
 using Puma.Dataflow.Isolation.Protocol;
 
@@ -6,6 +7,8 @@ namespace Puma.Dataflow.Logging;
 /// <summary>A log event that another process has logged: it shows that process, its thread and its time.</summary>
 internal sealed class ForwardedEvent : LogEventInfo
 {
+    private static readonly StackTrace NoStack = new([]);
+
     public ForwardedEvent(LogRecord record)
         : base(NLog.LogLevel.FromOrdinal((int)record.Level), record.Category, record.Template ?? record.Message)
     {
@@ -17,6 +20,8 @@ internal sealed class ForwardedEvent : LogEventInfo
             Properties[key] = value;
         if (record.CallSite is { } site)
             SetCallerInfo(site.Class, site.Method, site.File, site.Line);
+        else
+            SetStackTrace(NoStack); // or NLog would find the place where it is handed to NLog
     }
 
     public LogRecord Record { get; }

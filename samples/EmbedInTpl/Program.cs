@@ -4,13 +4,19 @@ using System.Threading.Tasks.Dataflow;
 using Microsoft.Extensions.Logging.Abstractions;
 using Puma.Dataflow;
 
-Placement placement = args switch
+Placement? chosen = args switch
 {
     [] or ["--placement", "inprocess"] => Placement.InProcess,
     ["--placement", "loopback"] => Placement.Loopback,
     ["--placement", "childprocess"] => Placement.ChildProcess,
-    _ => throw new ArgumentException("usage: EmbedInTpl [--placement inprocess|loopback|childprocess]"),
+    _ => null,
 };
+if (chosen is not { } placement)
+{
+    Console.Error.WriteLine("usage: EmbedInTpl [--placement inprocess|loopback|childprocess]");
+    return 2;
+}
+
 int failures = 0;
 await PipelineInAGraphAsync();
 await BlocksInAPipelineAsync();

@@ -53,6 +53,12 @@ await using PipelineRun run = Recorder(0)
 PipelineReport report = await run.Completion;
 
 LogManager.Shutdown(); // the last lines are in the file
+if (logFile is not null && !File.Exists(logFile))
+{
+    Console.Error.WriteLine($"{logFile} could not be written.");
+    return 1;
+}
+
 return report.State == RunState.Completed ? 0 : 1;
 
 PipelineBuilder<NoInput, Recorded> Recorder(int index) =>

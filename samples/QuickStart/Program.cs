@@ -3,13 +3,19 @@
 // With "--placement childprocess" the first two run in child processes: one word changes, and nothing else.
 using Puma.Dataflow;
 
-Placement placement = args switch
+Placement? chosen = args switch
 {
     [] or ["--placement", "inprocess"] => Placement.InProcess,
     ["--placement", "loopback"] => Placement.Loopback,
     ["--placement", "childprocess"] => Placement.ChildProcess,
-    _ => throw new ArgumentException("usage: QuickStart [--placement inprocess|loopback|childprocess]"),
+    _ => null,
 };
+if (chosen is not { } placement)
+{
+    Console.Error.WriteLine("usage: QuickStart [--placement inprocess|loopback|childprocess]");
+    return 2;
+}
+
 Pipeline pipeline = Pipeline
     .From(static o => new Reader(o), new ReaderOptions(Repetitions: 1000), new() { Name = "read", Placement = placement })
     .Then(static () => new Splitter(), new() { Name = "split", MaxDegreeOfParallelism = 2, Placement = placement })
@@ -20,6 +26,7 @@ await using PipelineRun run = pipeline.Start();
 PipelineReport report = await run.Completion;
 Console.WriteLine();
 Console.WriteLine(report);
+return 0;
 
 /// <summary>What the producer is told: a value, copied to where the producer runs.</summary>
 internal sealed record ReaderOptions(int Repetitions);

@@ -24,7 +24,7 @@ internal static class LoggingSnippets
             Check.That(!section.IsDebugEnabled); // the section begins at Information
 
             #region logging-levels
-            // A section, put before the rules that are there; then all rules, the root's included.
+            // Less of a section, by a rule before those that are there; then more of everything else, by the rules that write.
             LoggingConfiguration configuration = LogManager.Configuration!;
             configuration.LoggingRules.Insert(0, new LoggingRule { LoggerNamePattern = "Runnables.numbers.*", FinalMinLevel = NLog.LogLevel.Error });
             LogManager.ReconfigExistingLoggers();

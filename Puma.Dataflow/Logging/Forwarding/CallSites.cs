@@ -3,15 +3,19 @@ using Puma.Dataflow.Isolation.Protocol;
 
 namespace Puma.Dataflow.Logging.Forwarding;
 
-/// <summary>Finds where in the code something is logged: the first caller that is no part of a logging library, with the names that NLog gives to what the compiler makes of it.</summary>
+/// <summary>
+/// Finds where in the code something is logged: the first caller that is no part of logging, with the names that NLog gives to what the
+/// compiler makes of it. There is none when the runtime has made that caller a part of the code that called it.
+/// </summary>
 internal static class CallSites
 {
     public static CallSite? Find()
     {
         foreach (StackFrame frame in new StackTrace(fNeedFileInfo: true).GetFrames())
         {
-            if (DiagnosticMethodInfo.Create(frame) is { } method && !IsOfLogging(method.DeclaringAssemblyName))
-                return new CallSite(TypeOf(method), MethodOf(method), frame.GetFileName(), frame.GetFileLineNumber());
+            if (DiagnosticMethodInfo.Create(frame) is not { } method || IsOfLogging(method))
+                continue;
+            return IsUserCode(method) ? new CallSite(TypeOf(method), MethodOf(method), frame.GetFileName(), frame.GetFileLineNumber()) : null;
         }
 
         return null;
@@ -27,6 +31,10 @@ internal static class CallSites
         return name.StartsWith('<') ? name.TrimStart('<').Split('>')[0] : method.Name;
     }
 
-    private static bool IsOfLogging(string assembly) =>
-        assembly.StartsWith("NLog", StringComparison.Ordinal) || assembly.StartsWith("Microsoft.Extensions.Logging", StringComparison.Ordinal) || assembly.StartsWith("Puma.Dataflow,", StringComparison.Ordinal);
+    private static bool IsOfLogging(DiagnosticMethodInfo method) =>
+        method.DeclaringAssemblyName.StartsWith("NLog", StringComparison.Ordinal) || method.DeclaringAssemblyName.StartsWith("Microsoft.Extensions.Logging", StringComparison.Ordinal)
+        || method.DeclaringTypeName?.StartsWith("Puma.Dataflow.Logging.", StringComparison.Ordinal) == true;
+
+    private static bool IsUserCode(DiagnosticMethodInfo method) =>
+        !method.DeclaringAssemblyName.StartsWith("System.Private.CoreLib,", StringComparison.Ordinal) && !method.DeclaringAssemblyName.StartsWith("Puma.Dataflow,", StringComparison.Ordinal);
 }
