@@ -96,8 +96,21 @@ public sealed class ForeignEndTests : LifecycleTest
         Assert.Equal([7], seen);
     }
 
-    /// <summary>Answers the first item by one last output and its own end.</summary>
-    private sealed class LastWord : IPropagatorBlock<int, int>, IReceivableSourceBlock<int>
+    [Fact] // S46
+    public async Task HostedBlockThatDeclinesForGood_AndDoesNotEnd_IsAFault()
+    {
+        ExpectFailure();
+        PipelineRun run = Start(Pipeline.From([1, 2])
+            .Through(static () => new LastWord(ends: false), new() { Name = "foreign", Placement = Placement.Loopback })
+            .ForEach(static _ => { }), Options with { AbortTimeout = TimeSpan.FromMilliseconds(50) });
+
+        StageFaultedException fault = await Assert.ThrowsAsync<StageFaultedException>(() => run.Completion.Within());
+
+        Assert.Contains("'foreign' declined an item for good", fault.Message, StringComparison.Ordinal);
+    }
+
+    /// <summary>Answers the first item by one last output and its own end, or by nothing at all.</summary>
+    private sealed class LastWord(bool ends = true) : IPropagatorBlock<int, int>, IReceivableSourceBlock<int>
     {
         private readonly BufferBlock<int> _outputs = new();
 
@@ -107,8 +120,12 @@ public sealed class ForeignEndTests : LifecycleTest
 
         public DataflowMessageStatus OfferMessage(DataflowMessageHeader messageHeader, int messageValue, ISourceBlock<int>? source, bool consumeToAccept)
         {
-            _outputs.Post(7);
-            _outputs.Complete();
+            if (ends)
+            {
+                _outputs.Post(7);
+                _outputs.Complete();
+            }
+
             return DataflowMessageStatus.DecliningPermanently;
         }
 

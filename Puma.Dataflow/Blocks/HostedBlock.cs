@@ -116,13 +116,20 @@ internal sealed class HostedBlock<TIn, TOut>(IPropagatorBlock<TIn, TOut> block, 
             return;
 
         // Declined for good: how it ends says why, which it may not do before its outputs were taken.
+        using var over = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        Task late = Task.Delay(setup.AbortTimeout, setup.Time, over.Token);
+        _ = setup.WakeAtEndAsync(late);
         while (!block.Completion.IsCompleted)
         {
             cancellationToken.ThrowIfCancellationRequested();
+            if (late.IsCompletedSuccessfully)
+                throw new InvalidOperationException($"The foreign block behind '{setup.Stage}' declined an item for good, but its Completion did not end within {setup.AbortTimeout}.");
             await IdleAsync(cancellationToken).ConfigureAwait(false);
             if (!block.Completion.IsCompleted)
                 await setup.WaitAsync().ConfigureAwait(false);
         }
+
+        await over.CancelAsync().ConfigureAwait(false);
 
         // A block that has completed wants no more, which is no failure; of what a foreign block does with its items nobody keeps count.
         await block.Completion.ConfigureAwait(false);

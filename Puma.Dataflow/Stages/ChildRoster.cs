@@ -217,6 +217,7 @@ internal sealed class ChildRoster
             Retries = stage.ErrorPolicy.Retries,
             FaultsAtError = stage.ErrorPolicy.Verdict == ErrorVerdict.Fault,
             TellsItems = stage.ItemTimeout is not null,
+            AbortTimeout = pipeline.AbortTimeout.Ticks,
             StopGrace = (_stage.Isolation?.StopGrace ?? pipeline.AbortTimeout).Ticks,
             ItemTimeout = _stage.Isolation is null || _stage.Graph.Time == TimeProvider.System ? stage.ItemTimeout?.Ticks ?? 0 : 0,
             OwnThread = stage.OwnThread,

@@ -22,6 +22,9 @@ internal sealed record StartRecord
     /// <summary>How long an attempt may take by the clock of both, in ticks; 0 when there is no such time or no such clock.</summary>
     public long ItemTimeout { get; init; }
 
+    /// <summary>How long foreign code may take to end, in ticks; negative for ever.</summary>
+    public long AbortTimeout { get; init; } = Timeout.InfiniteTimeSpan.Ticks;
+
     /// <summary>How long the end may take once it was told, in ticks; negative for ever.</summary>
     public long StopGrace { get; init; } = Timeout.InfiniteTimeSpan.Ticks;
 
@@ -68,6 +71,7 @@ internal sealed record StartRecord
         writer.Bool(FaultsAtError);
         writer.Bool(TellsItems);
         writer.Long(ItemTimeout);
+        writer.Long(AbortTimeout);
         writer.Long(StopGrace);
         writer.Bool(OwnThread);
         writer.Long(TickInterval);
@@ -95,6 +99,7 @@ internal sealed record StartRecord
         FaultsAtError = reader.Bool(),
         TellsItems = reader.Bool(),
         ItemTimeout = reader.Long(),
+        AbortTimeout = reader.Long(),
         StopGrace = reader.Long(),
         OwnThread = reader.Bool(),
         TickInterval = reader.Long(),

@@ -104,7 +104,7 @@ internal sealed class ChildWorker
                 Control.Item.Measure(new AttemptTime(_time, TimeSpan.FromTicks(_start.ItemTimeout)));
             Control.Logging.Context = _context = new StageContext(_start.Stage, _start.Instance, logger, _time, ticks, Control.RequestFinish);
             var host = (HostMaker)_start.Host.Resolve();
-            _code = host(ReadRecipe(host, codecs), new HostSetup(this, _start, codecs, _results));
+            _code = host(ReadRecipe(host, codecs), new HostSetup(this, _start, codecs, _results, _time));
             await _code.StartAsync(_context, Control.DiscardToken).ConfigureAwait(false);
             ticks.Start();
         }

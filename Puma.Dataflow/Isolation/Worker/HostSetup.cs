@@ -5,13 +5,18 @@ using Puma.Dataflow.Runnables;
 namespace Puma.Dataflow.Isolation.Worker;
 
 /// <summary>What the user code of a child is made with.</summary>
-internal sealed class HostSetup(ChildWorker worker, StartRecord start, ItemCodecs codecs, ResultWriter results)
+internal sealed class HostSetup(ChildWorker worker, StartRecord start, ItemCodecs codecs, ResultWriter results, TimeProvider time)
 {
     public ItemCodecs Codecs => codecs;
 
     public bool OwnThread => start.OwnThread;
 
-    public string ThreadName => start.Stage;
+    public string Stage => start.Stage;
+
+    public TimeProvider Time => time;
+
+    /// <summary>How long foreign code may take to end.</summary>
+    public TimeSpan AbortTimeout => TimeSpan.FromTicks(start.AbortTimeout);
 
     /// <summary>Waits until the code is asked to end; runs its ticks meanwhile.</summary>
     public ValueTask WaitForStopAsync() => worker.WaitForStopAsync();

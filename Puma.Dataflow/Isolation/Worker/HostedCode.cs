@@ -58,7 +58,7 @@ internal abstract class HostedRunnable<TRunnable>(Func<TRunnable> make, HostSetu
     public override async ValueTask StartAsync(StageContext context, CancellationToken cancellationToken)
     {
         if (setup.OwnThread)
-            _thread = new OwnThread(setup.ThreadName);
+            _thread = new OwnThread(setup.Stage);
         try
         {
             await CallAsync(() =>

@@ -23,7 +23,7 @@ internal sealed class HostedItems<TIn, TOut> : HostedCode
     public static HostedCode Make(Recipe recipe, HostSetup setup)
     {
         ItemHandler<TIn, TOut> MakeHandler() => ((CodeMaker<ItemHandler<TIn, TOut>>)recipe.Maker)(recipe.UserCode, recipe.Options);
-        return new HostedItems<TIn, TOut>(setup.OwnThread ? new OwnThreadHandler<TIn, TOut>(MakeHandler, setup.ThreadName) : MakeHandler(), setup);
+        return new HostedItems<TIn, TOut>(setup.OwnThread ? new OwnThreadHandler<TIn, TOut>(MakeHandler, setup.Stage) : MakeHandler(), setup);
     }
 
     public override ValueTask StartAsync(StageContext context, CancellationToken cancellationToken) => _handler.StartAsync(context, _output, cancellationToken);
@@ -65,7 +65,7 @@ internal sealed class HostedSource<TOut> : HostedCode
     public static HostedCode Make(Recipe recipe, HostSetup setup)
     {
         SourceBody<TOut> MakeBody() => ((CodeMaker<SourceBody<TOut>>)recipe.Maker)(recipe.UserCode, recipe.Options);
-        return new HostedSource<TOut>(setup.OwnThread ? new OwnThreadBody<TOut>(MakeBody, setup.ThreadName) : MakeBody(), setup);
+        return new HostedSource<TOut>(setup.OwnThread ? new OwnThreadBody<TOut>(MakeBody, setup.Stage) : MakeBody(), setup);
     }
 
     public override bool HasBody => true;
