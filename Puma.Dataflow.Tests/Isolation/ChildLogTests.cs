@@ -1,3 +1,4 @@
+using System.Globalization;
 using Microsoft.Extensions.Logging;
 using NLog;
 using Puma.Dataflow.Testing;
@@ -55,18 +56,79 @@ public sealed class ChildLogTests : ChildTest
         Assert.Equal("Direct", Log.Records.First(static r => r.Message == "direct 5").Category);
     }
 
-    [Fact] // it takes its time, and many children start at once
-    public async Task AChildThatDoesNotUseNLog_DoesNotLoadIt()
+    [Fact] // S1: nothing is lost silently
+    public async Task WhatAChildDropped_IsCounted_AlsoWhenItDies()
     {
-        var loaded = new List<bool>();
+        ExpectFailure();
+        Expect(40);
+        Expect(44);
+        var dead = new Gate();
+        using var log = new HookedLog(Log, (category, _) =>
+        {
+            if (category.StartsWith("Runnables", StringComparison.Ordinal))
+                dead.Block();
+        });
         PipelineRun run = Start(Pipeline.From([1])
-            .Then(static () => new LooksForNLog(), new() { Name = "looks", Placement = Placement.ChildProcess })
-            .ForEach(loaded.Add));
+            .Then(static () => new FloodsAndDies(), new() { Name = "dies", Placement = Placement.ChildProcess })
+            .ForEach(static _ => { }), Options with { LoggerFactory = log });
+        await Waiting.UntilAsync(() => Log.Records.Any(static r => r.EventId.Id == 42), "the child has started");
+        await Waiting.UntilAsync(() => Children().Count == 0, "the child is dead");
+        dead.Open();
+
+        await Assert.ThrowsAsync<StageFaultedException>(() => run.Completion.Within());
+
+        var records = Log.Records.ToList();
+        long dropped = records.Where(static r => r.EventId.Id == 44).Sum(static r => long.Parse(r.Message.Split(": ")[1].Split(' ')[0], CultureInfo.InvariantCulture));
+        Assert.True(dropped > 0);
+        Assert.Equal(FloodsAndDies.Records, dropped + records.Count(static r => r.Message.StartsWith("debug", StringComparison.Ordinal)));
+        Assert.Equal(FloodsAndDies.Errors, records.Count(static r => r.Message.StartsWith("error", StringComparison.Ordinal)));
+    }
+
+    [Fact] // whoever logs may wait for room; what makes room must not need the same threads
+    public async Task ManyThreadsOfThePool_ThatLog_WaitForNoneOfThemselves()
+    {
+        PipelineRun run = Start(Pipeline.From([1])
+            .Then(static () => new LogsFromThePool(), new() { Name = "pool", Placement = Placement.ChildProcess })
+            .ForEach(static _ => { }));
 
         await run.Completion.Within();
 
-        Assert.Equal([false], loaded);
-        Assert.Contains(Log.Records, static r => r.Message == "looks");
+        Assert.Equal(LogsFromThePool.Tasks * LogsFromThePool.Records, Log.Records.Count(static r => r.Message.StartsWith("task", StringComparison.Ordinal)));
+    }
+
+    [Theory] // what cannot be read fails nobody, wherever it is logged
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task StatesAndScopesThatThrow_AreLoggedAsFarAsTheyCanBe(bool isChild)
+    {
+        PipelineRun run = Start(Pipeline.From([1])
+            .Then(static () => new LogsWhatThrows(), new() { Name = "throws", Placement = isChild ? Placement.ChildProcess : Placement.InProcess })
+            .ForEach(static _ => { }));
+
+        await run.Completion.Within();
+
+        string[] lines = [.. Log.Records.Where(static r => r.Level == Microsoft.Extensions.Logging.LogLevel.Critical).Select(static r => r.Message)];
+        Assert.Equal(3, lines.Length);
+        Assert.Contains("{A} {B}", lines[0], StringComparison.Ordinal);
+        Assert.Equal(["in a scope", "state"], lines[1..]);
+    }
+
+    [Fact] // the application's logging may take its time, which is that of the start
+    public async Task ALoggerThatBlocksWhenItIsAsked_IsAStartThatTakesTooLong()
+    {
+        ExpectFailure();
+        Expect(40);
+        Gate asked = new(), go = new();
+        using var log = new Asked(Log, asked, go);
+        PipelineRun run = Start(Pipeline.From([1])
+            .Then(static () => new LogsEach(), new() { Name = "asks", Placement = Placement.ChildProcess with { StartTimeout = TimeSpan.FromSeconds(1) } })
+            .ForEach(static _ => { }), Options with { LoggerFactory = log });
+        await asked.WaitAsync();
+        await Waiting.UntilAsync(() => Children().Count == 0, "the child was killed");
+        go.Open();
+
+        StageFaultedException fault = await Assert.ThrowsAsync<StageFaultedException>(() => run.Completion.Within());
+        Assert.Equal("asks", fault.Stage);
     }
 
     [Theory] // a burst, then the end of the process: nothing of it is lost, and its order is kept
@@ -151,13 +213,60 @@ public sealed class ChildLogTests : ChildTest
         }
     }
 
-    private sealed class LooksForNLog : Runnable<int, bool>
+    private sealed class FloodsAndDies : Runnable<int, int>
+    {
+        public const int Records = 20_000, Errors = 10;
+
+        protected override ValueTask OnItemAsync(int item, CancellationToken cancellationToken)
+        {
+            for (int i = 0; i < Records; i++)
+            {
+                Context.Logger.LogDebug("debug {Number} {Text}", i, "and as much text as a record has that says what happened, where, and with which values");
+                if (i % (Records / Errors) == 0)
+                    Context.Logger.LogError("error {Number}", i);
+            }
+
+            using var self = System.Diagnostics.Process.GetCurrentProcess();
+            self.Kill();
+            Thread.Sleep(Timeout.Infinite);
+            return default;
+        }
+    }
+
+    private sealed class LogsFromThePool : Runnable<int, int>
+    {
+        public const int Tasks = 32, Records = 400;
+
+        protected override async ValueTask OnItemAsync(int item, CancellationToken cancellationToken)
+        {
+            await Task.WhenAll(Enumerable.Range(0, Tasks).Select(t => Task.Run(
+                () =>
+                {
+                    for (int i = 0; i < Records; i++)
+                        Context.Logger.LogInformation("task {Task} {Number} {Text}", t, i, new string('x', 400));
+                },
+                cancellationToken)));
+            await EmitAsync(item, cancellationToken);
+        }
+    }
+
+    private sealed class LogsWhatThrows : Runnable<int, int>
     {
         protected override ValueTask OnItemAsync(int item, CancellationToken cancellationToken)
         {
-            using (Context.Logger.BeginScope("scope"))
-                Context.Logger.LogInformation(new FormatException(), "looks");
-            return EmitAsync(Array.Exists(AppDomain.CurrentDomain.GetAssemblies(), static a => a.GetName().Name == "NLog"), cancellationToken);
+#pragma warning disable CA2017 // Fewer values than names is what this is about.
+            Context.Logger.LogCritical("{A} {B}", 1);
+#pragma warning restore CA2017
+            using (Context.Logger.BeginScope(Unreadable()))
+                Context.Logger.LogCritical("in a scope");
+            Context.Logger.Log(Microsoft.Extensions.Logging.LogLevel.Critical, default, Unreadable(), null, static (_, _) => "state");
+            return EmitAsync(item, cancellationToken);
+        }
+
+        private static IEnumerable<KeyValuePair<string, object?>> Unreadable()
+        {
+            yield return new("one", 1);
+            throw new FormatException();
         }
     }
 
@@ -223,6 +332,28 @@ public sealed class ChildLogTests : ChildTest
                 logger.Log(logLevel, eventId, state, exception, formatter);
             }
         }
+    }
+
+    /// <summary>Loggers that are asked of a child's category only when the gate is open.</summary>
+    private sealed class Asked(LogRecorder inner, Gate asked, Gate go) : ILoggerFactory
+    {
+        private int _asked;
+
+        public Microsoft.Extensions.Logging.ILogger CreateLogger(string categoryName)
+        {
+            // First by the run, for the stage.
+            if (categoryName.EndsWith(".asks", StringComparison.Ordinal) && Interlocked.Increment(ref _asked) > 1)
+            {
+                asked.Open();
+                go.Block();
+            }
+
+            return inner.CreateLogger(categoryName);
+        }
+
+        public void AddProvider(ILoggerProvider provider) => inner.AddProvider(provider);
+
+        public void Dispose() { }
     }
 
     /// <summary>Keeps states and scopes.</summary>

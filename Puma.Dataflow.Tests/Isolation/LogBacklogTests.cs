@@ -80,6 +80,11 @@ public sealed class LogBacklogTests
             }
 
             Assert.InRange(ring.ReadAfter(0).Count, 15, 60);
+            ring.Forget(ring.Add(201, [1, 2, 3]));
+            ring.Add(202, [4]);
+            Assert.Equal([200, 202], ring.ReadAfter(199).Select(static k => k.Number));
+            ring.NoteDropped(5, 7);
+            Assert.Equal((0, 7), (ring.ReadDropped(4), ring.ReadDropped(5)));
 
             // A child may have written anywhere.
             new Random(1).NextBytes(memory);
@@ -87,7 +92,7 @@ public sealed class LogBacklogTests
         }
     }
 
-    private bool TryAdd(LogLevel level, int length) => _backlog.TryAdd(++_number, level, new byte[length], _dropped);
+    private bool TryAdd(LogLevel level, int length) => _backlog.TryAdd(++_number, level, new byte[length], (dropped, _) => _dropped[(int)dropped]++);
 
     private List<long> TakeAll()
     {

@@ -177,6 +177,28 @@ public sealed class OneLogTests : ChildTest
         }
     }
 
+    [Fact] // no child opens a log file, whichever thread is the first to use NLog
+    public async Task TheFirstUsesOfNLog_ByManyThreadsAtOnce_AreForwarded()
+    {
+        PipelineRun run = Start(Pipeline.From([1]).Then(static () => new UsesNLogAtOnce(), new() { Name = "first", Placement = Placement.ChildProcess }).ForEach(static _ => { }));
+
+        await run.Completion.Within();
+
+        Assert.Equal(["0", "1", "2", "3"], Log.Records.Where(static r => r.Category == "First").Select(static r => r.Message).Order(StringComparer.Ordinal));
+    }
+
+    [Fact] // user code's own rules do not make a child write files
+    public async Task WhatUserCodeAddsToTheConfiguration_IsTakenOutAgain()
+    {
+        string path = Path.Combine(_folder, "child.txt");
+        PipelineRun run = Start(Pipeline.From([path]).Then(static () => new ConfiguresNLog(), new() { Name = "configures", Placement = Placement.ChildProcess }).ForEach(static _ => { }));
+
+        await run.Completion.Within();
+
+        Assert.Equal(["configured"], Log.Records.Where(static r => r.Category == "Direct").Select(static r => r.Message));
+        Assert.False(File.Exists(path));
+    }
+
     [Fact] // a value that takes its time to be formatted holds up nobody else
     public async Task ARecordOfNLogThatStalls_StopsNoOther()
     {
@@ -294,6 +316,35 @@ public sealed class OneLogTests : ChildTest
         protected override ValueTask OnItemAsync(int item, CancellationToken cancellationToken)
         {
             Context.Logger.LogWarning("item {Item}", item);
+            return EmitAsync(item, cancellationToken);
+        }
+    }
+
+    private sealed class UsesNLogAtOnce : Runnable<int, int>
+    {
+        protected override ValueTask OnItemAsync(int item, CancellationToken cancellationToken)
+        {
+            using var together = new Barrier(4);
+            Thread[] threads = [.. Enumerable.Range(0, 4).Select(i => new Thread(() =>
+            {
+                together.SignalAndWait(CancellationToken.None);
+                LogManager.GetLogger("First").Info(CultureInfo.InvariantCulture, "{0}", i);
+            }))];
+            foreach (Thread thread in threads)
+                thread.Start();
+            foreach (Thread thread in threads)
+                thread.Join();
+            return EmitAsync(item, cancellationToken);
+        }
+    }
+
+    private sealed class ConfiguresNLog : Runnable<string, string>
+    {
+        protected override ValueTask OnItemAsync(string item, CancellationToken cancellationToken)
+        {
+            LogManager.Setup().LoadConfiguration(builder => builder.ForLogger().WriteToFile(item));
+            LogManager.Configuration = null;
+            LogManager.GetLogger("Direct").Info("configured");
             return EmitAsync(item, cancellationToken);
         }
     }

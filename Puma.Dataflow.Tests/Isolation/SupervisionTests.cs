@@ -1,4 +1,5 @@
 using Microsoft.Extensions.Logging.Abstractions;
+using Puma.Dataflow.Isolation;
 using Puma.Dataflow.Isolation.Protocol;
 using Puma.Dataflow.Isolation.Recipes;
 using Puma.Dataflow.Isolation.Supervision;
@@ -105,7 +106,7 @@ public sealed class SupervisionTests
 
         public Task<ChildExit> Exited => _exited.Task;
 
-        public IReadOnlyList<(long Number, byte[] Record)> ReadLogAfter(long number) => [];
+        public LastLog ReadLogAfter(long number) => LastLog.None;
 
         public long ItemInWork { get; set; }
 

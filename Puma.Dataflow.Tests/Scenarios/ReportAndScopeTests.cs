@@ -60,7 +60,7 @@ public sealed class ReportAndScopeTests : PipelineTest
         StageTimes pass = report.Stage("pass").Times;
         Assert.Equal((2, 0, 3), (pass.WaitingForInput.TotalSeconds, pass.Working.TotalSeconds, pass.WaitingForOutput.TotalSeconds));
         Assert.Equal(TimeSpan.FromSeconds(5), pass.Total);
-        Assert.Contains("3.000 s", report.ToString(), StringComparison.Ordinal);
+        Assert.Contains("  3.000", report.ToString(), StringComparison.Ordinal);
     }
 
     [Fact] // S8

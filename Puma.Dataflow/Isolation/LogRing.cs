@@ -8,19 +8,28 @@ namespace Puma.Dataflow.Isolation;
 internal sealed unsafe class LogRing(byte* memory, int length)
 {
     // Two counts of bytes since the beginning: of the oldest record that is whole, and of the end of the newest.
-    private const int OldestAt = 0, EndAt = 8, RecordsAt = 16;
+    private const int OldestAt = 0, EndAt = 8, DroppedAt = 16, RecordsAt = 64;
 
     // Each record: its length, its number.
     private const int HeaderLength = 12;
 
-    private int Capacity => length - RecordsAt;
+    /// <summary>How many bytes of records it holds, each as long as <see cref="RoomFor"/> says.</summary>
+    public int Capacity => length - RecordsAt;
 
     /// <summary>The longest record that is kept.</summary>
-    public int MaxRecord => Capacity / 8;
+    public int MaxRecord => Capacity / 4;
 
-    public void Add(long number, ReadOnlySpan<byte> record)
+    public static int RoomFor(int record) => HeaderLength + record;
+
+    /// <summary>Notes how many records of a level were dropped since the beginning.</summary>
+    public void NoteDropped(int level, long total) => Volatile.Write(ref Field(DroppedAt + (8 * level)), total);
+
+    public long ReadDropped(int level) => Volatile.Read(ref Field(DroppedAt + (8 * level)));
+
+    /// <returns>Where it begins, in bytes since the beginning.</returns>
+    public long Add(long number, ReadOnlySpan<byte> record)
     {
-        int needed = HeaderLength + record.Length;
+        int needed = RoomFor(record.Length);
         long oldest = Field(OldestAt), end = Field(EndAt);
         while (end + needed - oldest > Capacity)
             oldest += HeaderLength + ReadInt(oldest);
@@ -31,7 +40,11 @@ internal sealed unsafe class LogRing(byte* memory, int length)
         Write(end, header);
         Write(end + HeaderLength, record);
         Volatile.Write(ref Field(EndAt), end + needed);
+        return end;
     }
+
+    /// <summary>Takes the number of a record away, so that it is read no more. It must not have been overwritten.</summary>
+    public void Forget(long begin) => Write(begin + 4, stackalloc byte[8]);
 
     /// <summary>Reads the records after a number, the oldest first. What cannot be right ends it: the child may have written anywhere.</summary>
     public IReadOnlyList<(long Number, byte[] Record)> ReadAfter(long number)

@@ -1,6 +1,7 @@
 using System.Threading.Channels;
 using Microsoft.Extensions.Logging;
 using Puma.Dataflow.Diagnostics;
+using Puma.Dataflow.Isolation;
 using Puma.Dataflow.Isolation.Protocol;
 
 namespace Puma.Dataflow.Logging;
@@ -10,7 +11,7 @@ namespace Puma.Dataflow.Logging;
 /// other, on a stream of its own, so that logging which is slow holds up neither the child's other messages nor its items. Tells the
 /// child which levels are wanted, and again when that changes.
 /// </summary>
-/// <remarks>Any thread may call it. Two streams do the work: one writes, the other asks what is wanted; only they, and whoever attaches it, call the application's logging.</remarks>
+/// <remarks>Any thread may call it. Two streams do the work: one writes, the other asks what is wanted; only they call the application's logging.</remarks>
 internal sealed class ChildLog : IAsyncDisposable
 {
     /// <summary>How often the wanted levels are looked at.</summary>
@@ -52,7 +53,12 @@ internal sealed class ChildLog : IAsyncDisposable
     private int _linesThisSecond;
     private long _second;
 
+    private readonly Lock _taking = new();
+
+    // Guarded by _taking. What came last, and how many records of each level the child has dropped.
     private long _lastNumber;
+    private readonly long[] _dropped = new long[(int)LogLevel.None];
+
     private long _linesLeftOut;
 
     // The writing stream's own.
@@ -69,34 +75,39 @@ internal sealed class ChildLog : IAsyncDisposable
         _writing = Task.Run(WriteAsync);
     }
 
-    /// <summary>Connects it with a child, which learns at once what is wanted.</summary>
-    public void Attach(Action<FrameType, long, ReadOnlyMemory<byte>> say)
+    /// <summary>Connects it with a child.</summary>
+    /// <returns>Ends when the child was told what is wanted.</returns>
+    public Task AttachAsync(Action<FrameType, long, ReadOnlyMemory<byte>> say)
     {
         _say = say;
-        _levels[_category] = LeastOf(_category);
-        (_least, _wantsCallSite) = (Ask(() => _sink.Least, LogLevel.Trace), Ask(() => _sink.WantsCallSite, false));
-        Tell([.. _levels]);
-        _watching = Task.Run(WatchLevelsAsync);
+        var told = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        _watching = Task.Run(() => WatchLevelsAsync(told));
+        return told.Task;
     }
 
     /// <summary>The child has logged something.</summary>
     public void Add(long number, LogRecord record)
     {
-        Volatile.Write(ref _lastNumber, number);
-        _entries.Writer.TryWrite(new Entry(number, record));
+        lock (_taking)
+        {
+            // What was found in the black box meanwhile is there already.
+            if (number <= _lastNumber)
+                return;
+            _lastNumber = number;
+            _entries.Writer.TryWrite(new Entry(number, record));
+        }
     }
 
     /// <summary>The child logs in a category for the first time.</summary>
     public void AddCategory(string category) => _newCategories.Writer.TryWrite(category);
 
-    /// <summary>The child has dropped records.</summary>
+    /// <summary>The child has dropped records: how many since the beginning, by level.</summary>
     public void AddDropped(ref FieldReader counts)
     {
-        for (LogLevel level = LogLevel.Trace; level < LogLevel.None; level++)
+        lock (_taking)
         {
-            LogLevel dropped = level;
-            if (counts.Long() is > 0 and var count)
-                _entries.Writer.TryWrite(new Entry(0, null, Then: () => Log.ChildLogDropped(_events, _stage, count, dropped)));
+            for (LogLevel level = LogLevel.Trace; level < LogLevel.None; level++)
+                AddDroppedLocked(level, counts.Long());
         }
     }
 
@@ -126,21 +137,38 @@ internal sealed class ChildLog : IAsyncDisposable
     }
 
     /// <summary>The child is gone: what it had logged and not sent is read from its black box.</summary>
-    public void Recover(Func<long, IReadOnlyList<(long Number, byte[] Record)>> readAfter)
+    public void Recover(Func<long, LastLog> readAfter)
     {
-        foreach ((long number, byte[] bytes) in readAfter(Volatile.Read(ref _lastNumber)))
+        lock (_taking)
         {
-            var reader = new FieldReader(new System.Buffers.ReadOnlySequence<byte>(bytes));
-            try
+            LastLog last = readAfter(_lastNumber);
+            foreach ((long number, byte[] bytes) in last.Records)
             {
-                _entries.Writer.TryWrite(new Entry(number, LogRecord.ReadFrom(ref reader), IsRecovered: true));
+                var reader = new FieldReader(new System.Buffers.ReadOnlySequence<byte>(bytes));
+                try
+                {
+                    _entries.Writer.TryWrite(new Entry(number, LogRecord.ReadFrom(ref reader), IsRecovered: true));
+                    _lastNumber = number;
+                }
+                catch (ProtocolViolationException)
+                {
+                    // Whatever ended the child has written there, too.
+                    return;
+                }
             }
-            catch (ProtocolViolationException)
-            {
-                // Whatever ended the child has written there, too.
-                return;
-            }
+
+            for (LogLevel level = LogLevel.Trace; level < LogLevel.None; level++)
+                AddDroppedLocked(level, last.Dropped[(int)level]);
         }
+    }
+
+    private void AddDroppedLocked(LogLevel level, long total)
+    {
+        long count = total - _dropped[(int)level];
+        if (count <= 0)
+            return;
+        _dropped[(int)level] = total;
+        _entries.Writer.TryWrite(new Entry(0, null, Then: () => Log.ChildLogDropped(_events, _stage, count, level)));
     }
 
     /// <summary>Ends when everything is written that was taken in so far.</summary>
@@ -220,8 +248,12 @@ internal sealed class ChildLog : IAsyncDisposable
         }
     }
 
-    private async Task WatchLevelsAsync()
+    private async Task WatchLevelsAsync(TaskCompletionSource told)
     {
+        _levels[_category] = LeastOf(_category);
+        (_least, _wantsCallSite) = (Ask(() => _sink.Least, LogLevel.Trace), Ask(() => _sink.WantsCallSite, false));
+        Tell([.. _levels]);
+        told.SetResult();
         for (long looked = Clock.GetTimestamp(); ;)
         {
             TimeSpan left = LookPeriod - Clock.GetElapsedTime(looked);

@@ -66,6 +66,8 @@ internal static class ForwardedRenderers
     {
         foreach (TargetWithLayout target in configuration.AllTargets.OfType<TargetWithLayout>())
             Rewrite(target.Layout, layout => target.Layout = layout, rewrite);
+        foreach ((string name, Layout value) in configuration.Variables.ToArray())
+            Rewrite(value, layout => configuration.Variables[name] = layout, rewrite);
     }
 
     /// <summary>Puts something in the place of each text layout.</summary>

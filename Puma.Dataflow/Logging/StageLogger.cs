@@ -24,8 +24,19 @@ internal sealed class StageLogger(ILogger inner) : ILogger
     {
         if (!inner.IsEnabled(logLevel))
             return;
+        Func<TState, Exception?, string> tolerant = new TolerantFormatter<TState>(formatter).Format;
         using (inner.BeginScope(new Place(Context)))
-            inner.Log(logLevel, eventId, state, exception, new TolerantFormatter<TState>(formatter).Format);
+        {
+            try
+            {
+                inner.Log(logLevel, eventId, state, exception, tolerant);
+            }
+            catch (Exception error) when (error is not OutOfMemoryException && !LogPairs.TryRead(state, out _))
+            {
+                // Its values cannot be read, which is all that is wrong; its text can be told.
+                inner.Log(logLevel, eventId, tolerant(state, exception), exception, static (text, _) => text);
+            }
+        }
     }
 
     /// <summary>The scope of a record. A list that is no text of its own in NLog's nested scopes.</summary>

@@ -13,8 +13,20 @@ internal sealed class TolerantFormatter<TState>(Func<TState, Exception?, string>
         }
         catch (Exception error) when (error is not OutOfMemoryException)
         {
-            string? template = (state as IEnumerable<KeyValuePair<string, object?>>)?.LastOrDefault(static p => p.Key == LogRecord.TemplateName).Value as string;
-            return $"{template ?? LogValue.TextOf(state)} (could not be formatted: {error.GetType().Name})";
+            return $"{TemplateOf(state) ?? LogValue.TextOf(state)} (could not be formatted: {error.GetType().Name})";
+        }
+    }
+
+    /// <summary>The template, which a state of <c>ILogger</c> has at its end, although its values may not let themselves be read.</summary>
+    private static string? TemplateOf(TState state)
+    {
+        try
+        {
+            return state is IReadOnlyList<KeyValuePair<string, object?>> { Count: > 0 and var count } list && list[count - 1] is (LogRecord.TemplateName, string template) ? template : null;
+        }
+        catch (Exception error) when (error is not OutOfMemoryException)
+        {
+            return null;
         }
     }
 }

@@ -128,7 +128,7 @@ public record PipelineSnapshot
         var text = new StringBuilder();
         text.AppendLine(CultureInfo.InvariantCulture, $"{State} after {Duration.TotalSeconds:0.000} s");
         int width = Math.Max(5, Stages.Count == 0 ? 0 : Stages.Max(static s => s.Name.Length));
-        text.AppendLine(CultureInfo.InvariantCulture, $"{"stage".PadRight(width)}  {"state",-9}  {"accepted",10}  {"delivered",10}  {"skipped",8}  {"dead",8}  {"failed",7}  {"discarded",9}  {"abandoned",9}  {"emitted",10}  {"queued",7}  {"working",9}  {"blocked",9}  waits for");
+        text.AppendLine(CultureInfo.InvariantCulture, $"{"stage".PadRight(width)}  {"state",-9}  {"accepted",10}  {"delivered",10}  {"skipped",8}  {"dead",8}  {"failed",7}  {"discarded",9}  {"abandoned",9}  {"emitted",10}  {"queued",7}  {"working s",9}  {"blocked s",9}  waits for");
         foreach (StageReport s in Stages)
         {
             string waits = s.Activity switch
@@ -140,7 +140,7 @@ public record PipelineSnapshot
                 StageActivity.Ended => s.EndReason == EndReason.InputEnded ? "" : $"({s.EndReason})",
                 _ => "",
             };
-            text.AppendLine(CultureInfo.InvariantCulture, $"{s.Name.PadRight(width)}  {s.State,-9}  {s.Accepted,10}  {s.Delivered,10}  {s.Skipped,8}  {s.DeadLettered,8}  {s.Failed,7}  {s.Discarded,9}  {s.Abandoned,9}  {s.Emitted,10}  {s.Queued,7}  {s.Times.Working.TotalSeconds,7:0.000} s  {s.Times.WaitingForOutput.TotalSeconds,7:0.000} s  {waits}");
+            text.AppendLine(CultureInfo.InvariantCulture, $"{s.Name.PadRight(width)}  {s.State,-9}  {s.Accepted,10}  {s.Delivered,10}  {s.Skipped,8}  {s.DeadLettered,8}  {s.Failed,7}  {s.Discarded,9}  {s.Abandoned,9}  {s.Emitted,10}  {s.Queued,7}  {s.Times.Working.TotalSeconds,9:0.000}  {s.Times.WaitingForOutput.TotalSeconds,9:0.000}  {waits}");
         }
 
         string restarts = string.Join(", ", Stages.Where(static s => s.Restarts > 0).Select(static s => $"{s.Name} {s.Restarts}"));

@@ -141,10 +141,15 @@ internal sealed class ChildProcess : IChildBody
         }
     }
 
-    public IReadOnlyList<(long Number, byte[] Record)> ReadLogAfter(long number)
+    public LastLog ReadLogAfter(long number)
     {
         lock (_gate)
-            return _box?.Log.ReadAfter(number) ?? [];
+        {
+            if (_box is null)
+                return LastLog.None;
+            LogRing log = _box.Log;
+            return new LastLog(log.ReadAfter(number), [.. Enumerable.Range(0, LastLog.None.Dropped.Count).Select(log.ReadDropped)]);
+        }
     }
 
     public async Task LeaveAsync()

@@ -118,9 +118,10 @@ internal sealed unsafe class OutputPump : IDisposable
             AddToTail(chars);
         foreach (char c in chars)
         {
-            if (c == '\n')
+            // A carriage return alone ends a line, too: what a terminal would overwrite.
+            if (c is '\n' or '\r')
                 FlushLine(source);
-            else if (source.Line.Length < LongestLine && c != '\r')
+            else if (source.Line.Length < LongestLine)
                 Append(source.Line, c);
         }
 

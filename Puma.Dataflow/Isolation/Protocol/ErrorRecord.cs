@@ -1,5 +1,6 @@
 using System.Collections;
 using System.Globalization;
+using System.Runtime.ExceptionServices;
 
 namespace Puma.Dataflow.Isolation.Protocol;
 
@@ -121,6 +122,8 @@ internal sealed record ErrorRecord
         var error = new RemoteRunnableException(TypeName, BaseTypeNames, Message, StackTrace, [.. Inner.Select(static i => i.ToException())], ProcessId) { OriginalText = text };
         foreach ((string key, string value) in Data)
             error.Data[key] = value;
+        if (text is not null && StackTrace is { Length: > 0 })
+            ExceptionDispatchInfo.SetRemoteStackTrace(error, StackTrace);
         return error;
     }
 

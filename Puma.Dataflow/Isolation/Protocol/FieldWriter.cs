@@ -9,6 +9,8 @@ internal sealed class FieldWriter
 {
     private readonly ArrayBufferWriter<byte> _buffer = new(256);
 
+    private static ReadOnlySpan<byte> Mark => "…"u8;
+
     public ReadOnlySpan<byte> Written => _buffer.WrittenSpan;
 
     public int Length => _buffer.WrittenCount;
@@ -36,7 +38,7 @@ internal sealed class FieldWriter
         _buffer.Advance(8);
     }
 
-    /// <summary>Writes a text, or null; with a limit it is cut after the last character that fits into so many bytes.</summary>
+    /// <summary>Writes a text, or null; with a limit it is cut after the last character that fits into so many bytes, and ends with <c>…</c> then.</summary>
     public void Text(string? value, int maxBytes = int.MaxValue)
     {
         if (value is null)
@@ -48,7 +50,14 @@ internal sealed class FieldWriter
         // A UTF-16 unit takes at most three bytes.
         int room = (int)Math.Min(maxBytes, 3L * value.Length);
         Span<byte> target = _buffer.GetSpan(4 + room);
-        Utf8.FromUtf16(value, target.Slice(4, room), out _, out int count);
+        Utf8.FromUtf16(value, target.Slice(4, room), out int read, out int count);
+        if (read < value.Length && room > Mark.Length)
+        {
+            Utf8.FromUtf16(value, target.Slice(4, room - Mark.Length), out _, out count);
+            Mark.CopyTo(target[(4 + count)..]);
+            count += Mark.Length;
+        }
+
         BinaryPrimitives.WriteInt32LittleEndian(target, count);
         _buffer.Advance(4 + count);
     }

@@ -1,5 +1,3 @@
-using System.Globalization;
-using System.Text;
 using Microsoft.Extensions.Logging;
 
 namespace Puma.Dataflow.Isolation.Protocol;
@@ -122,16 +120,18 @@ internal sealed record LogRecord
 
     private static void Cut(string? text, int maxBytes, FieldWriter writer)
     {
-        if (text is null || text.Length <= maxBytes / 3 || Encoding.UTF8.GetByteCount(text) <= maxBytes)
+        if (text is null || text.Length <= maxBytes / 3)
             writer.Text(text);
         else
-            writer.Text(string.Create(CultureInfo.InvariantCulture, $"{text.AsSpan(0, maxBytes / 3)}… ({text.Length} characters, cut)"));
+            writer.Text(text, maxBytes);
     }
 
     private static void Write(IReadOnlyList<KeyValuePair<string, object?>> pairs, FieldWriter writer)
     {
         writer.Int(Math.Min(pairs.Count, MaxPairs));
-        foreach ((string key, object? value) in pairs.Take(MaxPairs))
+
+        // The first and the last: the outermost scope and the innermost, a call's own values and its event.
+        foreach ((string key, object? value) in pairs.Count <= MaxPairs ? pairs : [.. pairs.Take(MaxPairs / 2), .. pairs.Skip(pairs.Count - (MaxPairs / 2))])
         {
             writer.Text(key ?? "", MaxName);
             LogValue.Write(value, writer, MaxValue);

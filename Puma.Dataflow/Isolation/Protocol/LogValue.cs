@@ -36,6 +36,14 @@ internal static class LogValue
                 writer.Byte((byte)Kind.Bool);
                 writer.Bool(flag);
                 break;
+            case byte or sbyte or short or ushort:
+                writer.Byte((byte)Kind.Int);
+                writer.Int(Convert.ToInt32(value, CultureInfo.InvariantCulture));
+                break;
+            case uint number:
+                writer.Byte((byte)Kind.Long);
+                writer.Long(number);
+                break;
             case int number:
                 writer.Byte((byte)Kind.Int);
                 writer.Int(number);

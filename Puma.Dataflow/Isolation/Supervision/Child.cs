@@ -49,7 +49,6 @@ internal sealed class Child : IAsyncDisposable
         _log = log;
         _control = new FrameChannel(body.Control, FrameFormat.MaxControl, OnControlReadable);
         Data = new FrameChannel(body.Data, maxPayload, owner.Wake, owner.Wake);
-        log.Attach((type, number, payload) => Say(type, number, payload.Span));
         _control.Start();
         Data.Start();
         Watching = WatchAsync();
@@ -84,12 +83,17 @@ internal sealed class Child : IAsyncDisposable
         var child = new Child(body, start.MaxPayload, owner, log);
         try
         {
-            var fields = new FieldWriter();
-            start.WriteTo(fields);
-            child.Say(FrameType.Start, payload: fields.Written);
+            long begin = TimeProvider.System.GetTimestamp();
             ErrorRecord? error;
             try
             {
+                // The application's logging may take its time to say what it wants.
+                await log.AttachAsync((type, number, payload) => child.Say(type, number, payload.Span)).WaitAsync(timeout, TimeProvider.System, cancellationToken).ConfigureAwait(false);
+                if (timeout > TimeSpan.Zero && (timeout -= TimeProvider.System.GetElapsedTime(begin)) < TimeSpan.Zero)
+                    timeout = TimeSpan.Zero;
+                var fields = new FieldWriter();
+                start.WriteTo(fields);
+                child.Say(FrameType.Start, payload: fields.Written);
                 error = await child._started.Task.WaitAsync(timeout, TimeProvider.System, cancellationToken).ConfigureAwait(false);
             }
             catch (TimeoutException)

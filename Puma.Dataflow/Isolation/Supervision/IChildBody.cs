@@ -12,8 +12,8 @@ internal interface IChildBody : IAsyncDisposable
     /// <summary>Ends when it has, with how; never faults.</summary>
     Task<ChildExit> Exited { get; }
 
-    /// <summary>The log records after a number that it had kept for this; to be read when it has exited.</summary>
-    IReadOnlyList<(long Number, byte[] Record)> ReadLogAfter(long number);
+    /// <summary>What it had logged after a record; to be read when it has exited.</summary>
+    LastLog ReadLogAfter(long number);
 
     /// <summary>The item that it handles now, as it notes it; 0 when none or unknown.</summary>
     long ItemInWork { get; }

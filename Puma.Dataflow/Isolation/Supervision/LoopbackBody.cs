@@ -25,7 +25,7 @@ internal sealed class LoopbackBody : IChildBody
     public Task<ChildExit> Exited { get; }
 
     /// <summary>Nothing of it outlives this process.</summary>
-    public IReadOnlyList<(long Number, byte[] Record)> ReadLogAfter(long number) => [];
+    public LastLog ReadLogAfter(long number) => LastLog.None;
 
     public long ItemInWork => 0;
 

@@ -14,7 +14,8 @@ namespace Puma.Dataflow.Isolation.Transport;
 /// <param name="maxPayload">The longest encoded item, in bytes. Records are bounded by themselves.</param>
 /// <param name="onReadable">Called when more can be read, or the other side has ended.</param>
 /// <param name="onWritable">Called when the connection is congested no longer.</param>
-internal sealed class FrameChannel(Stream stream, int maxPayload, Action onReadable, Action? onWritable = null) : IAsyncDisposable
+/// <param name="ownThreads">Whether each pump has a thread of its own, so that it goes on although user code blocks all threads of the pool. The stream is disposed with the channel then, because that alone ends a read that blocks.</param>
+internal sealed class FrameChannel(Stream stream, int maxPayload, Action onReadable, Action? onWritable = null, bool ownThreads = false) : IAsyncDisposable
 {
     private const int Congestion = 1024 * 1024;
 
@@ -27,6 +28,9 @@ internal sealed class FrameChannel(Stream stream, int maxPayload, Action onReada
     private readonly Pipe _out = new(new PipeOptions(pauseWriterThreshold: 0, minimumSegmentSize: 32 * 1024, useSynchronizationContext: false));
     private readonly Pipe _in = new(new PipeOptions(pauseWriterThreshold: Congestion, resumeWriterThreshold: Congestion / 2, minimumSegmentSize: 64 * 1024, useSynchronizationContext: false));
     private readonly CancellationTokenSource _closing = new();
+
+    // Counts at most one: something was flushed that a sending thread may not have seen.
+    private readonly SemaphoreSlim _flushed = new(0);
     private Task _pumps = Task.CompletedTask;
 
     // Guarded by _gate.
@@ -56,8 +60,15 @@ internal sealed class FrameChannel(Stream stream, int maxPayload, Action onReada
 
     public void Start()
     {
-        Receiving = Task.Run(ReceiveAsync);
-        _pumps = Task.WhenAll(Task.Run(SendAsync), Receiving);
+        Receiving = ownThreads ? RunOnThreadAsync(ReceiveAsync, "puma-receive") : Task.Run(ReceiveAsync);
+        _pumps = Task.WhenAll(ownThreads ? RunOnThreadAsync(SendAsync, "puma-send") : Task.Run(SendAsync), Receiving);
+    }
+
+    private static Task RunOnThreadAsync(Func<Task> pump, string name)
+    {
+        var ended = new TaskCompletionSource<Task>(TaskCreationOptions.RunContinuationsAsynchronously);
+        new Thread(() => ended.SetResult(pump()), 256 * 1024) { Name = name, IsBackground = true }.Start();
+        return ended.Task.Unwrap();
     }
 
     // ---- Writing. Any thread. ------------------------------------------------------------------------------------------------------
@@ -116,6 +127,8 @@ internal sealed class FrameChannel(Stream stream, int maxPayload, Action onReada
 #pragma warning disable VSTHRD002 // It has completed, see above.
             _ = flushing.Result;
 #pragma warning restore VSTHRD002
+            if (ownThreads && _flushed.CurrentCount == 0)
+                _flushed.Release();
         }
     }
 
@@ -168,10 +181,10 @@ internal sealed class FrameChannel(Stream stream, int maxPayload, Action onReada
         {
             while (true)
             {
-                ReadResult result = await _out.Reader.ReadAsync(_closing.Token).ConfigureAwait(false);
+                ReadResult result = await ReadWrittenAsync().ConfigureAwait(false);
                 foreach (ReadOnlyMemory<byte> segment in result.Buffer)
-                    await stream.WriteAsync(segment, _closing.Token).ConfigureAwait(false);
-                await stream.FlushAsync(_closing.Token).ConfigureAwait(false);
+                    await SendAsync(segment).ConfigureAwait(false);
+                await FlushStreamAsync().ConfigureAwait(false);
                 long sent = result.Buffer.Length;
                 _out.Reader.AdvanceTo(result.Buffer.End);
 
@@ -206,7 +219,7 @@ internal sealed class FrameChannel(Stream stream, int maxPayload, Action onReada
         {
             while (true)
             {
-                int read = await stream.ReadAsync(_in.Writer.GetMemory(), _closing.Token).ConfigureAwait(false);
+                int read = await ReceiveAsync(_in.Writer.GetMemory()).ConfigureAwait(false);
                 if (read == 0)
                     break;
                 _in.Writer.Advance(read);
@@ -226,6 +239,36 @@ internal sealed class FrameChannel(Stream stream, int maxPayload, Action onReada
         }
     }
 
+    // On threads of their own the pumps block here, so that all that they await has completed.
+
+    private ValueTask<ReadResult> ReadWrittenAsync()
+    {
+        if (!ownThreads)
+            return _out.Reader.ReadAsync(_closing.Token);
+        ReadResult result;
+        while (!_out.Reader.TryRead(out result))
+            _flushed.Wait(_closing.Token);
+        return new(result);
+    }
+
+    private ValueTask SendAsync(ReadOnlyMemory<byte> segment)
+    {
+        if (!ownThreads)
+            return stream.WriteAsync(segment, _closing.Token);
+        stream.Write(segment.Span);
+        return default;
+    }
+
+    private ValueTask FlushStreamAsync()
+    {
+        if (!ownThreads)
+            return new(stream.FlushAsync(_closing.Token));
+        stream.Flush();
+        return default;
+    }
+
+    private ValueTask<int> ReceiveAsync(Memory<byte> target) => ownThreads ? new(stream.Read(target.Span)) : stream.ReadAsync(target, _closing.Token);
+
     private static bool IsEnd(Exception error) => error is IOException or OperationCanceledException or ObjectDisposedException;
 
     /// <summary>Ends both pumps at once; what has not been sent is given up. The stream is the caller's to dispose.</summary>
@@ -234,7 +277,10 @@ internal sealed class FrameChannel(Stream stream, int maxPayload, Action onReada
         lock (_gate)
             _isClosed = true;
         await _closing.CancelAsync().ConfigureAwait(false);
+        if (ownThreads)
+            await stream.DisposeAsync().ConfigureAwait(false);
         await _pumps.ConfigureAwait(false);
         _closing.Dispose();
+        _flushed.Dispose();
     }
 }

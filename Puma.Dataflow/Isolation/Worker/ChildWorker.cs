@@ -98,6 +98,7 @@ internal sealed class ChildWorker
             Func<IItemCodec>? makeCodec = (Func<IItemCodec>?)_start.Codec?.Resolve();
             var codecs = new ItemCodecs(makeCodec?.Invoke(), [.. _start.DerivedTypes.Select(DelegateIdentity.FindType)]);
             var ticks = new TickSchedule(_time, _start.TickInterval == 0 ? null : TimeSpan.FromTicks(_start.TickInterval), _start.TicksPaused, Control.RaiseTick);
+            await Control.Logging.Ready.ConfigureAwait(false);
             ILogger logger = Control.Logging.CreateLogger(_start.LogCategory);
             Control.Logger = logger;
             if (_start.ItemTimeout > 0)

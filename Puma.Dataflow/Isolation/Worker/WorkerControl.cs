@@ -48,11 +48,11 @@ internal sealed class WorkerControl : IAsyncDisposable
 
     /// <param name="connection">The connection.</param>
     /// <param name="mark">Where the item in work is noted so that it outlives the process; null for nowhere.</param>
-    /// <param name="ring">Where log records outlive it; null when there is no process of its own.</param>
+    /// <param name="ring">Where log records outlive it; null when there is no process of its own, whose threads user code may all block.</param>
     public WorkerControl(Stream connection, IWorkMark? mark, LogRing? ring)
     {
         Item = new ItemInWork(mark, _discarding.Token);
-        _channel = new FrameChannel(connection, FrameFormat.MaxControl, OnReadable);
+        _channel = new FrameChannel(connection, FrameFormat.MaxControl, OnReadable, ownThreads: ring is not null && !OperatingSystem.IsWindows());
         Logging = new ChildLogging(_channel, ring);
     }
 
@@ -94,7 +94,7 @@ internal sealed class WorkerControl : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         await _channel.DisposeAsync().ConfigureAwait(false);
-        Logging.Dispose();
+        await Logging.DisposeAsync().ConfigureAwait(false);
     }
 
     public void Say(FrameType type, long number = 0, ReadOnlySpan<byte> payload = default, int attempt = 0)

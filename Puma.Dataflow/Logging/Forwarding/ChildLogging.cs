@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using System.Runtime.CompilerServices;
 using Microsoft.Extensions.Logging;
 using Puma.Dataflow.Isolation;
 using Puma.Dataflow.Isolation.Protocol;
@@ -8,16 +7,13 @@ using Puma.Dataflow.Isolation.Transport;
 namespace Puma.Dataflow.Logging.Forwarding;
 
 /// <summary>
-/// The logging of a child, which hands everything to the parent. In a process of its own, NLog has one target that does so, too, from
-/// the moment on at which user code loads it: that takes its time, and most children never need it. No configuration file is read there,
-/// so no child ever opens a log file.
+/// The logging of a child, which hands everything to the parent. In a process of its own, NLog has one target that does so, too, before
+/// there is user code: NLog reads no configuration file there, so no child ever opens a log file.
 /// </summary>
 /// <remarks>Any thread.</remarks>
-internal sealed class ChildLogging : IDisposable
+internal sealed class ChildLogging : IAsyncDisposable
 {
-    // Made once, by whoever loads NLog.
-    private ChildNLog? _nlog;
-    private int _hasNLog;
+    private readonly Task<ChildNLog>? _nlog;
 
     /// <param name="control">The control connection.</param>
     /// <param name="ring">Where records outlive the process; null in the parent's process, which has an NLog of its own.</param>
@@ -25,12 +21,14 @@ internal sealed class ChildLogging : IDisposable
     {
         Sender = new LogSender(control, ring);
         Levels = new ChildLevels(control);
-        if (ring is null)
-            return;
-        AppDomain.CurrentDomain.AssemblyLoad += OnAssemblyLoad;
-        if (Array.Exists(AppDomain.CurrentDomain.GetAssemblies(), static a => a.GetName().Name == "NLog"))
-            ConfigureNLogOnce();
+
+        // Meanwhile the parent says what is to be made.
+        if (ring is not null)
+            _nlog = Task.Run(() => new ChildNLog(this));
     }
+
+    /// <summary>Ends when there may be user code.</summary>
+    public Task Ready => _nlog ?? Task.CompletedTask;
 
     public LogSender Sender { get; }
 
@@ -76,26 +74,9 @@ internal sealed class ChildLogging : IDisposable
         };
     }
 
-    public void Dispose()
+    public async ValueTask DisposeAsync()
     {
-        AppDomain.CurrentDomain.AssemblyLoad -= OnAssemblyLoad;
-        _nlog?.Dispose();
+        if (_nlog is not null)
+            (await _nlog.ConfigureAwait(false)).Dispose();
     }
-
-    /// <summary>Comes before the code that needs the assembly runs on.</summary>
-    private void OnAssemblyLoad(object? sender, AssemblyLoadEventArgs load)
-    {
-        if (load.LoadedAssembly.GetName().Name == "NLog")
-            ConfigureNLogOnce();
-    }
-
-    private void ConfigureNLogOnce()
-    {
-        if (Interlocked.Exchange(ref _hasNLog, 1) == 0)
-            ConfigureNLog();
-    }
-
-    // On its own, since compiling it loads NLog.
-    [MethodImpl(MethodImplOptions.NoInlining)]
-    private void ConfigureNLog() => _nlog = new ChildNLog(this);
 }

@@ -11,6 +11,9 @@ internal sealed class ChildNLog : IDisposable
     private readonly ForwardingTarget _target;
     private readonly LoggingConfiguration _configuration = new(LogManager.LogFactory);
 
+    // 1 while a configuration of user code is replaced, which is told of, too.
+    private int _isRestoring;
+
     public ChildNLog(ChildLogging logging)
     {
         _levels = logging.Levels;
@@ -61,10 +64,20 @@ internal sealed class ChildNLog : IDisposable
         }
     }
 
-    /// <summary>User code that configures NLog means the program's own process.</summary>
+    /// <summary>User code that configures NLog means the program's own process. Its rules are taken out again, whether it has set a configuration or added to this one.</summary>
     private void KeepConfiguration(object? sender, LoggingConfigurationChangedEventArgs change)
     {
-        if (change.ActivatedConfiguration != _configuration && !Environment.HasShutdownStarted)
-            LogManager.Configuration = _configuration;
+        if (Environment.HasShutdownStarted || Interlocked.Exchange(ref _isRestoring, 1) != 0)
+            return;
+        try
+        {
+            if (change.ActivatedConfiguration != _configuration)
+                LogManager.Configuration = _configuration;
+            OnLevelsChanged();
+        }
+        finally
+        {
+            Volatile.Write(ref _isRestoring, 0);
+        }
     }
 }

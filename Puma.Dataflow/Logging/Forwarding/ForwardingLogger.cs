@@ -17,7 +17,7 @@ internal sealed class ForwardingLogger(string category, ChildLogging logging) : 
             return;
         List<KeyValuePair<string, object?>> properties = [];
         string? template = null;
-        foreach ((string key, object? value) in state as IEnumerable<KeyValuePair<string, object?>> ?? [])
+        foreach ((string key, object? value) in LogPairs.Of(state))
         {
             if (key == LogRecord.TemplateName)
                 template = value as string;

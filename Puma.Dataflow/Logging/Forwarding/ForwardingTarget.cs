@@ -19,6 +19,7 @@ internal sealed class ForwardingTarget(ChildLogging logging) : Target
             return;
         LogRecord record = logging.NewRecord(level, logEvent.LoggerName ?? "", MessageOf(logEvent), logEvent.Exception) with
         {
+            Time = logEvent.TimeStamp.ToUniversalTime().Ticks,
             Template = logEvent.Message,
             Properties = logEvent.HasProperties ? [.. logEvent.Properties.Select(static p => new KeyValuePair<string, object?>(LogValue.TextOf(p.Key), p.Value))] : [],
         };

@@ -15,18 +15,18 @@ internal sealed class LogBacklog(int capacity)
     /// <param name="number">The record's number, which grows.</param>
     /// <param name="level">Its level.</param>
     /// <param name="record">Its bytes.</param>
-    /// <param name="dropped">Counts what was dropped, by level.</param>
-    public bool TryAdd(long number, LogLevel level, byte[] record, long[] dropped)
+    /// <param name="onDropped">Hears of each record that was dropped for it: its level and number.</param>
+    public bool TryAdd(long number, LogLevel level, byte[] record, Action<LogLevel, long> onDropped)
     {
         // Nothing is dropped for a record that has no room even then. One that is longer than all the room has it alone.
         int kept = _bytesByLevel.AsSpan((int)level).ToArray().Sum();
         if (kept > 0 && kept + record.Length > capacity)
             return false;
-        for (int lowest = 0; _bytes + record.Length > capacity && !IsEmpty; dropped[lowest]++)
+        for (int lowest = 0; _bytes + record.Length > capacity && !IsEmpty;)
         {
             while (_byLevel[lowest].Count == 0)
                 lowest++;
-            Remove(lowest);
+            onDropped((LogLevel)lowest, Remove(lowest));
         }
 
         _byLevel[(int)level].Enqueue(new Entry(number, record));
@@ -48,11 +48,13 @@ internal sealed class LogBacklog(int capacity)
     /// <summary>Takes the oldest record away.</summary>
     public void Dequeue() => Remove(Oldest());
 
-    private void Remove(int level)
+    /// <returns>The number of what was removed.</returns>
+    private long Remove(int level)
     {
-        int length = _byLevel[level].Dequeue().Record.Length;
-        _bytesByLevel[level] -= length;
-        _bytes -= length;
+        (long number, byte[] record) = _byLevel[level].Dequeue();
+        _bytesByLevel[level] -= record.Length;
+        _bytes -= record.Length;
+        return number;
     }
 
     /// <summary>The level of the oldest record; -1 when there is none.</summary>

@@ -12,7 +12,7 @@ internal static class LogScopes
 
     private static void Read(object? scope, List<KeyValuePair<string, object?>> properties, List<string> texts)
     {
-        foreach ((string key, object? value) in scope as IEnumerable<KeyValuePair<string, object?>> ?? [])
+        foreach ((string key, object? value) in LogPairs.Of(scope))
         {
             if (key != LogRecord.TemplateName)
                 Set(properties, key ?? "", value);

@@ -8,8 +8,8 @@ namespace Puma.Dataflow.Logging.Forwarding;
 
 /// <summary>
 /// Sends what is logged in a child to its parent, in order, and no more than the parent has room for; the rest waits, bounded. When there
-/// is no room for that either, Trace and Debug are dropped and counted, and whoever logs more than that waits a little. What is neither
-/// dropped nor written by the parent is in the black box, too.
+/// is no room for that either, Trace and Debug are dropped and counted, and whoever logs more than that waits a little, in turn. What is
+/// neither dropped nor written by the parent is in the black box, too, while it has room for that.
 /// </summary>
 /// <remarks>Any thread. The lock is a condition to wait for, which <see cref="Lock"/> is not.</remarks>
 /// <param name="control">The control connection.</param>
@@ -35,7 +35,16 @@ internal sealed class LogSender(FrameChannel control, LogRing? ring)
     // Guarded by _gate.
     private readonly LogBacklog _backlog = new(MaxBacklog);
     private readonly Queue<(long Number, int Length)> _underWay = [];
+    private readonly LinkedList<byte[]> _waiting = [];
+
+    // By level, since the beginning: how many were dropped, and how many the parent was told of.
     private readonly long[] _dropped = new long[(int)LogLevel.None];
+    private readonly long[] _told = new long[(int)LogLevel.None];
+
+    // What the black box holds that the parent has not written, the oldest first, and where each begins there in bytes since the beginning.
+    private readonly Queue<(long Number, long Begin)> _inRing = [];
+    private readonly Dictionary<long, long> _begins = [];
+    private long _ringEnd;
     private long _number;
     private long _bytesUnderWay;
     private long _toldAt;
@@ -54,7 +63,7 @@ internal sealed class LogSender(FrameChannel control, LogRing? ring)
         {
             if ((int)level > _dropsUpTo)
                 return false;
-            _dropped[(int)level]++;
+            CountDroppedLocked(level);
             return true;
         }
     }
@@ -62,22 +71,22 @@ internal sealed class LogSender(FrameChannel control, LogRing? ring)
     public void Send(LogRecord record)
     {
         byte[] bytes = Encode(record, LogRecord.MaxText);
-        byte[] kept = ring is not null && bytes.Length > ring.MaxRecord ? Encode(Shortened(record), ring.MaxRecord / 16) : bytes;
+        byte[] kept = ring is not null && bytes.Length > ring.MaxRecord ? Encode(Shortened(record), ring.MaxRecord / 4) : bytes;
         lock (_gate)
         {
             if (_backlog.IsEmpty && HasRoomFor(bytes))
             {
-                Keep(++_number, kept);
+                KeepLocked(++_number, kept);
                 SendLocked(_number, bytes);
                 TellDroppedLocked(isLast: false);
             }
             else if (TryAddLocked(record.Level, bytes))
             {
-                Keep(_number, kept);
+                KeepLocked(_number, kept);
             }
             else
             {
-                _dropped[(int)record.Level]++;
+                CountDroppedLocked(record.Level);
                 if (record.Level < LogLevel.Information && !_isOver)
                     _dropsUpTo = Math.Max(_dropsUpTo, (int)record.Level);
                 return;
@@ -147,6 +156,7 @@ internal sealed class LogSender(FrameChannel control, LogRing? ring)
     /// <summary>What is kept of a record that is too long for the black box.</summary>
     private static LogRecord Shortened(LogRecord record) => record with
     {
+        Template = null,
         Properties = [.. record.Properties.Take(16)],
         ScopeProperties = [.. record.ScopeProperties.Take(16)],
         ScopeTexts = [.. record.ScopeTexts.Take(16)],
@@ -161,17 +171,56 @@ internal sealed class LogSender(FrameChannel control, LogRing? ring)
     {
         if (_isOver)
             return false;
-        long begin = Clock.GetTimestamp();
-        while (!_backlog.TryAdd(_number + 1, level, bytes, _dropped))
-        {
-            TimeSpan left = Patience - Clock.GetElapsedTime(begin);
-            if (level < LogLevel.Information || left <= TimeSpan.Zero || _isOver || !Monitor.Wait(_gate, left))
-                return false;
-        }
+        bool isAdded = (level < LogLevel.Information || _waiting.Count == 0) && TryAddNowLocked(level, bytes);
+        if (!isAdded && level >= LogLevel.Information)
+            isAdded = WaitAndAddLocked(level, bytes);
+        if (isAdded)
+            SendBacklogLocked();
+        return isAdded;
+    }
 
+    private bool WaitAndAddLocked(LogLevel level, byte[] bytes)
+    {
+        long begin = Clock.GetTimestamp();
+        LinkedListNode<byte[]> turn = _waiting.AddLast(bytes);
+        try
+        {
+            while (turn.Previous is not null || !TryAddNowLocked(level, bytes))
+            {
+                TimeSpan left = Patience - Clock.GetElapsedTime(begin);
+                if (left <= TimeSpan.Zero || _isOver || !Monitor.Wait(_gate, left))
+                    return false;
+            }
+
+            return true;
+        }
+        finally
+        {
+            _waiting.Remove(turn);
+            Monitor.PulseAll(_gate);
+        }
+    }
+
+    private bool TryAddNowLocked(LogLevel level, byte[] bytes)
+    {
+        if (!_backlog.TryAdd(_number + 1, level, bytes, OnDroppedLocked))
+            return false;
         _number++;
-        SendBacklogLocked();
         return true;
+    }
+
+    /// <summary>What is dropped for another is counted, so it must not be found in the black box as well.</summary>
+    private void OnDroppedLocked(LogLevel level, long number)
+    {
+        CountDroppedLocked(level);
+        if (_begins.Remove(number, out long begin))
+            ring!.Forget(begin);
+    }
+
+    private void CountDroppedLocked(LogLevel level)
+    {
+        long total = ++_dropped[(int)level];
+        ring?.NoteDropped((int)level, total);
     }
 
     private void SendBacklogLocked()
@@ -196,22 +245,36 @@ internal sealed class LogSender(FrameChannel control, LogRing? ring)
         control.Write(FrameType.Log, number, record);
     }
 
-    /// <summary>Tells what was dropped, in a flood once a second.</summary>
+    /// <summary>Tells what was dropped since the beginning, in a flood once a second.</summary>
     private void TellDroppedLocked(bool isLast)
     {
-        if (Array.TrueForAll(_dropped, static d => d == 0) || (!isLast && Clock.GetElapsedTime(_toldAt) < TellPeriod))
+        if (_dropped.AsSpan().SequenceEqual(_told) || (!isLast && Clock.GetElapsedTime(_toldAt) < TellPeriod))
             return;
         _toldAt = Clock.GetTimestamp();
+        _dropped.CopyTo(_told, 0);
         var fields = new FieldWriter();
         foreach (long count in _dropped)
             fields.Long(count);
-        Array.Clear(_dropped);
         control.Write(FrameType.LogDropped, payload: fields.Written);
     }
 
-    private void Keep(long number, byte[] record)
+    /// <summary>Puts a record into the black box, if that has room beside what the parent has not written yet.</summary>
+    private void KeepLocked(long number, byte[] record)
     {
-        Debug.Assert(ring is null || record.Length <= ring.MaxRecord, "A shortened record has room in the black box.");
-        ring?.Add(number, record);
+        if (ring is null)
+            return;
+        Debug.Assert(record.Length <= ring.MaxRecord, "A shortened record has room in the black box.");
+        long oldest = _underWay.TryPeek(out (long Number, int Length) sent) ? sent.Number : _backlog.TryPeek(out long waiting, out _) ? waiting : number;
+        while (_inRing.TryPeek(out (long Number, long Begin) first) && first.Number < oldest)
+            _begins.Remove(_inRing.Dequeue().Number);
+        long begin = _inRing.TryPeek(out (long Number, long Begin) kept) ? kept.Begin : _ringEnd;
+        int room = LogRing.RoomFor(record.Length);
+        if (_ringEnd + room - begin > ring.Capacity)
+            return;
+        long at = ring.Add(number, record);
+        Debug.Assert(at == _ringEnd, "This is the only writer of the black box.");
+        _inRing.Enqueue((number, at));
+        _begins.Add(number, at);
+        _ringEnd += room;
     }
 }
