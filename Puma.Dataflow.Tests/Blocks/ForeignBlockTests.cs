@@ -114,15 +114,16 @@ public sealed class ForeignBlockTests : PipelineTest
     {
         ExpectFailure();
         Expect(12);
-        Gate gate = new();
+        Gate gate = new(), entered = new();
         PipelineRun run = Start(Pipeline.From(Numbers())
             .Through(new TransformBlock<int, int>(async x =>
             {
+                entered.Open();
                 await gate.WaitAsync();
                 return x;
             }, new() { BoundedCapacity = 2 }), new() { Name = "foreign" })
             .ForEach(static _ => { }), FakeTimeOptions);
-        await run.Started.Within();
+        await entered.WaitAsync(TestToken);
 
         run.Cancel();
         await UntilOnlyAsync(run, "foreign");
