@@ -5,55 +5,42 @@ using Puma.Dataflow.Diagnostics;
 namespace Puma.Dataflow.Lifecycle;
 
 /// <summary>
-/// The completion graph of one run: its stages are the nodes, its links the edges. It holds the outcome, the urgency and the cause,
-/// and decides which stages stop, discard or go on. It never moves an item.
+/// The completion graph of one run: its stages are the nodes, its links the edges. It decides which stages stop, discard or go on, and
+/// tells them. It never moves an item.
 /// </summary>
 /// <remarks>
-/// State changes under one lock, which is never held while a stage is told or user code runs. What a stage is told only ever rises
-/// (run, stop, discard), so it does not matter in which order two changes reach it.
+/// What the run comes to is decided by <see cref="RunEnding"/> under one lock, which is never held while a stage is told or user code
+/// runs. What a stage is told only ever rises (run, stop, discard), so it does not matter in which order two changes reach it.
 /// </remarks>
 internal sealed class CompletionGraph
 {
-    private enum Urgency
-    {
-        Run,
-        Drain,
-        Abort,
-    }
-
-    private readonly Lock _gate = new();
-    private readonly TaskCompletionSource _allReported = new(TaskCreationOptions.RunContinuationsAsynchronously);
-    private readonly TaskCompletionSource _started = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    // Each is safe by itself, for any thread.
+    private readonly RunEnding _ending = new();
+    private readonly RunStart _start;
+    private readonly RunReporter _reporter;
+    private readonly Deadline _cancelDeadline;
+    private readonly Deadline _abandonDeadline;
     private readonly TaskCompletionSource<PipelineReport> _completion = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly TaskCompletionSource<PipelineReport> _report = new(TaskCreationOptions.RunContinuationsAsynchronously);
-    private readonly long _startTimestamp;
 
-    // Guarded by _gate.
-    private readonly List<Exception> _secondary = [];
-    private Urgency _urgency;
-    private RunState? _outcome;
-    private StageFaultedException? _cause;
-    private CancellationToken _cancelToken;
-    private StageFaultedException? _startFailure;
-    private int _notStarted;
-    private bool _hasUnstarted;
-    private bool _hasLoggerFailed;
-    private int _notEnded;
-    private bool _hasEnded;
-    private ITimer? _abandonTimer;
-    private ITimer? _cancelTimer;
-
-    // Set before the run starts.
-    private readonly Dictionary<Link, StageNode> _writerOf = [];
+    // Set before the run starts, then read only.
+    private GraphShape _shape = GraphShape.Empty;
     private ProgressWatch? _watch;
     private CancellationTokenRegistration _callerToken;
+
+    // Changed by interlocked operations only. Who counts the last stage down ends the run.
+    private int _notEnded;
+    private int _hasLoggerFailed;
 
     public CompletionGraph(PipelineOptions options, ILoggerFactory loggers)
     {
         Options = options;
         Loggers = loggers;
         Logger = new SafeLogger(loggers.CreateLogger(LogCategory.Of(options.Name)), NoteLoggerFailure);
-        _startTimestamp = options.TimeProvider.GetTimestamp();
+        _start = new RunStart(_ending);
+        _reporter = new RunReporter(Time, _ending);
+        _cancelDeadline = new Deadline(Time, () => Cancel(new CancellationToken(canceled: true)));
+        _abandonDeadline = new Deadline(Time, AbandonRest);
     }
 
     public PipelineOptions Options { get; }
@@ -67,39 +54,25 @@ internal sealed class CompletionGraph
     public TimeProvider Time => Options.TimeProvider;
 
     /// <summary>Set before the run starts.</summary>
-    public IReadOnlyList<StageNode> Nodes { get; private set; } = [];
-
-    /// <summary>Set before the run starts; dead-letter links included.</summary>
-    public IReadOnlyList<Link> Links { get; private set; } = [];
+    public IReadOnlyList<StageNode> Nodes => _shape.Nodes;
 
     /// <summary>Called whenever a stage begins to wait, to work or to end, so that a test can tell when a run is at rest. Must not block.</summary>
     public Action? OnActivity { get; set; }
 
     /// <summary>Ends when all stages have started, or with the start-up failure.</summary>
-    public Task Started => _started.Task;
+    public Task Started => _start.Started;
 
     public Task<PipelineReport> Completion => _completion.Task;
 
     /// <summary>The same end as a value: never faults, never is cancelled.</summary>
     public Task<PipelineReport> Report => _report.Task;
 
-    public Exception? Cause
-    {
-        get
-        {
-            lock (_gate)
-                return _cause;
-        }
-    }
+    public Exception? Cause => _ending.Decision.Cause;
 
-    public RunState State
-    {
-        get
-        {
-            lock (_gate)
-                return StateLocked();
-        }
-    }
+    public RunState State => _ending.State;
+
+    /// <summary>Whether the run has failed and works off what is left.</summary>
+    public bool IsDrainingAfterFault => _ending.IsDrainingAfterFault;
 
     /// <summary>Makes the logger of a stage's user code.</summary>
     public ILogger CreateLogger(string stage) => Loggers.CreateLogger(LogCategory.Of(Options.Name, stage));
@@ -109,18 +82,9 @@ internal sealed class CompletionGraph
     /// <summary>Starts all stages. Called once.</summary>
     public void Start(IReadOnlyList<StageNode> nodes, IReadOnlyList<Link> links, CancellationToken cancellationToken)
     {
-        Nodes = nodes;
-        Links = links;
-        _notStarted = nodes.Count;
+        _shape = new GraphShape(nodes, links);
         _notEnded = nodes.Count;
-        foreach (StageNode node in nodes)
-        {
-            foreach (Link output in node.Outputs)
-                _writerOf.Add(output, node);
-            if (node.DeadLetters is not null)
-                _writerOf.Add(node.DeadLetters, node);
-        }
-
+        _start.Expect(nodes.Count);
         Log.RunStarted(Logger, Options.Name, nodes.Count);
         _watch = new ProgressWatch(this, Logger);
         if (cancellationToken.CanBeCanceled)
@@ -130,38 +94,16 @@ internal sealed class CompletionGraph
     }
 
     /// <summary>Waits until every stage has started or failed to, so that no source is read before.</summary>
-    public Task WaitForStartAsync(CancellationToken cancellationToken) => _allReported.Task.WaitAsync(cancellationToken);
+    public Task WaitForStartAsync(CancellationToken cancellationToken) => _start.AllReported.WaitAsync(cancellationToken);
 
     /// <summary>A stage has started, or will not. Called once by each stage.</summary>
     public void OnStageStarted(StageNode node, bool hasStarted, StageFaultedException? failure)
     {
         if (hasStarted && failure is null)
             Log.StageStarted(Logger, node.Name);
-        bool isLast;
-        StageFaultedException? startFailure;
-        RunState? outcome;
-        CancellationToken token;
-        lock (_gate)
-        {
-            if (node.Scope is null)
-                _startFailure ??= failure;
-            _hasUnstarted |= !hasStarted;
-            isLast = --_notStarted == 0;
 
-            // A stage that was told to give up before it had started: the run never was as it was to be.
-            startFailure = _startFailure ?? (_hasUnstarted && _outcome == RunState.Faulted ? _cause : null);
-            (outcome, token) = (_outcome, _cancelToken);
-        }
-
-        if (!isLast)
-            return;
-        if (startFailure is not null)
-            SetObserved(_started, startFailure);
-        else if (outcome == RunState.Canceled)
-            _started.TrySetCanceled(token);
-        else
-            _started.TrySetResult();
-        _allReported.TrySetResult();
+        // A stage of an optional branch that does not start is no reason for the run not to.
+        _start.Report(hasStarted, node.Scope is null ? failure : null);
     }
 
     // ---- What the owner of the run asks. Any thread, any time, any number of times. ------------------------------------------------------
@@ -169,17 +111,9 @@ internal sealed class CompletionGraph
     /// <summary>No more input; everything accepted is processed.</summary>
     public void Complete()
     {
-        bool isFirst;
-        lock (_gate)
-        {
-            if (_hasEnded)
-                return;
-            isFirst = _urgency < Urgency.Drain;
-            if (isFirst)
-                _urgency = Urgency.Drain;
-        }
-
-        if (isFirst)
+        if (_ending.HasEnded)
+            return;
+        if (_ending.TryRaise(Urgency.Drain))
             Log.RunDraining(Logger, Options.Name);
 
         // Also when another thread was first: it may not have come so far.
@@ -189,17 +123,8 @@ internal sealed class CompletionGraph
     /// <summary>Gives up everything; the run is cancelled unless it has a cause already.</summary>
     public void Cancel(CancellationToken token)
     {
-        lock (_gate)
-        {
-            if (_hasEnded)
-                return;
-            if (_outcome is null)
-            {
-                _outcome = RunState.Canceled;
-                _cancelToken = token;
-            }
-        }
-
+        if (!_ending.ProposeCanceled(token))
+            return;
         Log.RunCanceling(Logger, Options.Name);
         Abort();
     }
@@ -208,29 +133,15 @@ internal sealed class CompletionGraph
     public void Stop(TimeSpan deadline)
     {
         Complete();
-
-        // Outside of the lock: a timer that is due at once may call back before it is there.
-        ITimer? obsolete = Time.CreateTimer(static state => ((CompletionGraph)state!).Cancel(new CancellationToken(canceled: true)), this, deadline, Timeout.InfiniteTimeSpan);
-        lock (_gate)
-        {
-            if (!_hasEnded)
-                (obsolete, _cancelTimer) = (_cancelTimer, obsolete);
-        }
-
-        obsolete?.Dispose();
+        _cancelDeadline.Set(deadline);
     }
 
     /// <summary>Faults the run from outside and gives up everything.</summary>
     public void Fault(Exception error)
     {
         var fault = new StageFaultedException(null, error);
-        lock (_gate)
-        {
-            if (_hasEnded)
-                return;
-            ProposeFaultLocked(fault);
-        }
-
+        if (!_ending.ProposeFaulted(fault))
+            return;
         LogFault(fault, null);
         Abort();
     }
@@ -245,20 +156,14 @@ internal sealed class CompletionGraph
             AddSecondary(fault);
             if (scope.TryDetach())
                 Log.BranchDetached(Logger, scope.Name, node.Name, fault.InnerException);
-            DiscardUpstream(node, scope);
+            Discard(_shape.UpstreamOf(node, scope), DiscardReason.Faulted);
             StopSources(scope.Nodes);
             return;
         }
 
-        lock (_gate)
-        {
-            if (_hasEnded)
-                return;
-            ProposeFaultLocked(fault);
-            if (_urgency < Urgency.Drain)
-                _urgency = Urgency.Drain;
-        }
-
+        if (!_ending.ProposeFaulted(fault))
+            return;
+        _ending.TryRaise(Urgency.Drain);
         LogFault(fault, node);
         if (Options.FaultMode == FaultMode.Abort)
         {
@@ -267,38 +172,29 @@ internal sealed class CompletionGraph
         }
 
         // In this order: a source upstream that were asked to stop first could still end as completed.
-        DiscardUpstream(node, scope: null);
+        Discard(_shape.UpstreamOf(node, scope: null), DiscardReason.Faulted);
         StopSources(Nodes);
     }
 
     /// <summary>Makes the reader of a link the place of a failure that its writer noticed.</summary>
     public void FailReader(Link link, Exception error)
     {
-        foreach (StageNode reader in Nodes.Where(n => n.Inputs.Contains(link)))
+        foreach (StageNode reader in _shape.ReadersOf(link))
             reader.Fail(error);
     }
 
     /// <summary>Keeps an error that cannot change the outcome.</summary>
     public void AddSecondary(Exception error)
     {
-        lock (_gate)
-        {
-            if (!_hasEnded)
-                _secondary.Add(error);
-        }
-
+        _ending.AddSecondary(error);
         Log.SecondaryError(Logger, Options.Name, error.Message, error);
     }
 
     /// <summary>A log that fails is no reason to fail; that it does is worth knowing, once.</summary>
     private void NoteLoggerFailure(Exception error)
     {
-        lock (_gate)
-        {
-            if (!_hasEnded && !_hasLoggerFailed)
-                _secondary.Add(error);
-            _hasLoggerFailed = true;
-        }
+        if (Interlocked.Exchange(ref _hasLoggerFailed, 1) == 0)
+            _ending.AddSecondary(error);
     }
 
     public void OnItemDiscarded(object? item, DiscardReason reason, StageNode stage)
@@ -322,10 +218,7 @@ internal sealed class CompletionGraph
         LogDiscards(node);
         if (node.IsAbandoned)
             Log.StageAbandoned(Logger, node.Name, report.Abandoned, Options.AbortTimeout);
-        bool isLast;
-        lock (_gate)
-            isLast = --_notEnded == 0;
-        if (isLast)
+        if (Interlocked.Decrement(ref _notEnded) == 0)
             Finish();
     }
 
@@ -349,18 +242,12 @@ internal sealed class CompletionGraph
     }
 
     /// <summary>The outcome as a stage's instances are told: the run's, once it is known, else the stage's own end.</summary>
-    public RunState OutcomeFor(StageState own)
+    public RunState OutcomeFor(StageState own) => _ending.Decision.Outcome ?? own switch
     {
-        lock (_gate)
-        {
-            return _outcome ?? own switch
-            {
-                StageState.Faulted => RunState.Faulted,
-                StageState.Canceled => RunState.Canceled,
-                _ => RunState.Completed,
-            };
-        }
-    }
+        StageState.Faulted => RunState.Faulted,
+        StageState.Canceled => RunState.Canceled,
+        _ => RunState.Completed,
+    };
 
     /// <summary>A drain after a fault has made no progress for too long.</summary>
     public void OnDrainStalled()
@@ -369,85 +256,14 @@ internal sealed class CompletionGraph
         Abort();
     }
 
-    public bool IsDrainingAfterFault
-    {
-        get
-        {
-            lock (_gate)
-                return !_hasEnded && _outcome == RunState.Faulted && _urgency == Urgency.Drain;
-        }
-    }
-
-    public PipelineSnapshot Snapshot()
-    {
-        StageFaultedException? cause;
-        Exception[] secondary;
-        lock (_gate)
-            (cause, secondary) = (_cause, [.. _secondary]);
-        return new()
-        {
-            State = State,
-            Stages = [.. Nodes.Select(static n => n.Report())],
-            Links = [.. Links.Select(static l => ReportOf(l))],
-            Duration = Time.GetElapsedTime(_startTimestamp),
-            Cause = cause,
-            SecondaryErrors = secondary,
-            Abandoned = [.. Nodes.Where(static n => n.IsAbandoned).Select(static n => n.Name)],
-        };
-    }
-
-    private static LinkReport ReportOf(Link link)
-    {
-        LinkCounts counts = link.Counts;
-        return new LinkReport(link.From, link.To, link.Capacity, counts.Sent, counts.Received, counts.Discarded, counts.Dropped);
-    }
+    public PipelineSnapshot Snapshot() => _reporter.Snapshot(_shape);
 
     // ---- Inside. ---------------------------------------------------------------------------------------------------------------------------
-
-    private void ProposeFaultLocked(StageFaultedException fault)
-    {
-        if (_outcome is null)
-        {
-            _outcome = RunState.Faulted;
-            _cause = fault;
-        }
-        else
-        {
-            _secondary.Add(fault);
-        }
-    }
-
-    private RunState StateLocked() => (_hasEnded, _outcome) switch
-    {
-        (true, { } outcome) => outcome,
-        (true, null) => RunState.Completed,
-        (false, RunState.Canceled) => RunState.Canceling,
-        (false, RunState.Faulted) => RunState.Faulting,
-        _ => _urgency == Urgency.Run ? RunState.Running : RunState.Draining,
-    };
 
     private static void StopSources(IEnumerable<StageNode> nodes)
     {
         foreach (StageNode node in nodes)
             node.RaiseStop();
-    }
-
-    /// <summary>Tells every stage from which the failed one can be reached that its work is in vain.</summary>
-    private void DiscardUpstream(StageNode failed, OptionalScope? scope)
-    {
-        var upstream = new HashSet<StageNode>();
-        var next = new Queue<StageNode>([failed]);
-        while (next.TryDequeue(out StageNode? node))
-        {
-            foreach (StageNode writer in node.Inputs.Select(l => _writerOf[l]))
-            {
-                // What lies before an optional branch goes on without it.
-                if ((scope is null || scope.Nodes.Contains(writer)) && upstream.Add(writer))
-                    next.Enqueue(writer);
-            }
-        }
-
-        Discard(Nodes.Where(upstream.Contains), DiscardReason.Faulted);
     }
 
     /// <summary>Makes stages give up what they hold. All are decided before the first is told: its end would otherwise end its neighbours for another reason.</summary>
@@ -460,21 +276,9 @@ internal sealed class CompletionGraph
 
     private void Abort()
     {
-        lock (_gate)
-        {
-            if (_hasEnded || _urgency == Urgency.Abort)
-                return;
-            _urgency = Urgency.Abort;
-        }
-
-        ITimer? obsolete = Time.CreateTimer(static state => ((CompletionGraph)state!).AbandonRest(), this, Options.AbortTimeout, Timeout.InfiniteTimeSpan);
-        lock (_gate)
-        {
-            if (!_hasEnded)
-                (obsolete, _abandonTimer) = (null, obsolete);
-        }
-
-        obsolete?.Dispose();
+        if (!_ending.TryRaise(Urgency.Abort))
+            return;
+        _abandonDeadline.Set(Options.AbortTimeout);
         Discard(Nodes, DiscardReason.Canceled);
     }
 
@@ -486,10 +290,7 @@ internal sealed class CompletionGraph
 
     private void LogFault(StageFaultedException fault, StageNode? node)
     {
-        bool isCause;
-        lock (_gate)
-            isCause = ReferenceEquals(_cause, fault);
-        if (isCause)
+        if (ReferenceEquals(Cause, fault))
             Log.RunFaulted(Logger, Options.Name, fault.Message, fault.InnerException);
         else
             Log.SecondaryError(Logger, node?.Name ?? Options.Name, fault.Message, fault.InnerException);
@@ -514,34 +315,15 @@ internal sealed class CompletionGraph
     {
         _watch?.Dispose();
         _callerToken.Unregister();
-        RunState outcome;
-        StageFaultedException? cause;
-        CancellationToken token;
-        lock (_gate)
-        {
-            _hasEnded = true;
-            _abandonTimer?.Dispose();
-            _cancelTimer?.Dispose();
-            outcome = _outcome ?? RunState.Completed;
-            (cause, token) = (_cause, _cancelToken);
-        }
-
-        PipelineSnapshot last = Snapshot();
-        var report = new PipelineReport
-        {
-            State = outcome,
-            Stages = last.Stages,
-            Links = last.Links,
-            Duration = last.Duration,
-            Cause = cause,
-            SecondaryErrors = last.SecondaryErrors,
-            Abandoned = last.Abandoned,
-        };
-        Log.RunEnded(Logger, Options.Name, outcome, report.Duration);
-        if (cause is not null)
-            SetObserved(_completion, cause);
-        else if (outcome == RunState.Canceled)
-            _completion.TrySetCanceled(token);
+        RunDecision decision = _ending.End();
+        _cancelDeadline.End();
+        _abandonDeadline.End();
+        PipelineReport report = _reporter.Report(_shape);
+        Log.RunEnded(Logger, Options.Name, report.State, report.Duration);
+        if (decision.Cause is { } cause)
+            _completion.SetObserved(cause);
+        else if (decision.Outcome == RunState.Canceled)
+            _completion.TrySetCanceled(decision.CancelToken);
         else
             _completion.TrySetResult(report);
 
@@ -550,17 +332,5 @@ internal sealed class CompletionGraph
 
         // Last, so that a run whose numbers are wrong ends all the same.
         ConservationLaw.Assert(report);
-    }
-
-    private static void SetObserved(TaskCompletionSource source, Exception error)
-    {
-        source.TrySetException(error);
-        _ = source.Task.Exception;
-    }
-
-    private static void SetObserved<T>(TaskCompletionSource<T> source, Exception error)
-    {
-        source.TrySetException(error);
-        _ = source.Task.Exception;
     }
 }
