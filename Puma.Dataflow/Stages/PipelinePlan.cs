@@ -58,8 +58,8 @@ internal sealed class PipelinePlan
         {
             var setup = new StageSetup(_names[stage], stage.Kind, stage.Options with { Placement = stage.PlacementIn(_options) }, graph);
             StageNode node = stage.Create(setup);
-            node.Inputs = new Link[stage.Inputs.Count];
-            node.Outputs = new Link[stage.Outputs.Count];
+            node.Links.Inputs = new Link[stage.Inputs.Count];
+            node.Links.Outputs = new Link[stage.Outputs.Count];
             nodes.Add(stage, node);
         }
 
@@ -122,11 +122,11 @@ internal sealed class PipelinePlan
             foreach (StageNode feeder in group)
             {
                 var link = new BufferBlockLink<DeadLetter>(feeder.Name, name, StageOptions.DefaultCapacity, feeder, sink) { OnDiscarded = sink.NoteDiscarded };
-                feeder.DeadLetters = link;
+                feeder.Links.DeadLetters = link;
                 inputs.Add(link);
             }
 
-            sink.Inputs = [.. inputs];
+            sink.Links.Inputs = [.. inputs];
             links.AddRange(inputs);
             nodes.Add(sink);
         }

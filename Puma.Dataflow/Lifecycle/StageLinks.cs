@@ -1,0 +1,58 @@
+using Puma.Dataflow.Buffers;
+
+namespace Puma.Dataflow.Lifecycle;
+
+/// <summary>The links of one stage, taken together. They are set before the run starts; who may call what is said by <see cref="Link"/>.</summary>
+internal sealed class StageLinks
+{
+    /// <summary>The links that the stage reads, by port.</summary>
+    public Link[] Inputs { get; set; } = [];
+
+    /// <summary>The links that the stage writes, by port.</summary>
+    public Link[] Outputs { get; set; } = [];
+
+    /// <summary>The link to the dead-letter stage, if the error policy has one. Not an output: it does not count as emitted.</summary>
+    public Link? DeadLetters { get; set; }
+
+    /// <summary>Whether there are outputs and no reader wants more. Any thread.</summary>
+    public bool AreOutputsShut => Outputs.Length > 0 && Array.TrueForAll(Outputs, static o => o.IsShut);
+
+    /// <summary>The worst end marker of the inputs that were read to their end.</summary>
+    public EndMarker WorstInput() =>
+        Inputs.Aggregate(EndMarker.Completed, static (worst, input) => input.End is { } end ? EndMarker.Worst(worst, end) : worst);
+
+    /// <summary>Whether the inputs that ended so far are enough to end the stage. A failed or cancelled input never is by itself.</summary>
+    public bool HaveInputsEnded(FanIn fanIn) => fanIn == FanIn.Any && Array.Exists(Inputs, static i => i.End is { Kind: EndKind.Completed })
+        || Array.TrueForAll(Inputs, static i => i.End is not null);
+
+    /// <summary>Wakes the writers that wait although slots are free. The stream only.</summary>
+    public void FlushInputs()
+    {
+        foreach (Link input in Inputs)
+            input.Flush();
+    }
+
+    /// <summary>Lets nobody write to the stage any more. What is queued is for <see cref="Close"/>. Any thread.</summary>
+    public void RefuseInputs()
+    {
+        foreach (Link input in Inputs)
+            input.Refuse();
+    }
+
+    /// <summary>From here on nothing comes in and nothing goes out. Any thread; what is closed already stays as it is.</summary>
+    /// <param name="reason">Why what is queued is discarded.</param>
+    /// <param name="marker">How the outputs end.</param>
+    /// <param name="deadLetterMarker">How the dead letters end.</param>
+    public void Close(DiscardReason reason, EndMarker marker, EndMarker deadLetterMarker)
+    {
+        foreach (Link input in Inputs)
+        {
+            if (input.End is null)
+                input.Shut(reason);
+        }
+
+        foreach (Link output in Outputs)
+            output.Complete(marker);
+        DeadLetters?.Complete(deadLetterMarker);
+    }
+}

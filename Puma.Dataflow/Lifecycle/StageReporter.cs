@@ -1,0 +1,56 @@
+using Puma.Dataflow.Buffers;
+
+namespace Puma.Dataflow.Lifecycle;
+
+/// <summary>Adds up the numbers of a stage, which its counters and its links have. Any thread.</summary>
+internal static class StageReporter
+{
+    public static StageReport Report(StageNode stage)
+    {
+        // Settled before received before accepted, so that a running stage never shows more settled than accepted.
+        StageCounters fates = stage.Counters;
+        long delivered = fates.Delivered, skipped = fates.Skipped, deadLettered = fates.DeadLettered, failed = fates.Failed, inWork = fates.Discarded;
+        long settled = delivered + skipped + deadLettered + failed + inWork;
+        long discarded = inWork, received = 0, accepted = 0, queued = 0, slots = 0, maxSlots = 0, capacity = 0;
+        foreach (Link input in stage.Inputs)
+        {
+            LinkCounts counts = input.Counts;
+            discarded += counts.Discarded - counts.Refused;
+            received += counts.Received;
+            accepted += counts.Accepted;
+            queued += input.Queued;
+            slots += input.SlotsHeld;
+            maxSlots += input.MaxSlotsHeld;
+            capacity += input.Capacity;
+        }
+
+        long inFlight = stage.IsAbandoned ? 0 : Math.Max(0, received - settled);
+        return new StageReport
+        {
+            Name = stage.Name,
+            Kind = stage.Kind,
+            State = stage.State,
+            EndReason = stage.EndReason,
+            Activity = stage.Activity,
+            WaitsFor = stage.WaitsFor?.To,
+            Accepted = accepted,
+            Delivered = stage.KeepsLedger ? delivered : accepted - discarded,
+            Skipped = skipped,
+            DeadLettered = deadLettered,
+            Failed = failed,
+            Discarded = discarded,
+            Abandoned = stage.IsAbandoned ? Math.Max(0, received - settled) : 0,
+            Emitted = stage.Outputs.Sum(static o => o.Counts.Sent),
+            Restarts = stage.Restarts,
+            Repeated = fates.Repeated,
+            Queued = queued,
+            InFlight = inFlight,
+            Capacity = capacity,
+            SlotsHeld = slots,
+            MaxSlotsHeld = maxSlots,
+            OldestItemAge = inFlight > 0 ? stage.Graph.Time.GetElapsedTime(stage.WorkingSince) : TimeSpan.Zero,
+            Times = stage.Times,
+            KeepsLedger = stage.KeepsLedger,
+        };
+    }
+}
