@@ -141,7 +141,7 @@ public sealed class FrameTests
         Error = ErrorRecord.Of(new FormatException("failed")),
         ErrorText = "failed",
         CallSite = new CallSite("class", "method", "file", 1),
-    }.WriteTo(w));
+    }.WriteTo(w, LogRecord.MaxText));
 
     private static byte[] EndPayload() => Payload(static w => new EndRecord(RunState.Faulted, ErrorRecord.Of(new FormatException("cause"))).WriteTo(w));
 

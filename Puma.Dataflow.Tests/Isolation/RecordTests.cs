@@ -28,7 +28,7 @@ public sealed class RecordTests
         }
 
         var log = new FieldWriter();
-        new LogRecord { Level = LogLevel.Error, Category = Long, Time = 1, Message = Long, Template = Long + "{A}", Error = error, ErrorText = Long }.WriteTo(log);
+        new LogRecord { Level = LogLevel.Error, Category = Long, Time = 1, Message = Long, Template = Long + "{A}", Error = error, ErrorText = Long }.WriteTo(log, LogRecord.MaxText);
         Assert.InRange(log.Length, 1, FrameFormat.MaxLog - 1);
         var reader = new FieldReader(new ReadOnlySequence<byte>(log.Written.ToArray()));
         LogRecord read = LogRecord.ReadFrom(ref reader);

@@ -23,10 +23,6 @@ internal sealed class ChildLog : IAsyncDisposable
     /// <summary>After how much writing the child is told that there is room again.</summary>
     private static readonly TimeSpan BurstTime = TimeSpan.FromMilliseconds(100);
 
-    private static readonly TimeSpan TellPeriod = TimeSpan.FromSeconds(1);
-
-    private const int MaxCategories = 1000;
-
     private readonly LogSink _sink;
     private readonly ILogger _events;
     private readonly string _stage;
@@ -62,7 +58,7 @@ internal sealed class ChildLog : IAsyncDisposable
     private long _linesLeftOut;
 
     // The writing stream's own.
-    private long _toldAt;
+    private OncePerSecond _leftOutTold;
 
     /// <param name="sink">Where records are written.</param>
     /// <param name="events">Where the library tells what became of records.</param>
@@ -203,7 +199,7 @@ internal sealed class ChildLog : IAsyncDisposable
 
             if (taken > 0)
                 _say?.Invoke(FrameType.LogTaken, taken, default);
-            if (Clock.GetElapsedTime(_toldAt) >= TellPeriod)
+            if (_leftOutTold.IsDue)
                 TellLeftOut();
         }
 
@@ -232,7 +228,7 @@ internal sealed class ChildLog : IAsyncDisposable
     {
         if (Interlocked.Exchange(ref _linesLeftOut, 0) is not (> 0 and var leftOut))
             return;
-        _toldAt = Clock.GetTimestamp();
+        _leftOutTold.OnTold();
         Log.ChildLinesLeftOut(_events, _stage, leftOut);
     }
 
@@ -264,7 +260,7 @@ internal sealed class ChildLog : IAsyncDisposable
             List<KeyValuePair<string, LogLevel>> changed = [];
             while (_newCategories.Reader.TryRead(out string? category))
             {
-                if (_levels.Count < MaxCategories && _levels.TryAdd(category, LeastOf(category)))
+                if (_levels.Count < LogLevels.MaxCategories && _levels.TryAdd(category, LeastOf(category)))
                     changed.Add(new(category, _levels[category]));
             }
 

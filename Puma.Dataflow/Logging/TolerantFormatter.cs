@@ -13,7 +13,7 @@ internal sealed class TolerantFormatter<TState>(Func<TState, Exception?, string>
         }
         catch (Exception error) when (error is not OutOfMemoryException)
         {
-            return $"{TemplateOf(state) ?? LogValue.TextOf(state)} (could not be formatted: {error.GetType().Name})";
+            return LogFailure.NotFormatted(TemplateOf(state) ?? LogValue.TextOf(state), error);
         }
     }
 

@@ -16,11 +16,9 @@ internal abstract class ItemTimer : IItemClock, IDisposable
     private int _attempt;
     private bool _isRunning;
     private bool _hasFired;
-    private int _pauses;
 
-    // The phase that runs: since when, and how much of it was left then.
-    private long _since;
-    private TimeSpan _left;
+    // Of the phase that runs.
+    private TimeLeft _left;
 
     protected ItemTimer(TimeProvider time, TimeSpan itemTimeout, TimeSpan abortTimeout)
     {
@@ -49,10 +47,8 @@ internal abstract class ItemTimer : IItemClock, IDisposable
     {
         lock (Gate)
         {
-            if (!_isRunning || ++_pauses > 1)
-                return;
-            _left -= Elapsed;
-            _timer.Change(Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+            if (_isRunning && _left.Pause())
+                _timer.Change(Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
         }
     }
 
@@ -60,9 +56,8 @@ internal abstract class ItemTimer : IItemClock, IDisposable
     {
         lock (Gate)
         {
-            // An emit that was not awaited may wait for longer than its item.
-            if (_isRunning && _pauses > 0 && --_pauses == 0)
-                RunLocked(_left);
+            if (_isRunning && _left.Resume())
+                SetTimerLocked();
         }
     }
 
@@ -73,7 +68,7 @@ internal abstract class ItemTimer : IItemClock, IDisposable
         lock (Gate)
         {
             // A timer may be late; the time has run out all the same.
-            bool hasRunOut = _hasFired || (_isRunning && ItemTimeout != Timeout.InfiniteTimeSpan && _pauses == 0 && Elapsed >= _left);
+            bool hasRunOut = _hasFired || (_isRunning && _left.IsUp);
             _isRunning = false;
             _timer.Change(Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
             return hasRunOut;
@@ -89,7 +84,7 @@ internal abstract class ItemTimer : IItemClock, IDisposable
 
     protected void StartLocked(long itemNumber, int attempt)
     {
-        (_itemNumber, _attempt, _isRunning, _hasFired, _pauses) = (itemNumber, attempt, true, false, 0);
+        (_itemNumber, _attempt, _isRunning, _hasFired) = (itemNumber, attempt, true, false);
         RunLocked(ItemTimeout);
     }
 
@@ -102,14 +97,13 @@ internal abstract class ItemTimer : IItemClock, IDisposable
     /// <summary>Gives the handler up.</summary>
     protected abstract void OnOverdue(long itemNumber, int attempt);
 
-    private TimeSpan Elapsed => _time.GetElapsedTime(_since);
-
-    private void RunLocked(TimeSpan left)
+    private void RunLocked(TimeSpan limit)
     {
-        _since = _time.GetTimestamp();
-        _left = left;
-        _timer.Change(left > TimeSpan.Zero || left == Timeout.InfiniteTimeSpan ? left : TimeSpan.Zero, Timeout.InfiniteTimeSpan);
+        _left = new TimeLeft(_time, limit);
+        SetTimerLocked();
     }
+
+    private void SetTimerLocked() => _timer.Change(_left.Left, Timeout.InfiniteTimeSpan);
 
     private void OnTimer()
     {
@@ -117,14 +111,13 @@ internal abstract class ItemTimer : IItemClock, IDisposable
         int attempt;
         lock (Gate)
         {
-            if (!_isRunning || _pauses > 0)
+            if (!_isRunning || _left.IsPaused)
                 return;
 
             // A call that was on its way when the item before this one ended.
-            TimeSpan left = _left - Elapsed;
-            if (left > TimeSpan.Zero)
+            if (!_left.IsUp)
             {
-                RunLocked(left);
+                SetTimerLocked();
                 return;
             }
 

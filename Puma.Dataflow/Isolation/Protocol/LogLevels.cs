@@ -8,6 +8,9 @@ namespace Puma.Dataflow.Isolation.Protocol;
 /// <param name="Categories">Categories with their levels; those that are not named keep theirs.</param>
 internal sealed record LogLevels(LogLevel Least, bool WantsCallSite, IReadOnlyList<KeyValuePair<string, LogLevel>> Categories)
 {
+    /// <summary>How many categories have a level of their own.</summary>
+    public const int MaxCategories = 1000;
+
     public void WriteTo(FieldWriter writer)
     {
         writer.Byte((byte)Least);

@@ -55,8 +55,10 @@ internal sealed record LogRecord
 
     public CallSite? CallSite { get; init; }
 
+    /// <param name="writer">Where to.</param>
+    /// <param name="maxText">How many bytes a text has at most; no more than <see cref="MaxText"/>.</param>
     /// <remarks>User code made some of it; a null where none may be is an empty text.</remarks>
-    public void WriteTo(FieldWriter writer, int maxText = MaxText)
+    public void WriteTo(FieldWriter writer, int maxText)
     {
         writer.Byte((byte)Level);
         writer.Text(Category, MaxName);

@@ -8,29 +8,27 @@ namespace Puma.Dataflow.Isolation.Worker;
 /// </summary>
 /// <param name="time">The clock, which is the parent's, too.</param>
 /// <param name="limit">How long it may take.</param>
-internal sealed class AttemptTime(TimeProvider time, TimeSpan limit) : IItemClock
+internal sealed class AttemptTime(TimeProvider time, TimeSpan limit)
 {
     private readonly Lock _gate = new();
 
-    // Guarded by _gate. Since when the time runs, and how much of it was left then.
+    // Guarded by _gate.
     private bool _isRunning;
-    private long _since;
-    private TimeSpan _left;
-    private int _pauses;
+    private TimeLeft _left;
 
     public bool HasRunOut
     {
         get
         {
             lock (_gate)
-                return _isRunning && (_left <= TimeSpan.Zero || (_pauses == 0 && time.GetElapsedTime(_since) >= _left));
+                return _isRunning && _left.IsUp;
         }
     }
 
     public void Begin()
     {
         lock (_gate)
-            (_isRunning, _since, _left, _pauses) = (true, time.GetTimestamp(), limit, 0);
+            (_isRunning, _left) = (true, new TimeLeft(time, limit));
     }
 
     /// <summary>No attempt is in work: what is emitted now belongs to none.</summary>
@@ -44,8 +42,8 @@ internal sealed class AttemptTime(TimeProvider time, TimeSpan limit) : IItemCloc
     {
         lock (_gate)
         {
-            if (_isRunning && ++_pauses == 1)
-                _left -= time.GetElapsedTime(_since);
+            if (_isRunning)
+                _left.Pause();
         }
     }
 
@@ -53,9 +51,8 @@ internal sealed class AttemptTime(TimeProvider time, TimeSpan limit) : IItemCloc
     {
         lock (_gate)
         {
-            // An emit that was not awaited may wait for longer than its item.
-            if (_pauses > 0 && --_pauses == 0)
-                _since = time.GetTimestamp();
+            if (_isRunning)
+                _left.Resume();
         }
     }
 }

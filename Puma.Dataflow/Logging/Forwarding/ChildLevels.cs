@@ -9,9 +9,6 @@ internal sealed class ChildLevels(FrameChannel control)
 {
     private const int MaxCategory = 1024;
 
-    // As many as the parent answers; see ChildLog.
-    private const int MaxCategories = 1000;
-
     private readonly ConcurrentDictionary<string, int> _levels = new(StringComparer.Ordinal);
     private volatile int _least;
     private int _count;
@@ -32,7 +29,7 @@ internal sealed class ChildLevels(FrameChannel control)
     {
         if (_levels.TryGetValue(category, out int least))
             return level >= least;
-        if (Volatile.Read(ref _count) < MaxCategories && _levels.TryAdd(category, _least))
+        if (Volatile.Read(ref _count) < LogLevels.MaxCategories && _levels.TryAdd(category, _least))
         {
             Interlocked.Increment(ref _count);
             var fields = new FieldWriter();

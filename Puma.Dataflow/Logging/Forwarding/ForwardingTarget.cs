@@ -37,7 +37,7 @@ internal sealed class ForwardingTarget(ChildLogging logging) : Target
         }
         catch (Exception error) when (error is not OutOfMemoryException)
         {
-            return $"{logEvent.Message} (could not be formatted: {error.GetType().Name})";
+            return LogFailure.NotFormatted(logEvent.Message, error);
         }
     }
 }

@@ -25,8 +25,6 @@ internal sealed class LogSender(FrameChannel control, LogRing? ring)
     /// <summary>How long somebody who logs waits at most for room.</summary>
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(1);
 
-    private static readonly TimeSpan TellPeriod = TimeSpan.FromSeconds(1);
-
     [ThreadStatic]
     private static FieldWriter? s_writer;
 
@@ -47,7 +45,7 @@ internal sealed class LogSender(FrameChannel control, LogRing? ring)
     private long _ringEnd;
     private long _number;
     private long _bytesUnderWay;
-    private long _toldAt;
+    private OncePerSecond _droppedTold;
     private TaskCompletionSource? _drained;
     private bool _isOver;
 
@@ -248,9 +246,9 @@ internal sealed class LogSender(FrameChannel control, LogRing? ring)
     /// <summary>Tells what was dropped since the beginning, in a flood once a second.</summary>
     private void TellDroppedLocked(bool isLast)
     {
-        if (_dropped.AsSpan().SequenceEqual(_told) || (!isLast && Clock.GetElapsedTime(_toldAt) < TellPeriod))
+        if (_dropped.AsSpan().SequenceEqual(_told) || (!isLast && !_droppedTold.IsDue))
             return;
-        _toldAt = Clock.GetTimestamp();
+        _droppedTold.OnTold();
         _dropped.CopyTo(_told, 0);
         var fields = new FieldWriter();
         foreach (long count in _dropped)
