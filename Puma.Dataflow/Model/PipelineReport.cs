@@ -110,9 +110,11 @@ public record PipelineSnapshot
     public StageFaultedException? Cause { get; init; }
 
     /// <summary>Failures that came after the cause, or that could not fault the run, in time order.</summary>
+    /// <value>Empty by default.</value>
     public IReadOnlyList<Exception> SecondaryErrors { get; init; } = [];
 
     /// <summary>The stages that were left behind because user code did not return in time.</summary>
+    /// <value>Empty by default.</value>
     public IReadOnlyList<string> Abandoned { get; init; } = [];
 
     /// <summary>The numbers of a stage.</summary>
@@ -123,7 +125,7 @@ public record PipelineSnapshot
         ?? throw new ArgumentException($"There is no stage '{name}'. The stages are: {string.Join(", ", Stages.Select(static s => s.Name))}.", nameof(name));
 
     /// <summary>A table for people.</summary>
-    public override string ToString()
+    public sealed override string ToString()
     {
         var text = new StringBuilder();
         text.AppendLine(CultureInfo.InvariantCulture, $"{State} after {Duration.TotalSeconds:0.000} s");
@@ -157,8 +159,4 @@ public record PipelineSnapshot
 }
 
 /// <summary>How a run ended.</summary>
-public sealed record PipelineReport : PipelineSnapshot
-{
-    /// <inheritdoc/>
-    public override string ToString() => base.ToString();
-}
+public sealed record PipelineReport : PipelineSnapshot;
