@@ -199,6 +199,22 @@ public sealed class OneLogTests : ChildTest
         Assert.False(File.Exists(path));
     }
 
+    [Theory]
+    [InlineData(3)]
+    [InlineData(int.MaxValue)] // which has its way in the end, and harms nobody else
+    public async Task ConfigurationsThatAreSetWhileOneIsTakenOut_AreTakenOutToo(int times)
+    {
+        string path = Path.Combine(_folder, "child.txt");
+        PipelineRun run = Start(Pipeline.From([path]).Then(static n => new InsistsInNLog(n), times, new() { Name = "insists", Placement = Placement.ChildProcess }).ForEach(static _ => { }));
+
+        await run.Completion.Within();
+
+        if (times == int.MaxValue)
+            return;
+        Assert.Equal(["insisted"], Log.Records.Where(static r => r.Category == "Direct").Select(static r => r.Message));
+        Assert.False(File.Exists(path));
+    }
+
     [Fact] // a value that takes its time to be formatted holds up nobody else
     public async Task ARecordOfNLogThatStalls_StopsNoOther()
     {
@@ -345,6 +361,26 @@ public sealed class OneLogTests : ChildTest
             LogManager.Setup().LoadConfiguration(builder => builder.ForLogger().WriteToFile(item));
             LogManager.Configuration = null;
             LogManager.GetLogger("Direct").Info("configured");
+            return EmitAsync(item, cancellationToken);
+        }
+    }
+
+    private sealed class InsistsInNLog(int times) : Runnable<string, string>
+    {
+        private int _left = times;
+
+        protected override ValueTask OnItemAsync(string item, CancellationToken cancellationToken)
+        {
+            using var file = new FileTarget { FileName = item };
+            var own = new LoggingConfiguration();
+            own.AddRuleForAllLevels(file);
+            LogManager.ConfigurationChanged += (_, change) =>
+            {
+                if (change.ActivatedConfiguration != own && _left-- > 0)
+                    LogManager.Configuration = own;
+            };
+            LogManager.Configuration = own;
+            LogManager.GetLogger("Direct").Info("insisted");
             return EmitAsync(item, cancellationToken);
         }
     }

@@ -7,12 +7,15 @@ namespace Puma.Dataflow.Logging.Forwarding;
 /// <summary>NLog in a process that is a child: its one target hands everything to the parent, and its rules are what the parent wants.</summary>
 internal sealed class ChildNLog : IDisposable
 {
+    private const int MaxDepth = 10;
+
     private readonly ChildLevels _levels;
     private readonly ForwardingTarget _target;
     private readonly LoggingConfiguration _configuration = new(LogManager.LogFactory);
 
-    // 1 while a configuration of user code is replaced, which is told of, too.
-    private int _isRestoring;
+    // How many configurations of user code this thread is taking out, each set by code that was told of the one before.
+    [ThreadStatic]
+    private static int s_depth;
 
     public ChildNLog(ChildLogging logging)
     {
@@ -67,17 +70,26 @@ internal sealed class ChildNLog : IDisposable
     /// <summary>User code that configures NLog means the program's own process. Its rules are taken out again, whether it has set a configuration or added to this one.</summary>
     private void KeepConfiguration(object? sender, LoggingConfigurationChangedEventArgs change)
     {
-        if (Environment.HasShutdownStarted || Interlocked.Exchange(ref _isRestoring, 1) != 0)
+        if (Environment.HasShutdownStarted)
             return;
+        if (change.ActivatedConfiguration == _configuration)
+        {
+            OnLevelsChanged();
+            return;
+        }
+
+        // Code that sets its own again whenever it is told of another would have no end.
+        if (s_depth == MaxDepth)
+            return;
+        s_depth++;
         try
         {
-            if (change.ActivatedConfiguration != _configuration)
-                LogManager.Configuration = _configuration;
-            OnLevelsChanged();
+            // This is told of, too.
+            LogManager.Configuration = _configuration;
         }
         finally
         {
-            Volatile.Write(ref _isRestoring, 0);
+            s_depth--;
         }
     }
 }
