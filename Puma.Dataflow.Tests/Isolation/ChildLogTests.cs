@@ -84,6 +84,56 @@ public sealed class ChildLogTests : ChildTest
         Assert.Equal(FloodsAndDies.Errors, records.Count(static r => r.Message.StartsWith("error", StringComparison.Ordinal)));
     }
 
+    [Fact] // what the black box has no room for is told of as well
+    public async Task WhatIsLostWithAChild_IsCounted()
+    {
+        ExpectFailure();
+        Expect(40);
+        Expect(44);
+        Expect(46);
+        var dead = new Gate();
+        using var log = new HookedLog(Log, (category, _) =>
+        {
+            if (category.StartsWith("Runnables", StringComparison.Ordinal))
+                dead.Block();
+        });
+        PipelineRun run = Start(Pipeline.From([1])
+            .Then(static () => new FillsTheBlackBoxAndDies(), new() { Name = "dies", Placement = Placement.ChildProcess })
+            .ForEach(static _ => { }), Options with { LoggerFactory = log });
+        await Waiting.UntilAsync(() => Log.Records.Any(static r => r.EventId.Id == 42), "the child has started");
+        await Waiting.UntilAsync(() => Children().Count == 0, "the child is dead");
+        dead.Open();
+
+        await Assert.ThrowsAsync<StageFaultedException>(() => run.Completion.Within());
+
+        Assert.True(Told(46) > 0);
+        Assert.Equal(FillsTheBlackBoxAndDies.Records, Told(44) + Told(46) + Log.Records.Count(static r => r.Message.StartsWith("fills", StringComparison.Ordinal)));
+
+        long Told(int id) => Log.Records.Where(r => r.EventId.Id == id).Sum(static r => long.Parse(r.Message.Split(": ")[1].Split(' ')[0], CultureInfo.InvariantCulture));
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task ValuesThatCannotBeRead_LeaveAWordThatSaysWhy(bool isChild)
+    {
+        using var capture = new Structured();
+        PipelineRun run = Start(Pipeline.From([1])
+            .Then(static inScopeToo => new LogsUnreadable(inScopeToo), isChild, new() { Name = "unreadable", Placement = isChild ? Placement.ChildProcess : Placement.InProcess })
+            .ForEach(static _ => { }), Options with { LoggerFactory = capture });
+
+        await run.Completion.Within();
+
+        Structured.Entry entry = Assert.Single(capture.Entries, static e => e.Message == "state");
+        Assert.Equal((1, "(could not be read: FormatException)"), (entry.State["one"], entry.State["puma.unreadable"]));
+        if (!isChild)
+            return;
+
+        // In process, scopes are read by the application's logging.
+        entry = Assert.Single(capture.Entries, static e => e.Message == "in a scope");
+        Assert.Equal((1, "(could not be read: FormatException)"), (entry.Scope["one"], entry.Scope["puma.unreadable"]));
+    }
+
     [Fact] // whoever logs may wait for room; what makes room must not need the same threads
     public async Task ManyThreadsOfThePool_ThatLog_WaitForNoneOfThemselves()
     {
@@ -257,16 +307,50 @@ public sealed class ChildLogTests : ChildTest
 #pragma warning disable CA2017 // Fewer values than names is what this is about.
             Context.Logger.LogCritical("{A} {B}", 1);
 #pragma warning restore CA2017
-            using (Context.Logger.BeginScope(Unreadable()))
+            using (Context.Logger.BeginScope(LogsUnreadable.Unreadable()))
                 Context.Logger.LogCritical("in a scope");
-            Context.Logger.Log(Microsoft.Extensions.Logging.LogLevel.Critical, default, Unreadable(), null, static (_, _) => "state");
+            Context.Logger.Log(Microsoft.Extensions.Logging.LogLevel.Critical, default, LogsUnreadable.Unreadable(), null, static (_, _) => "state");
             return EmitAsync(item, cancellationToken);
         }
+    }
 
-        private static IEnumerable<KeyValuePair<string, object?>> Unreadable()
+    private sealed class LogsUnreadable(bool inScopeToo) : Runnable<int, int>
+    {
+        public static IEnumerable<KeyValuePair<string, object?>> Unreadable()
         {
             yield return new("one", 1);
             throw new FormatException();
+        }
+
+        protected override ValueTask OnItemAsync(int item, CancellationToken cancellationToken)
+        {
+            Context.Logger.Log(Microsoft.Extensions.Logging.LogLevel.Critical, default, Unreadable(), null, static (_, _) => "state");
+            if (inScopeToo)
+            {
+                using (Context.Logger.BeginScope(Unreadable()))
+                    Context.Logger.LogCritical("in a scope");
+            }
+
+            return EmitAsync(item, cancellationToken);
+        }
+    }
+
+    /// <summary>Of each level more than makes all of the levels below leave the backlog, so that the black box is full of what was dropped.</summary>
+    private sealed class FillsTheBlackBoxAndDies : Runnable<int, int>
+    {
+        private const int OfEachLevel = 800;
+
+        public const int Records = 6 * OfEachLevel;
+
+        protected override ValueTask OnItemAsync(int item, CancellationToken cancellationToken)
+        {
+            string text = new('x', 400);
+            for (int i = 0; i < Records; i++)
+                Context.Logger.Log((Microsoft.Extensions.Logging.LogLevel)(i / OfEachLevel), "fills {Number} {Text}", i, text);
+            using var self = System.Diagnostics.Process.GetCurrentProcess();
+            self.Kill();
+            Thread.Sleep(Timeout.Infinite);
+            return default;
         }
     }
 

@@ -73,4 +73,7 @@ internal static partial class Log
 
     [LoggerMessage(45, LogLevel.Warning, "Stage '{Stage}': {Count} lines that its child process wrote to standard output or error were left out: more than 1,000 in a second, or faster than they could be written")]
     public static partial void ChildLinesLeftOut(ILogger logger, string stage, long count);
+
+    [LoggerMessage(46, LogLevel.Warning, "Stage '{Stage}': {Count} log records of level {Level} were lost with its child process, in which more waited to be written than outlives it")]
+    public static partial void ChildLogLost(ILogger logger, string stage, long count, LogLevel level);
 }

@@ -8,7 +8,7 @@ namespace Puma.Dataflow.Isolation;
 internal sealed unsafe class LogRing(byte* memory, int length)
 {
     // Two counts of bytes since the beginning: of the oldest record that is whole, and of the end of the newest.
-    private const int OldestAt = 0, EndAt = 8, DroppedAt = 16, RecordsAt = 64;
+    private const int OldestAt = 0, EndAt = 8, DroppedAt = 16, AcceptedAt = 64, RecordsAt = 112;
 
     // Each record: its length, its number.
     private const int HeaderLength = 12;
@@ -25,6 +25,11 @@ internal sealed unsafe class LogRing(byte* memory, int length)
     public void NoteDropped(int level, long total) => Volatile.Write(ref Field(DroppedAt + (8 * level)), total);
 
     public long ReadDropped(int level) => Volatile.Read(ref Field(DroppedAt + (8 * level)));
+
+    /// <summary>Notes how many records of a level were accepted since the beginning and not dropped later, whether they are here or had no room.</summary>
+    public void NoteAccepted(int level, long total) => Volatile.Write(ref Field(AcceptedAt + (8 * level)), total);
+
+    public long ReadAccepted(int level) => Volatile.Read(ref Field(AcceptedAt + (8 * level)));
 
     /// <returns>Where it begins, in bytes since the beginning.</returns>
     public long Add(long number, ReadOnlySpan<byte> record)

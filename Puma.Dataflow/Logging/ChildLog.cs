@@ -24,9 +24,13 @@ internal sealed class ChildLog : IAsyncDisposable
 
     private readonly Lock _taking = new();
 
-    // Guarded by _taking. What came last, and how many records of each level the child has dropped.
+    // Guarded by _taking. What came last, and by level: how many records the child has dropped, and how many came.
     private long _lastNumber;
     private readonly long[] _dropped = new long[(int)LogLevel.None];
+    private readonly long[] _taken = new long[(int)LogLevel.None];
+
+    // Guarded by _taking. By level, how many records the child had accepted; none before it is gone.
+    private IReadOnlyList<long> _accepted = LastLog.None.Accepted;
 
     /// <param name="sink">Where records are written.</param>
     /// <param name="events">Where the library tells what became of records.</param>
@@ -96,13 +100,14 @@ internal sealed class ChildLog : IAsyncDisposable
                 }
                 catch (ProtocolViolationException)
                 {
-                    // Whatever ended the child has written there, too.
-                    return;
+                    // Whatever ended the child has written there, too. What is not read is counted as lost.
+                    break;
                 }
             }
 
             for (LogLevel level = LogLevel.Trace; level < LogLevel.None; level++)
                 AddDroppedLocked(level, last.Dropped[(int)level]);
+            _accepted = last.Accepted;
         }
     }
 
@@ -113,6 +118,7 @@ internal sealed class ChildLog : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         await _levels.DisposeAsync().ConfigureAwait(false);
+        AddLost();
         await _writing.DisposeAsync().ConfigureAwait(false);
         _lines.TellLeftOut(isLast: true);
     }
@@ -120,6 +126,7 @@ internal sealed class ChildLog : IAsyncDisposable
     private void TakeLocked(long number, LogRecord record, bool isRecovered)
     {
         _lastNumber = number;
+        _taken[(int)record.Level]++;
         _writing.Add(record, number, isRecovered);
     }
 
@@ -130,6 +137,20 @@ internal sealed class ChildLog : IAsyncDisposable
             return;
         _dropped[(int)level] = total;
         _writing.Then(() => Log.ChildLogDropped(_events, _stage, count, level));
+    }
+
+    /// <summary>What the child had accepted, and neither sent before it died nor kept in its black box.</summary>
+    private void AddLost()
+    {
+        lock (_taking)
+        {
+            for (LogLevel level = LogLevel.Trace; level < LogLevel.None; level++)
+            {
+                (LogLevel of, long count) = (level, _accepted[(int)level] - _taken[(int)level]);
+                if (count > 0)
+                    _writing.Then(() => Log.ChildLogLost(_events, _stage, count, of));
+            }
+        }
     }
 
     /// <summary>The child is told that there is room again. The writing stream only.</summary>

@@ -1,6 +1,6 @@
 namespace Puma.Dataflow.Logging;
 
-/// <summary>The names and values of a state or a scope. Whoever made it, reading it fails nobody: what cannot be read is left out.</summary>
+/// <summary>The names and values of a state or a scope. Whoever made it, reading it fails nobody: a value of its own says why the rest is missing.</summary>
 internal static class LogPairs
 {
     public static List<KeyValuePair<string, object?>> Of(object? state)
@@ -21,6 +21,7 @@ internal static class LogPairs
         }
         catch (Exception error) when (error is not OutOfMemoryException)
         {
+            pairs.Add(new(LogFailure.Unreadable, LogFailure.NotRead(error)));
             return false;
         }
     }

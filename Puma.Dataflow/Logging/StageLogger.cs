@@ -33,8 +33,8 @@ internal sealed class StageLogger(ILogger inner) : ILogger
             }
             catch (Exception error) when (error is not OutOfMemoryException && !LogPairs.TryRead(state, out _))
             {
-                // Its values cannot be read, which is all that is wrong; its text can be told.
-                inner.Log(logLevel, eventId, tolerant(state, exception), exception, static (text, _) => text);
+                // Its values cannot be read, which is all that is wrong; its text can be told, and the values as far as they can be read.
+                inner.Log(logLevel, eventId, LogPairs.Of(state), exception, (_, _) => tolerant(state, exception));
             }
         }
     }

@@ -145,10 +145,7 @@ internal sealed class ChildProcess : IChildBody
     {
         lock (_gate)
         {
-            if (_box is null)
-                return LastLog.None;
-            LogRing log = _box.Log;
-            return new LastLog(log.ReadAfter(number), [.. Enumerable.Range(0, LastLog.None.Dropped.Count).Select(log.ReadDropped)]);
+            return _box is null ? LastLog.None : LastLog.After(number, _box.Log);
         }
     }
 

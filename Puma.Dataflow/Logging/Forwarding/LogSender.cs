@@ -9,7 +9,7 @@ namespace Puma.Dataflow.Logging.Forwarding;
 /// <summary>
 /// Sends what is logged in a child to its parent, in order, and no more than the parent has room for; the rest waits, bounded. When there
 /// is no room for that either, Trace and Debug are dropped and counted, and whoever logs more than that waits a little, in turn. What is
-/// neither dropped nor written by the parent is in the black box, too, while it has room for that.
+/// neither dropped nor written by the parent is in the black box, too, while it has room for that; all of it is counted there.
 /// </summary>
 /// <remarks>Any thread. The lock is a condition to wait for, which <see cref="Lock"/> is not.</remarks>
 /// <param name="control">The control connection.</param>
@@ -38,6 +38,9 @@ internal sealed class LogSender(FrameChannel control, LogRing? ring)
     // By level, since the beginning: how many were dropped, and how many the parent was told of.
     private readonly long[] _dropped = new long[(int)LogLevel.None];
     private readonly long[] _told = new long[(int)LogLevel.None];
+
+    // By level: how many were accepted and not dropped later.
+    private readonly long[] _accepted = new long[(int)LogLevel.None];
 
     // What the black box holds that the parent has not written, the oldest first, and where each begins there in bytes since the beginning.
     private readonly Queue<(long Number, long Begin)> _inRing = [];
@@ -74,13 +77,14 @@ internal sealed class LogSender(FrameChannel control, LogRing? ring)
         {
             if (_backlog.IsEmpty && HasRoomFor(bytes))
             {
-                KeepLocked(++_number, kept);
+                KeepLocked(++_number, record.Level, kept);
                 SendLocked(_number, bytes);
                 TellDroppedLocked(isLast: false);
             }
             else if (TryAddLocked(record.Level, bytes))
             {
-                KeepLocked(_number, kept);
+                KeepLocked(_number, record.Level, kept);
+                SendBacklogLocked();
             }
             else
             {
@@ -170,11 +174,7 @@ internal sealed class LogSender(FrameChannel control, LogRing? ring)
         if (_isOver)
             return false;
         bool isAdded = (level < LogLevel.Information || _waiting.Count == 0) && TryAddNowLocked(level, bytes);
-        if (!isAdded && level >= LogLevel.Information)
-            isAdded = WaitAndAddLocked(level, bytes);
-        if (isAdded)
-            SendBacklogLocked();
-        return isAdded;
+        return isAdded || (level >= LogLevel.Information && WaitAndAddLocked(level, bytes));
     }
 
     private bool WaitAndAddLocked(LogLevel level, byte[] bytes)
@@ -213,6 +213,7 @@ internal sealed class LogSender(FrameChannel control, LogRing? ring)
         CountDroppedLocked(level);
         if (_begins.Remove(number, out long begin))
             ring!.Forget(begin);
+        NoteAcceptedLocked(level, -1);
     }
 
     private void CountDroppedLocked(LogLevel level)
@@ -220,6 +221,8 @@ internal sealed class LogSender(FrameChannel control, LogRing? ring)
         long total = ++_dropped[(int)level];
         ring?.NoteDropped((int)level, total);
     }
+
+    private void NoteAcceptedLocked(LogLevel level, int more) => ring?.NoteAccepted((int)level, _accepted[(int)level] += more);
 
     private void SendBacklogLocked()
     {
@@ -256,11 +259,20 @@ internal sealed class LogSender(FrameChannel control, LogRing? ring)
         control.Write(FrameType.LogDropped, payload: fields.Written);
     }
 
-    /// <summary>Puts a record into the black box, if that has room beside what the parent has not written yet.</summary>
-    private void KeepLocked(long number, byte[] record)
+    /// <summary>Puts an accepted record into the black box, if that has room, and counts it there in any case.</summary>
+    private void KeepLocked(long number, LogLevel level, byte[] record)
     {
         if (ring is null)
             return;
+        PutLocked(ring, number, record);
+
+        // Last: what the process dies in was not accepted yet.
+        NoteAcceptedLocked(level, 1);
+    }
+
+    /// <summary>Puts a record into the black box, if that has room beside what the parent has not written yet.</summary>
+    private void PutLocked(LogRing ring, long number, byte[] record)
+    {
         Debug.Assert(record.Length <= ring.MaxRecord, "A shortened record has room in the black box.");
         long oldest = _underWay.TryPeek(out (long Number, int Length) sent) ? sent.Number : _backlog.TryPeek(out long waiting, out _) ? waiting : number;
         while (_inRing.TryPeek(out (long Number, long Begin) first) && first.Number < oldest)
