@@ -6,7 +6,7 @@ namespace Puma.Dataflow.Benchmarks;
 
 /// <summary>
 /// What does a process border cost? Prints the rates of small records and of large frames with no, one and three borders, as ratios to the
-/// same pipeline in this process, the most memory that was alive, and how soon the death of a child is known.
+/// same pipeline in this process, the most memory that was alive, how soon the death of a child is known, and how soon a child ends whose parent was killed.
 /// </summary>
 internal static class IsolationCommand
 {
@@ -16,8 +16,13 @@ internal static class IsolationCommand
     private const int FrameCapacity = 4;
     private const int Deaths = 30;
 
+    private const int Orphans = 10;
+
     /// <summary>S37.</summary>
     private const double PromisedMilliseconds = 1000;
+
+    /// <summary>S39.</summary>
+    private const double PromisedToOrphans = 5000;
 
     private static readonly PipelineOptions Quiet = new() { LoggerFactory = NullLoggerFactory.Instance };
 
@@ -27,6 +32,7 @@ internal static class IsolationCommand
         bool isRight = await MeasureRecordsAsync();
         isRight &= await MeasureFramesAsync();
         isRight &= await MeasureDeathsAsync();
+        isRight &= await MeasureOrphansAsync();
         Console.WriteLine(isRight ? "All correct." : "NOT correct, see above.");
         return isRight ? 0 : 1;
     }
@@ -134,6 +140,41 @@ internal static class IsolationCommand
         Console.WriteLine();
         Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{Deaths} children killed in a handler: known, and the run ended, after {times[times.Count / 2]:0} ms (median), {times[^1]:0} ms (longest){(isInTime ? "" : "   TOO LATE")}"));
         return isInTime;
+    }
+
+    private static async Task<bool> MeasureOrphansAsync()
+    {
+        List<double> times = [];
+        for (int i = 0; i < Orphans; i++)
+        {
+            var start = new ProcessStartInfo(Environment.ProcessPath!, ["isolation", "as-parent"]) { RedirectStandardOutput = true };
+            if (Path.GetFileNameWithoutExtension(Environment.ProcessPath) == "dotnet")
+                start.ArgumentList.Insert(0, typeof(IsolationCommand).Assembly.Location);
+            using Process parent = Process.Start(start)!;
+            using var child = Process.GetProcessById(int.Parse((await parent.StandardOutput.ReadLineAsync())!, CultureInfo.InvariantCulture));
+            long begin = Stopwatch.GetTimestamp();
+            parent.Kill();
+            await child.WaitForExitAsync();
+            times.Add(Stopwatch.GetElapsedTime(begin).TotalMilliseconds);
+        }
+
+        times.Sort();
+        bool isInTime = times[^1] < PromisedToOrphans;
+        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{Orphans} parents killed: their children had ended after {times[times.Count / 2]:0} ms (median), {times[^1]:0} ms (longest){(isInTime ? "" : "   TOO LATE")}"));
+        return isInTime;
+    }
+
+    /// <summary>A program that has a child, tells its id, and waits to be killed.</summary>
+    public static async Task<int> RunParentAsync()
+    {
+        await using PipelineRun run = Pipeline.From([1])
+            .Transform(static _ => Environment.ProcessId, new() { Placement = Placement.ChildProcess })
+            .Tap(static child => Console.WriteLine(child))
+            .ForEach(static (_, token) => Task.Delay(Timeout.Infinite, token))
+            .Build(Quiet)
+            .Start();
+        await run.Completion;
+        return 0;
     }
 
     /// <summary>The thread of this process that has children.</summary>

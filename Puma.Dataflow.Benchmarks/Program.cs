@@ -9,6 +9,8 @@ switch (args)
     case ["control"]:
         await ControlCommand.RunAsync();
         return 0;
+    case ["isolation", "as-parent"]:
+        return await IsolationCommand.RunParentAsync();
     case ["isolation"]:
         return await IsolationCommand.RunAsync();
     case ["chaos", .. var rest]:

@@ -11,6 +11,11 @@ internal static class Waiting
     public static async Task<T> Within<T>(this Task<T> task, TimeSpan? limit = null) =>
         await task.WaitAsync(limit ?? Limit, TestContext.Current.CancellationToken);
 
+    public static Task Within(this ValueTask task) => task.AsTask().Within();
+
+    /// <summary>Waits until a condition holds that nothing signals, for example a count of the library. Looks again as often as it can.</summary>
+    public static Task UntilAsync(Func<bool> condition, string what) => UntilAsync(condition, () => what);
+
     /// <summary>The same with a text that is made when it is needed.</summary>
     public static async Task UntilAsync(Func<bool> condition, Func<string> what, TimeSpan? limit = null)
     {
@@ -20,19 +25,6 @@ internal static class Waiting
         {
             if (Environment.TickCount64 - start >= most.TotalMilliseconds)
                 Assert.Fail($"Did not happen within {most}: {what()}");
-            await Task.Yield();
-        }
-    }
-
-    public static Task Within(this ValueTask task) => task.AsTask().Within();
-
-    /// <summary>Waits until a condition holds that nothing signals, for example a count of the library. Looks again as often as it can.</summary>
-    public static async Task UntilAsync(Func<bool> condition, string what)
-    {
-        long start = Environment.TickCount64;
-        while (!condition())
-        {
-            Assert.True(Environment.TickCount64 - start < Limit.TotalMilliseconds, $"Did not happen within {Limit}: {what}");
             await Task.Yield();
         }
     }

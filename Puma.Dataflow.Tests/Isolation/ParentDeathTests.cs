@@ -8,9 +8,6 @@ namespace Puma.Dataflow.Tests.Isolation;
 [Collection(ChildrenAlone.Name)]
 public sealed class ParentDeathTests : IDisposable
 {
-    /// <summary>What S39 promises.</summary>
-    private static readonly TimeSpan Promise = TimeSpan.FromSeconds(5);
-
     private readonly string _temporary = Directory.CreateTempSubdirectory("parent").FullName;
 
     public void Dispose() => Directory.Delete(_temporary, recursive: true);
@@ -38,7 +35,7 @@ public sealed class ParentDeathTests : IDisposable
                 await parent.StandardInput.WriteLineAsync();
             await parent.WaitForExitAsync(TestContext.Current.CancellationToken).Within();
 
-            await Waiting.UntilAsync(() => !family.Exists(IsAlive), () => $"no process of the family is left, but there are {string.Join(", ", family.Where(IsAlive))}", Promise);
+            await Waiting.UntilAsync(() => !family.Exists(IsAlive), () => $"no process of the family is left, but there are {string.Join(", ", family.Where(IsAlive))}");
             Assert.All(Directory.GetFileSystemEntries(_temporary), path => Assert.Contains($"-{parent.Id}-", Path.GetFileName(path), StringComparison.Ordinal));
         }
         finally

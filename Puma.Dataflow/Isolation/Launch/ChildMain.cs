@@ -15,6 +15,9 @@ internal static class ChildMain
     /// <summary>How long a child takes to make contact at most, whatever its parent thinks.</summary>
     private static readonly TimeSpan ContactTimeout = TimeSpan.FromSeconds(30);
 
+    /// <summary>How long the removal of files may delay the end of a child whose parent is gone, on a machine that is slow or a file system that does not answer.</summary>
+    private static readonly TimeSpan RemovalTimeout = TimeSpan.FromSeconds(2);
+
     private static bool _isRunning;
 
     /// <summary>Whether this process was started as a child and its work has not begun.</summary>
@@ -142,8 +145,16 @@ internal static class ChildMain
     /// <remarks>A process that founded no group is in its parent's, which is not its to kill.</remarks>
     private static void DieWithGroup(string endpoint)
     {
-        ChildEndpoint.RemoveLeftBehind(endpoint);
-        RuntimeLeftovers.Remove(Environment.ProcessId, RuntimeLeftovers.DirectoryOf(Environment.GetEnvironmentVariable("TMPDIR")));
+        var removal = new Thread(() =>
+        {
+            ChildEndpoint.RemoveLeftBehind(endpoint);
+            RuntimeLeftovers.Remove(Environment.ProcessId, RuntimeLeftovers.DirectoryOf(Environment.GetEnvironmentVariable("TMPDIR")));
+        })
+        { Name = "puma-removal", IsBackground = true };
+        removal.Start();
+
+        // A file that is left is removed by whoever starts a child next; a process that is left is not.
+        _ = removal.Join(RemovalTimeout);
         if (!OperatingSystem.IsWindows())
             _ = UnixCalls.Kill(UnixCalls.GetProcessGroup() == Environment.ProcessId ? 0 : Environment.ProcessId, UnixCalls.SigKill);
         Environment.Exit(LaunchExit.CannotWork);
