@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
+using Puma.Dataflow.Isolation.Launch;
 using Puma.Dataflow.Tests.Infrastructure;
 
 namespace Puma.Dataflow.Tests.Isolation;
@@ -64,6 +65,35 @@ public sealed class ParentDeathTests : IDisposable
         }
 
         string[] Left(string mark) => [.. Directory.GetFileSystemEntries(_temporary).Where(path => !path.Contains(mark, StringComparison.Ordinal))];
+    }
+
+    [Fact] // S39: the connections of a child may end before its lifeline does, and it in good order before its parent's death is noticed
+    public async Task AChildThatEndsInGoodOrder_EndsWhatItStarted_AndIsSparedItself()
+    {
+        using Process leader = Process.Start(ParentProgram.Command(ParentEnd.Group, _temporary))!;
+        string? line = await leader.StandardOutput.ReadLineAsync(TestContext.Current.CancellationToken).AsTask().Within();
+        int sleeper = int.Parse(line!.Split(' ')[^1], CultureInfo.InvariantCulture);
+        Assert.True(IsAlive(sleeper));
+
+        await leader.StandardInput.WriteLineAsync();
+        Assert.Equal("still here", await leader.StandardOutput.ReadLineAsync(TestContext.Current.CancellationToken).AsTask().Within());
+        await leader.WaitForExitAsync(TestContext.Current.CancellationToken).Within();
+
+        Assert.Equal(3, leader.ExitCode);
+        await Waiting.UntilAsync(() => !IsAlive(sleeper), "what it had started is gone");
+    }
+
+    [Fact] // S39
+    public void AnEnd_WaitsNeitherForWhatNeverReturns_NorForWhatThrows()
+    {
+        using var never = new ManualResetEventSlim();
+        ChildMain.Attempt(never.Wait, TimeSpan.FromMilliseconds(1));
+        ChildMain.Attempt(static () => throw new InvalidOperationException("no such file"), Waiting.Limit);
+        bool hasRun = false;
+        ChildMain.Attempt(() => hasRun = true, Waiting.Limit);
+
+        Assert.True(hasRun);
+        never.Set();
     }
 
     /// <summary>Whether a process is there and no zombie.</summary>

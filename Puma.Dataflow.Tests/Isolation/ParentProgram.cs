@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Globalization;
 using System.Reflection;
 using Microsoft.Extensions.Logging.Abstractions;
+using Puma.Dataflow.Isolation.Launch;
 
 namespace Puma.Dataflow.Tests.Isolation;
 
@@ -19,6 +20,9 @@ public enum ParentEnd
 
     /// <summary>It waits for a line before it starts the pipeline, and tells how that went.</summary>
     Tell,
+
+    /// <summary>It is no parent, but founds and ends a group as a child does, and tells the group's other process.</summary>
+    Group,
 }
 
 /// <summary>A program with a pipeline that has two children, one of which has started a process of its own.</summary>
@@ -46,6 +50,8 @@ internal static class ParentProgram
         if (Environment.GetEnvironmentVariable(Explicit) is not null)
             AppContext.SetSwitch("System.StartupHookProvider.IsSupported", false);
         ParentEnd end = Enum.Parse<ParentEnd>(arguments[0]);
+        if (end == ParentEnd.Group)
+            return await EndGroupAsync();
         Pipeline pipeline = Pipeline.From(Enumerable.Range(1, 2))
             .Then(static () => new First(), new() { Name = "first", Placement = Placement.ChildProcess })
             .Then(static () => new Second(), new() { Name = "second", Placement = Placement.ChildProcess })
@@ -96,6 +102,16 @@ internal static class ParentProgram
         }
 
         return 0;
+    }
+
+    private static async Task<int> EndGroupAsync()
+    {
+        int before = ChildMain.FoundGroup();
+        Console.WriteLine("ready " + StartSleeper());
+        await WaitForInputAsync();
+        ChildMain.EndGroup(before);
+        Console.WriteLine("still here");
+        return 3;
     }
 
     private static Task WaitForInputAsync() => Console.In.ReadLineAsync();

@@ -187,7 +187,7 @@ internal sealed class CompletionGraph
     public void AddSecondary(Exception error)
     {
         _ending.AddSecondary(error);
-        Log.SecondaryError(Logger, Options.Name, error.Message, error);
+        Log.SecondaryError(Logger, Options.Name, ExceptionText.MessageOf(error), error);
     }
 
     /// <summary>A log that fails is no reason to fail; that it does is worth knowing, once.</summary>

@@ -23,7 +23,7 @@ internal sealed class Deadline(TimeProvider time, Action onPassed)
         obsolete?.Dispose();
     }
 
-    /// <summary>The run has ended: calls back no more.</summary>
+    /// <summary>The run has ended: nothing is set any more. A call back that is on its way still comes, and finds the run ended.</summary>
     public void End()
     {
         lock (_gate)

@@ -22,7 +22,7 @@ public sealed class PipelineBuildException : PipelineException
 public sealed class PipelineClosedException : PipelineException
 {
     internal PipelineClosedException(string stage, RunState state, Exception? cause)
-        : base($"The entry '{stage}' takes no more items: the run is {state}{(cause is null ? "" : $" ({cause.Message})")}. The item was not accepted.", cause)
+        : base($"The entry '{stage}' takes no more items: the run is {state}{(cause is null ? "" : $" ({ExceptionText.MessageOf(cause)})")}. The item was not accepted.", cause)
     {
         Stage = stage;
         State = state;
@@ -98,7 +98,7 @@ public sealed class StageFaultedException : PipelineException
 
     private static string Describe(string? stage, Exception cause, long? itemNumber, int attempt)
     {
-        string what = $"{TypeNameOf(cause)}: {cause.Message}";
+        string what = $"{TypeNameOf(cause)}: {ExceptionText.MessageOf(cause)}";
         if (stage is null)
             return $"The run was faulted from outside. {what}";
         string item = itemNumber is null ? "" : $" at item {itemNumber}";

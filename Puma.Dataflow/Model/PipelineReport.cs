@@ -151,7 +151,7 @@ public record PipelineSnapshot
         if (Cause is not null)
             text.AppendLine(CultureInfo.InvariantCulture, $"cause: {Cause.Message}");
         foreach (Exception error in SecondaryErrors)
-            text.AppendLine(CultureInfo.InvariantCulture, $"also: {error.Message}");
+            text.AppendLine(CultureInfo.InvariantCulture, $"also: {ExceptionText.MessageOf(error)}");
         if (Abandoned.Count > 0)
             text.AppendLine(CultureInfo.InvariantCulture, $"abandoned: {string.Join(", ", Abandoned)}");
         return text.ToString();

@@ -100,7 +100,7 @@ internal sealed class ChildOutput<T>(StageNode stage, Link<T> link, ItemCodecs c
             }
             catch (Exception error)
             {
-                throw new ProtocolViolationException($"A result for '{link.To}' cannot be decoded: {error.Message}", error);
+                throw new ProtocolViolationException($"A result for '{link.To}' cannot be decoded: {ExceptionText.MessageOf(error)}", error);
             }
 
             _hasValue = true;

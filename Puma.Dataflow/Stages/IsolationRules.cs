@@ -37,7 +37,7 @@ internal static class IsolationRules
         }
         catch (Exception error)
         {
-            problems.Add($"PipelineOptions: ItemCodec or DerivedTypes cannot be used: {error.Message}");
+            problems.Add($"PipelineOptions: ItemCodec or DerivedTypes cannot be used: {ExceptionText.MessageOf(error)}");
             return null;
         }
     }

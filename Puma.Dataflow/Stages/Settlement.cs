@@ -17,11 +17,11 @@ internal static class Settlement
                 break;
             case FateKind.Skipped:
                 stage.Counters.CountSkipped();
-                Log.ItemSkipped(stage.Graph.Logger, stage.Name, number, fate.Error!.Message, fate.Error);
+                Log.ItemSkipped(stage.Graph.Logger, stage.Name, number, ExceptionText.MessageOf(fate.Error!), fate.Error);
                 break;
             case FateKind.DeadLettered when await WriteDeadLetterAsync(stage, item, number, fate).ConfigureAwait(false):
                 stage.Counters.CountDeadLettered();
-                Log.ItemDeadLettered(stage.Graph.Logger, stage.Name, number, fate.Error!.Message, fate.Error);
+                Log.ItemDeadLettered(stage.Graph.Logger, stage.Name, number, ExceptionText.MessageOf(fate.Error!), fate.Error);
                 break;
             case FateKind.DeadLettered when !stage.IsDiscarding:
                 stage.DiscardInWork(item, DiscardReason.NoDemand);

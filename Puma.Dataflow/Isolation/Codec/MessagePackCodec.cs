@@ -53,7 +53,7 @@ internal sealed class MessagePackCodec<T>(MessagePackSerializer serializer, ITyp
         Exception first = error;
         var path = new List<string>();
         for (; first.InnerException is { } inner; first = inner)
-            path.Add(first.Message);
-        return new ItemCodecException(typeof(T), null, $"{string.Join(" ", path)} {first.GetType().Name}: {first.Message}".Trim(), error);
+            path.Add(ExceptionText.MessageOf(first));
+        return new ItemCodecException(typeof(T), null, $"{string.Join(" ", path)} {first.GetType().Name}: {ExceptionText.MessageOf(first)}".Trim(), error);
     }
 }

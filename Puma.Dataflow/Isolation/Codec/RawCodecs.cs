@@ -213,7 +213,7 @@ internal sealed class CustomCodec<T>(IItemCodec codec) : ItemCodec<T>
         }
         catch (Exception error) when (error is not ItemCodecException)
         {
-            throw new ItemCodecException(typeof(T), null, $"{codec.GetType().Name} failed with {error.GetType().Name}: {error.Message}", error);
+            throw new ItemCodecException(typeof(T), null, $"{codec.GetType().Name} failed with {error.GetType().Name}: {ExceptionText.MessageOf(error)}", error);
         }
     }
 
@@ -225,7 +225,7 @@ internal sealed class CustomCodec<T>(IItemCodec codec) : ItemCodec<T>
         }
         catch (Exception error) when (error is not ItemCodecException)
         {
-            throw new ItemCodecException(typeof(T), null, $"{codec.GetType().Name} failed with {error.GetType().Name}: {error.Message}", error);
+            throw new ItemCodecException(typeof(T), null, $"{codec.GetType().Name} failed with {error.GetType().Name}: {ExceptionText.MessageOf(error)}", error);
         }
     }
 }

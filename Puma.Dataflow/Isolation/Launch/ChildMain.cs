@@ -18,6 +18,9 @@ internal static class ChildMain
     /// <summary>How long the removal of files may delay the end of a child whose parent is gone, on a machine that is slow or a file system that does not answer.</summary>
     private static readonly TimeSpan RemovalTimeout = TimeSpan.FromSeconds(2);
 
+    /// <summary>Held while the group is ended, so that nobody ends this process before its group.</summary>
+    private static readonly Lock GroupEnd = new();
+
     private static bool _isRunning;
 
     /// <summary>Whether this process was started as a child and its work has not begun.</summary>
@@ -39,6 +42,7 @@ internal static class ChildMain
     {
         _isRunning = true;
         int exitCode = LaunchExit.CannotWork;
+        int parentGroup = FoundGroup();
         try
         {
             exitCode = RunAsync().GetAwaiter().GetResult();
@@ -49,8 +53,41 @@ internal static class ChildMain
             Console.Error.WriteLine($"The child process failed outside of user code: {error}");
         }
 
+        EndGroup(parentGroup);
         Environment.Exit(exitCode);
         throw new InvalidOperationException("Environment.Exit does not return.");
+    }
+
+    /// <summary>Founds a group of processes, so that all that is started here can be ended together.</summary>
+    /// <returns>The group that this process was in: its parent's.</returns>
+    internal static int FoundGroup()
+    {
+        if (OperatingSystem.IsWindows())
+            return 0;
+        int before = UnixCalls.GetProcessGroup();
+
+        // Fails when it leads its session, and with it a group, already. Whether there is a group of its own is asked before it is killed.
+        _ = UnixCalls.SetProcessGroup(0, 0);
+        return before;
+    }
+
+    /// <summary>
+    /// Ends all that was started here, before this process ends in good order: the connections end with the parent, too, and may do so
+    /// before the lifeline, so nobody else may be left to do it. To be spared itself, it goes back to where it came from.
+    /// </summary>
+    internal static void EndGroup(int parentGroup)
+    {
+        if (OperatingSystem.IsWindows())
+            return;
+        lock (GroupEnd)
+        {
+            if (UnixCalls.GetProcessGroup() != Environment.ProcessId)
+                return;
+
+            // Fails when that group has ended, because the parent has.
+            _ = UnixCalls.SetProcessGroup(0, parentGroup);
+            _ = UnixCalls.Kill(-Environment.ProcessId, UnixCalls.SigKill);
+        }
     }
 
     private static Bootstrap ReadBootstrap(Stream lifeline, string endpoint)
@@ -75,9 +112,6 @@ internal static class ChildMain
 
     private static async Task<int> RunAsync()
     {
-        // Fails when it leads its session, and with it a group, already. Whether there is a group of its own is asked before it is killed.
-        if (!OperatingSystem.IsWindows())
-            _ = UnixCalls.SetProcessGroup(0, 0);
         string endpoint = Environment.GetEnvironmentVariable(LaunchCommand.ChildMark)!;
         Stream lifeline = Console.OpenStandardInput();
         Bootstrap bootstrap = ReadBootstrap(lifeline, endpoint);
@@ -145,19 +179,49 @@ internal static class ChildMain
     /// <remarks>A process that founded no group is in its parent's, which is not its to kill.</remarks>
     private static void DieWithGroup(string endpoint)
     {
-        var removal = new Thread(() =>
+        // A file that stays is a smaller harm than a process that does: an endpoint is removed by who starts a child next.
+        Attempt(
+            () =>
+            {
+                ChildEndpoint.RemoveLeftBehind(endpoint);
+                RuntimeLeftovers.Remove(Environment.ProcessId, RuntimeLeftovers.DirectoryOf(Environment.GetEnvironmentVariable("TMPDIR")));
+            },
+            RemovalTimeout);
+        lock (GroupEnd)
         {
-            ChildEndpoint.RemoveLeftBehind(endpoint);
-            RuntimeLeftovers.Remove(Environment.ProcessId, RuntimeLeftovers.DirectoryOf(Environment.GetEnvironmentVariable("TMPDIR")));
-        })
-        { Name = "puma-removal", IsBackground = true };
-        removal.Start();
+            if (!OperatingSystem.IsWindows())
+                _ = UnixCalls.Kill(UnixCalls.GetProcessGroup() == Environment.ProcessId ? 0 : Environment.ProcessId, UnixCalls.SigKill);
+        }
 
-        // A file that is left is removed by whoever starts a child next; a process that is left is not.
-        _ = removal.Join(RemovalTimeout);
-        if (!OperatingSystem.IsWindows())
-            _ = UnixCalls.Kill(UnixCalls.GetProcessGroup() == Environment.ProcessId ? 0 : Environment.ProcessId, UnixCalls.SigKill);
         Environment.Exit(LaunchExit.CannotWork);
+    }
+
+    /// <summary>Does what must not keep this process from its end, however long it takes and whatever it throws.</summary>
+    internal static void Attempt(Action action, TimeSpan limit)
+    {
+        var thread = new Thread(() =>
+        {
+            try
+            {
+                action();
+            }
+            catch (Exception)
+            {
+                // Nobody is left to tell: the parent is gone.
+            }
+        })
+        { Name = "puma-attempt", IsBackground = true };
+        try
+        {
+            thread.Start();
+        }
+        catch (Exception error) when (error is OutOfMemoryException or ThreadStartException)
+        {
+            // The system gives no further thread; the end needs none.
+            return;
+        }
+
+        _ = thread.Join(limit);
     }
 
     /// <summary>When memory runs out, the system shall end a child before its parent; see proc(5), oom_score_adj.</summary>

@@ -151,7 +151,7 @@ internal sealed class ItemLoop(StartRecord start, HostedCode code, StageContext 
         }
         catch (OutOfMemoryException error)
         {
-            _item.GiveUp($"Out of memory while item {number} was handled: {error.Message}");
+            _item.GiveUp($"Out of memory while item {number} was handled: {ExceptionText.MessageOf(error)}");
             return error;
         }
         catch (Exception error)

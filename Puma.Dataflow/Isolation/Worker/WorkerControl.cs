@@ -242,7 +242,7 @@ internal sealed class WorkerControl : IAsyncDisposable
         }
         catch (Exception error)
         {
-            Logger?.Log(LogLevel.Warning, default, error.Message, error, static (message, _) => $"A callback of a cancellation token failed: {message}");
+            Logger?.Log(LogLevel.Warning, default, ExceptionText.MessageOf(error), error, static (message, _) => $"A callback of a cancellation token failed: {message}");
         }
     }
 
