@@ -44,7 +44,14 @@ internal sealed class EntryStage<T>(StageSetup setup) : StageNode(setup)
 
     protected override async Task RunAsync()
     {
-        while (!IsStopping || !Block.IsAtRest)
+        while (!IsStopping)
+            await WaitAsync(StageActivity.WaitingForForeignCode).ConfigureAwait(false);
+    }
+
+    /// <summary>Waits until no sender is on its way in any more; also when the run ended before this stage had started, for senders do not wait for that.</summary>
+    protected override async ValueTask ReturnAllAsync()
+    {
+        while (!Block.IsAtRest)
             await WaitAsync(StageActivity.WaitingForForeignCode).ConfigureAwait(false);
     }
 }
