@@ -294,31 +294,30 @@ public partial class PipelineBuilder<TIn, T>
         return new PipelineBuilder<TIn, T>(merge);
     }
 
-    /// <summary>Leads every item to every branch.</summary>
-    /// <param name="branches">Each continues its parameter to an end.</param>
+    /// <summary>Leads every item to every branch. More branches can be attached while the pipeline runs (<see cref="PipelineRun.Broadcast{T}"/>).</summary>
+    /// <param name="branches">Each continues its parameter to an end. There may be none: the items then wait for the first branch that is attached.</param>
     /// <remarks>
-    /// Emits: every item, to every live branch. Waits: while any branch has no slot, unless its <c>WhenFull</c> says otherwise.
-    /// Completes: when the input has ended, or no branch is left. Faults: when a branch with <see cref="FullMode.Fail"/> is full.
+    /// Emits: every item, to every live branch. Waits: while any branch has no slot, unless its <c>WhenFull</c> says otherwise; while there
+    /// is no branch, as <see cref="StageOptions.NoBranches"/> says.
+    /// Completes: when the input has ended; also when no branch is left, as <see cref="StageOptions.NoBranches"/> says. Faults: when a branch with <see cref="FullMode.Fail"/> is full.
     /// </remarks>
     /// <exception cref="ArgumentException">A branch is null or does not continue its parameter to an end.</exception>
     /// <exception cref="InvalidOperationException">The builder was continued before.</exception>
     public PipelineEnd<TIn> Broadcast(params ReadOnlySpan<Func<BranchBuilder<T>, PipelineEnd<BranchInput>>> branches) =>
         Broadcast(StageOptions.Default, branches);
 
-    /// <summary>Leads every item to every branch.</summary>
-    /// <param name="options">The settings of the stage.</param>
-    /// <param name="branches">Each continues its parameter to an end.</param>
+    /// <summary>Leads every item to every branch. More branches can be attached while the pipeline runs (<see cref="PipelineRun.Broadcast{T}"/>).</summary>
+    /// <param name="options">The settings of the stage; also <see cref="StageOptions.NoBranches"/>.</param>
+    /// <param name="branches">Each continues its parameter to an end. There may be none: the items then wait for the first branch that is attached.</param>
     /// <inheritdoc cref="Broadcast(ReadOnlySpan{Func{BranchBuilder{T}, PipelineEnd{BranchInput}}})" path="/remarks"/>
     /// <exception cref="ArgumentNullException"><paramref name="options"/> is null.</exception>
-    /// <exception cref="ArgumentException">There is no branch, or one is null or does not continue its parameter to an end.</exception>
+    /// <exception cref="ArgumentException">A branch is null or does not continue its parameter to an end.</exception>
     /// <exception cref="InvalidOperationException">The builder was continued before.</exception>
     [OverloadResolutionPriority(1)]
     public PipelineEnd<TIn> Broadcast(StageOptions options, params ReadOnlySpan<Func<BranchBuilder<T>, PipelineEnd<BranchInput>>> branches)
     {
         ArgumentNullException.ThrowIfNull(options);
-        if (branches.Length == 0)
-            throw new ArgumentException("A broadcast needs at least one branch.", nameof(branches));
-        var broadcast = new StageDefinition("broadcast", options, static setup => new BroadcastStage<T>(setup)) { IsOneToOne = true };
+        var broadcast = new StageDefinition("broadcast", options, static setup => new BroadcastStage<T>(setup)) { IsOneToOne = true, IsBroadcast = true };
         ConnectTo(broadcast);
         for (int i = 0; i < branches.Length; i++)
             BranchBuilder<T>.Write(broadcast, i, branches[i]);

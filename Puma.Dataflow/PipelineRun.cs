@@ -8,13 +8,7 @@ namespace Puma.Dataflow;
 /// <summary>One execution of a pipeline. All members are safe for any thread, at any time, any number of times.</summary>
 public class PipelineRun : IAsyncDisposable
 {
-    private readonly IReadOnlyList<StageNode> _nodes;
-
-    internal PipelineRun(StartedRun run)
-    {
-        Graph = run.Graph;
-        _nodes = run.Nodes;
-    }
+    internal PipelineRun(StartedRun run) => Graph = run.Graph;
 
     internal CompletionGraph Graph { get; }
 
@@ -65,9 +59,18 @@ public class PipelineRun : IAsyncDisposable
     /// <summary>The handle of a stage.</summary>
     /// <param name="name">The stage's name.</param>
     /// <exception cref="ArgumentException">There is no such stage.</exception>
-    public StageHandle Stage(string name) =>
-        new(_nodes.FirstOrDefault(n => n.Name == name)
-            ?? throw new ArgumentException($"There is no stage '{name}'. The stages are: {string.Join(", ", _nodes.Select(static n => n.Name))}.", nameof(name)));
+    public StageHandle Stage(string name) => new(Find(name));
+
+    /// <summary>The handle of a broadcast, to which branches can be attached while the run goes on.</summary>
+    /// <typeparam name="T">The type of its items.</typeparam>
+    /// <param name="name">The broadcast's name.</param>
+    /// <exception cref="ArgumentException">There is no such stage, it is no broadcast, or its items have another type.</exception>
+    public BroadcastHandle<T> Broadcast<T>(string name) => Find(name) switch
+    {
+        BroadcastStage<T> broadcast => new BroadcastHandle<T>(broadcast),
+        BranchableStage other => throw new ArgumentException($"The items of the broadcast '{name}' are of type {other.GetType().GenericTypeArguments[0].Name}, not {typeof(T).Name}.", nameof(name)),
+        { } stage => throw new ArgumentException($"Stage '{name}' is a {stage.Kind} stage, not a broadcast.", nameof(name)),
+    };
 
     /// <summary>Cancels the run if it has not ended, and returns when it has, at the latest after the abort time-out. Never throws.</summary>
     public async ValueTask DisposeAsync()
@@ -76,6 +79,13 @@ public class PipelineRun : IAsyncDisposable
             Graph.Cancel(new CancellationToken(canceled: true));
         await Graph.Report.ConfigureAwait(false);
         GC.SuppressFinalize(this);
+    }
+
+    private StageNode Find(string name)
+    {
+        IReadOnlyList<StageNode> nodes = Graph.Nodes;
+        return nodes.FirstOrDefault(n => n.Name == name)
+            ?? throw new ArgumentException($"There is no stage '{name}'. The stages are: {string.Join(", ", nodes.Select(static n => n.Name))}.", nameof(name));
     }
 }
 

@@ -154,6 +154,8 @@ public sealed class NullArgumentTests : PipelineTest
             return Pipeline.From(["a"]).ForEach(static _ => { }).Build(new() { LoggerFactory = new LogRecorder() }).Start();
         if (type == typeof(PipelineRun<string>))
             return Pipeline.Accept<string>().ForEach(static _ => { }).Build(new() { LoggerFactory = new LogRecorder() }).Start();
+        if (type == typeof(BroadcastHandle<string>))
+            return Pipeline.Accept<string>().Broadcast().Build(new() { LoggerFactory = new LogRecorder() }).Start().Broadcast<string>("broadcast");
         if (type == typeof(PortHarness<Ports>))
             return RunnableHarness.For(static () => new Ports());
         if (type == typeof(SourceProbe<string>))

@@ -23,7 +23,7 @@ internal sealed class ForeignSourceStage<T>(StageSetup setup, ISourceBlock<T> so
 
     protected override async Task RunAsync()
     {
-        await Graph.WaitForStartAsync(StopToken).ConfigureAwait(false);
+        await WaitForStartAsync().ConfigureAwait(false);
         if (IsStopping)
             return;
         using IDisposable unlink = source.LinkTo(_entry);

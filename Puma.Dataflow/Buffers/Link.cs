@@ -16,7 +16,8 @@ internal abstract class Link(string from, string to, int capacity, ILinkEnd writ
     /// <summary>The end that reads. The exit's is set after the link is made.</summary>
     protected ILinkEnd Reader { get; } = reader;
 
-    protected ILinkEnd Writer { get; } = writer;
+    /// <summary>The end that writes.</summary>
+    public ILinkEnd Writer { get; } = writer;
 
     public string From => from;
 

@@ -32,6 +32,15 @@ internal static partial class Log
     [LoggerMessage(13, LogLevel.Warning, "Optional branch '{Branch}' was detached because its stage '{Stage}' failed; the run goes on without it")]
     public static partial void BranchDetached(ILogger logger, string branch, string stage, Exception? exception);
 
+    [LoggerMessage(14, LogLevel.Debug, "Branch '{Branch}' joined the broadcast '{Broadcast}' with {Stages} stages")]
+    public static partial void BranchJoined(ILogger logger, string branch, string broadcast, int stages);
+
+    [LoggerMessage(15, LogLevel.Information, "Branch '{Branch}' did not join the broadcast '{Broadcast}'. {Error}")]
+    public static partial void BranchRefused(ILogger logger, string branch, string broadcast, string error, Exception? exception);
+
+    [LoggerMessage(16, LogLevel.Debug, "Branch '{Branch}' of the broadcast '{Broadcast}' has ended")]
+    public static partial void BranchEnded(ILogger logger, string branch, string broadcast);
+
     [LoggerMessage(20, LogLevel.Warning, "Secondary error in '{Where}'. {Error}")]
     public static partial void SecondaryError(ILogger logger, string where, string error, Exception? exception);
 

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using Microsoft.Extensions.Logging;
 using Puma.Dataflow.Buffers;
 using Puma.Dataflow.Diagnostics;
@@ -23,13 +24,21 @@ internal sealed class CompletionGraph
     private readonly TaskCompletionSource<PipelineReport> _completion = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly TaskCompletionSource<PipelineReport> _report = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
-    // Set before the run starts, then read only.
+    // Guards the two below. Inside of it nothing waits, no stage is told and no other lock is taken but that of _ending.
+    private readonly Lock _gate = new();
+
+    // Who tells stages something decides it first and looks here then; who admits stages looks inside of the lock whether it is decided. So
+    // a stage that is admitted is told whatever the others are.
     private GraphShape _shape = GraphShape.Empty;
+
+    // Who counts the last stage down ends the run.
+    private int _notEnded;
+
+    // Set before the run starts, then read only.
     private ProgressWatch? _watch;
     private CancellationTokenRegistration _callerToken;
 
-    // Changed by interlocked operations only. Who counts the last stage down ends the run.
-    private int _notEnded;
+    // Changed by interlocked operations only.
     private int _hasLoggerFailed;
 
     public CompletionGraph(PipelineOptions options, ILoggerFactory loggers)
@@ -40,7 +49,7 @@ internal sealed class CompletionGraph
         _start = new RunStart(_ending);
         _reporter = new RunReporter(Time, _ending);
         _cancelDeadline = new Deadline(Time, () => Cancel(new CancellationToken(canceled: true)));
-        _abandonDeadline = new Deadline(Time, AbandonRest);
+        _abandonDeadline = new Deadline(Time, () => Abandon(Nodes));
     }
 
     public PipelineOptions Options { get; }
@@ -53,8 +62,8 @@ internal sealed class CompletionGraph
 
     public TimeProvider Time => Options.TimeProvider;
 
-    /// <summary>Set before the run starts.</summary>
-    public IReadOnlyList<StageNode> Nodes => _shape.Nodes;
+    /// <summary>The stages now: those that the run started with, and those of branches that were attached.</summary>
+    public IReadOnlyList<StageNode> Nodes => Shape.Nodes;
 
     /// <summary>Called whenever a stage begins to wait, to work or to end, so that a test can tell when a run is at rest. Must not block.</summary>
     public Action? OnActivity { get; set; }
@@ -82,8 +91,8 @@ internal sealed class CompletionGraph
     /// <summary>Starts all stages. Called once.</summary>
     public void Start(IReadOnlyList<StageNode> nodes, IReadOnlyList<Link> links, CancellationToken cancellationToken)
     {
-        _shape = new GraphShape(nodes, links);
-        _notEnded = nodes.Count;
+        lock (_gate)
+            (_shape, _notEnded) = (GraphShape.Empty.With(nodes, links), nodes.Count);
         _start.Expect(nodes.Count);
         Log.RunStarted(Logger, Options.Name, nodes.Count);
         _watch = new ProgressWatch(this, Logger);
@@ -101,9 +110,65 @@ internal sealed class CompletionGraph
     {
         if (hasStarted && failure is null)
             Log.StageStarted(Logger, node.Name);
+        if (node.StartsWith is { } branch)
+        {
+            branch.Report();
+            return;
+        }
 
         // A stage of an optional branch that does not start is no reason for the run not to.
         _start.Report(hasStarted, node.Scope is null ? failure : null);
+    }
+
+    // ---- Branches that are attached while the run goes on. Any thread. -------------------------------------------------------------------
+
+    /// <summary>Takes the stages of a branch into the run, all at once, and starts them. The run ends only when they have.</summary>
+    /// <returns>False when one of their names was taken meanwhile.</returns>
+    /// <exception cref="BroadcastClosedException">The run takes no more input, or the optional branch that they were to be in is lost.</exception>
+    public bool TryAdmit(IReadOnlyList<StageNode> nodes, IReadOnlyList<Link> links, StageNode broadcast)
+    {
+        bool isOpen, isAdmitted = false;
+        lock (_gate)
+        {
+            isOpen = _notEnded > 0 && _ending.IsOpen && !BranchScope.IsInAny(broadcast.Scope, static s => s.IsDetached);
+            if (isOpen && _shape.TryMakeRoom(nodes) is { } shape)
+            {
+                _shape = shape.With(nodes, links);
+                _notEnded += nodes.Count;
+                isAdmitted = true;
+            }
+        }
+
+        if (!isOpen)
+            throw new BroadcastClosedException(broadcast.Name, State, broadcast.EndReason, Cause);
+        if (!isAdmitted)
+            return false;
+        foreach (StageNode node in nodes)
+            Own(Task.Run(node.ExecuteAsync, CancellationToken.None));
+        return true;
+    }
+
+    /// <summary>Forgets a branch that did not join; its stages have ended.</summary>
+    public void Forget(BranchScope refused)
+    {
+        Debug.Assert(refused.IsRefused && StagesIn(refused).All(static n => n.Completion.IsCompleted), "Only what never belonged to the run is forgotten.");
+        lock (_gate)
+            _shape = _shape.Without(refused);
+    }
+
+    /// <summary>The stages of a branch, and of those that were attached inside of it.</summary>
+    public IEnumerable<StageNode> StagesIn(BranchScope scope) => Shape.StagesIn(scope);
+
+    /// <summary>Asks the sources of a branch for no more input.</summary>
+    public void StopIn(BranchScope scope) => StopSources(StagesIn(scope));
+
+    /// <summary>Makes a branch give up what it holds; what has not returned by the abort time-out is left behind.</summary>
+    /// <returns>What calls that off.</returns>
+    public IDisposable GiveUp(BranchScope scope)
+    {
+        ITimer timer = Time.CreateTimer(_ => Abandon(StagesIn(scope)), null, Options.AbortTimeout, Timeout.InfiniteTimeSpan);
+        Discard(StagesIn(scope), DiscardReason.Canceled);
+        return timer;
     }
 
     // ---- What the owner of the run asks. Any thread, any time, any number of times. ------------------------------------------------------
@@ -151,14 +216,10 @@ internal sealed class CompletionGraph
     /// <summary>A stage failed and is giving up what it holds.</summary>
     public void OnStageFaulted(StageNode node, StageFaultedException fault)
     {
-        if (node.Scope is { } scope)
+        while (BranchScope.LosableAt(node.Scope) is { } scope)
         {
-            AddSecondary(fault);
-            if (scope.TryDetach())
-                Log.BranchDetached(Logger, scope.Name, node.Name, fault.InnerException);
-            Discard(_shape.UpstreamOf(node, scope), DiscardReason.Faulted);
-            StopSources(scope.Nodes);
-            return;
+            if (TryLose(scope, node, fault))
+                return;
         }
 
         if (!_ending.ProposeFaulted(fault))
@@ -172,14 +233,38 @@ internal sealed class CompletionGraph
         }
 
         // In this order: a source upstream that were asked to stop first could still end as completed.
-        Discard(_shape.UpstreamOf(node, scope: null), DiscardReason.Faulted);
+        Discard(Shape.UpstreamOf(node, scope: null), DiscardReason.Faulted);
         StopSources(Nodes);
+    }
+
+    /// <summary>A stage failed in a branch that can be lost alone.</summary>
+    /// <returns>False when another decision about the branch was faster, so that the caller looks again.</returns>
+    private bool TryLose(BranchScope scope, StageNode node, StageFaultedException fault)
+    {
+        // Whoever attaches the branch is told, and gives up the rest of it.
+        if (scope.IsJoining)
+            return scope.TryRefuse(fault);
+        if (scope.IsRefused)
+        {
+            Log.SecondaryError(Logger, node.Name, fault.Message, fault.InnerException);
+            return true;
+        }
+
+        if (!scope.IsOptional)
+            return false;
+        AddSecondary(fault);
+        if (scope.TryDetach())
+            Log.BranchDetached(Logger, scope.Name, node.Name, fault.InnerException);
+        GraphShape shape = Shape;
+        Discard(shape.UpstreamOf(node, scope), DiscardReason.Faulted);
+        StopSources(shape.StagesIn(scope));
+        return true;
     }
 
     /// <summary>Makes the reader of a link the place of a failure that its writer noticed.</summary>
     public void FailReader(Link link, Exception error)
     {
-        foreach (StageNode reader in _shape.ReadersOf(link))
+        foreach (StageNode reader in Shape.ReadersOf(link))
             reader.Fail(error);
     }
 
@@ -218,7 +303,10 @@ internal sealed class CompletionGraph
         LogDiscards(node);
         if (node.IsAbandoned)
             Log.StageAbandoned(Logger, node.Name, report.Abandoned, Options.AbortTimeout);
-        if (Interlocked.Decrement(ref _notEnded) == 0)
+        bool isLast;
+        lock (_gate)
+            isLast = --_notEnded == 0;
+        if (isLast)
             Finish();
     }
 
@@ -256,7 +344,16 @@ internal sealed class CompletionGraph
         Abort();
     }
 
-    public PipelineSnapshot Snapshot() => _reporter.Snapshot(_shape);
+    public PipelineSnapshot Snapshot() => _reporter.Snapshot(Shape);
+
+    private GraphShape Shape
+    {
+        get
+        {
+            lock (_gate)
+                return _shape;
+        }
+    }
 
     // ---- Inside. ---------------------------------------------------------------------------------------------------------------------------
 
@@ -282,9 +379,9 @@ internal sealed class CompletionGraph
         Discard(Nodes, DiscardReason.Canceled);
     }
 
-    private void AbandonRest()
+    private static void Abandon(IEnumerable<StageNode> nodes)
     {
-        foreach (StageNode node in Nodes)
+        foreach (StageNode node in nodes)
             node.Abandon();
     }
 
@@ -318,7 +415,7 @@ internal sealed class CompletionGraph
         RunDecision decision = _ending.End();
         _cancelDeadline.End();
         _abandonDeadline.End();
-        PipelineReport report = _reporter.Report(_shape);
+        PipelineReport report = _reporter.Report(Shape);
         Log.RunEnded(Logger, Options.Name, report.State, report.Duration);
         if (decision.Cause is { } cause)
             _completion.SetObserved(cause);

@@ -46,6 +46,16 @@ internal sealed class RunEnding
         }
     }
 
+    /// <summary>Whether nothing is decided yet and more input is taken.</summary>
+    public bool IsOpen
+    {
+        get
+        {
+            lock (_gate)
+                return !_hasEnded && _urgency == Urgency.Run;
+        }
+    }
+
     public bool IsDrainingAfterFault
     {
         get

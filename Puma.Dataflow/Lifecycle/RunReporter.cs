@@ -1,5 +1,3 @@
-using Puma.Dataflow.Buffers;
-
 namespace Puma.Dataflow.Lifecycle;
 
 /// <summary>Makes the snapshots of a run and its last report. Changes nothing. Any thread.</summary>
@@ -13,12 +11,12 @@ internal sealed class RunReporter(TimeProvider time, RunEnding ending)
         return new()
         {
             State = ending.State,
-            Stages = [.. shape.Nodes.Select(static n => n.Report())],
-            Links = [.. shape.Links.Select(static l => ReportOf(l))],
+            Stages = shape.ReportStages(),
+            Links = shape.ReportLinks(),
             Duration = time.GetElapsedTime(_startTimestamp),
             Cause = cause,
             SecondaryErrors = secondary,
-            Abandoned = [.. shape.Nodes.Where(static n => n.IsAbandoned).Select(static n => n.Name)],
+            Abandoned = shape.NamesOfAbandoned(),
         };
     }
 
@@ -36,11 +34,5 @@ internal sealed class RunReporter(TimeProvider time, RunEnding ending)
             SecondaryErrors = last.SecondaryErrors,
             Abandoned = last.Abandoned,
         };
-    }
-
-    private static LinkReport ReportOf(Link link)
-    {
-        LinkCounts counts = link.Counts;
-        return new LinkReport(link.From, link.To, link.Capacity, counts.Sent, counts.Received, counts.Discarded, counts.Dropped);
     }
 }

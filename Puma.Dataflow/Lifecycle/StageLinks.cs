@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using Puma.Dataflow.Buffers;
 
 namespace Puma.Dataflow.Lifecycle;
@@ -5,11 +6,27 @@ namespace Puma.Dataflow.Lifecycle;
 /// <summary>The links of one stage, taken together. They are set before the run starts; who may call what is said by <see cref="Link"/>.</summary>
 internal sealed class StageLinks
 {
+    /// <summary>The links that a stage writes, and what went over those that it writes no more. Immutable.</summary>
+    private sealed record OutputSet(Link[] Links, long SentBefore);
+
+    // Replaced as a whole; once the stage runs, by its stream alone. Read by any thread.
+    private volatile OutputSet _outputs = new([], 0);
+
     /// <summary>The links that the stage reads, by port.</summary>
     public Link[] Inputs { get; set; } = [];
 
-    /// <summary>The links that the stage writes, by port.</summary>
-    public Link[] Outputs { get; set; } = [];
+    /// <summary>The links that the stage writes, by port. Those of a broadcast change while it runs.</summary>
+    public Link[] Outputs { get => _outputs.Links; set => _outputs = new OutputSet(value, 0); }
+
+    /// <summary>What was written to the outputs so far. Any thread.</summary>
+    public long Emitted
+    {
+        get
+        {
+            OutputSet outputs = _outputs;
+            return outputs.SentBefore + outputs.Links.Sum(static o => o.Counts.Sent);
+        }
+    }
 
     /// <summary>The link to the dead-letter stage, if the error policy has one. Not an output: it does not count as emitted.</summary>
     public Link? DeadLetters { get; set; }
@@ -24,6 +41,26 @@ internal sealed class StageLinks
     /// <summary>Whether the inputs that ended so far are enough to end the stage. A failed or cancelled input never is by itself.</summary>
     public bool HaveInputsEnded(FanIn fanIn) => fanIn == FanIn.Any && Array.Exists(Inputs, static i => i.End is { Kind: EndKind.Completed })
         || Array.TrueForAll(Inputs, static i => i.End is not null);
+
+    /// <summary>Writes one more link from now on. The stream only.</summary>
+    public void AddOutput(Link link)
+    {
+        OutputSet outputs = _outputs;
+        Debug.Assert(!outputs.Links.Contains(link), "A link is written once.");
+        _outputs = outputs with { Links = [.. outputs.Links, link] };
+    }
+
+    /// <summary>Completes a link and writes it no more. The stream only.</summary>
+    /// <returns>False when it was not written.</returns>
+    public bool RemoveOutput(Link link)
+    {
+        OutputSet outputs = _outputs;
+        if (!outputs.Links.Contains(link))
+            return false;
+        link.Complete(EndMarker.Completed);
+        _outputs = new OutputSet([.. outputs.Links.Where(l => l != link)], outputs.SentBefore + link.Counts.Sent);
+        return true;
+    }
 
     /// <summary>Wakes the writers that wait although slots are free. The stream only.</summary>
     public void FlushInputs()

@@ -52,8 +52,11 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
 
     public Link? DeadLetters => Links.DeadLetters;
 
-    /// <summary>The innermost optional branch that the stage is in. Set before the run starts.</summary>
-    public OptionalScope? Scope { get; set; }
+    /// <summary>The innermost branch that the stage is in, of those that are optional or were attached. Set before the stage starts.</summary>
+    public BranchScope? Scope { get; set; }
+
+    /// <summary>The stages that this one starts with, when it is in a branch that joins the run; null for those that the run starts with. Set before the stage starts.</summary>
+    public StartGroup? StartsWith { get; set; }
 
     /// <summary>Whether the stage has no inputs and ends by being asked to.</summary>
     public virtual bool IsSource => false;
@@ -134,10 +137,13 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
     /// <summary>Says that something waits in the control lane.</summary>
     public void RaiseControl() => Raise(Attention.Control);
 
+    /// <summary>Whether the stage wants to know that no more input is asked for; others than sources end when their inputs do.</summary>
+    protected virtual bool HearsStop => IsSource;
+
     /// <summary>Asks a source or entry for no more input. Other stages end when their inputs do.</summary>
     public void RaiseStop()
     {
-        if (!IsSource)
+        if (!HearsStop)
             return;
         Raise(Attention.Stop);
         Graph.Own(_signals.FireStopAsync());
@@ -294,6 +300,9 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
             End(end);
     }
 
+    /// <summary>Waits until every stage has started with which this one does, so that no source is read before.</summary>
+    protected Task WaitForStartAsync() => StartsWith?.WaitUntilOpenAsync(StopToken) ?? Graph.WaitForStartAsync(StopToken);
+
     /// <summary>Makes the instances and starts them.</summary>
     protected virtual ValueTask StartAsync() => default;
 
@@ -389,7 +398,7 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
     private void CloseLinks(EndMarker marker)
     {
         // The loss of an optional branch is not the end of a dead-letter target that others feed as well.
-        Links.Close(_ending.ReasonForQueued, marker, deadLetterMarker: Scope is null ? marker : EndMarker.Completed);
+        Links.Close(_ending.ReasonForQueued, marker, deadLetterMarker: BranchScope.LosableAt(Scope) is null ? marker : EndMarker.Completed);
     }
 
     private void TellEnding(EndMarker marker)

@@ -40,7 +40,7 @@ internal static class StageReporter
             Failed = failed,
             Discarded = discarded,
             Abandoned = stage.IsAbandoned ? Math.Max(0, received - settled) : 0,
-            Emitted = stage.Outputs.Sum(static o => o.Counts.Sent),
+            Emitted = stage.Links.Emitted,
             Restarts = stage.Restarts,
             Repeated = fates.Repeated,
             Queued = queued,

@@ -15,7 +15,8 @@ internal static class WaitForChain
             StageReport report = node.Report();
             text.Append('\'').Append(node.Name).Append("' ").Append(node.Activity switch
             {
-                StageActivity.WaitingForOutput => $"waits for a slot of '{node.WaitsFor?.To}'",
+                StageActivity.WaitingForOutput when report is { WaitsFor: null, Kind: "broadcast" } => "waits for a branch",
+                StageActivity.WaitingForOutput => $"waits for a slot of '{report.WaitsFor}'",
                 StageActivity.WaitingForInput => "waits for items",
                 StageActivity.WaitingForRetry => "waits for its next attempt",
                 StageActivity.WaitingForForeignCode => "waits for foreign code",

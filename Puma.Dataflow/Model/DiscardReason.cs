@@ -20,6 +20,9 @@ public enum DiscardReason
 
     /// <summary>A full entry or branch dropped the item (<see cref="FullMode"/>).</summary>
     Dropped,
+
+    /// <summary>A broadcast had no branch (<see cref="NoBranches"/>).</summary>
+    NoBranch,
 }
 
 /// <summary>An item that was discarded, as given to <see cref="PipelineOptions.OnDiscarded"/>.</summary>

@@ -35,6 +35,27 @@ public sealed class PipelineClosedException : PipelineException
     public RunState State { get; }
 }
 
+/// <summary>A branch was to be attached to a broadcast that takes no more branches, because it or its run is ending or has ended. The branch was not attached.</summary>
+public sealed class BroadcastClosedException : PipelineException
+{
+    internal BroadcastClosedException(string stage, RunState state, EndReason reason, Exception? cause)
+        : base($"The broadcast '{stage}' takes no more branches: {(reason == EndReason.None ? "" : $"it has ended ({reason}), and ")}the run is {state}{(cause is null ? "" : $" ({cause.Message})")}. The branch was not attached.", cause)
+    {
+        Stage = stage;
+        State = state;
+        EndReason = reason;
+    }
+
+    /// <summary>The name of the broadcast.</summary>
+    public string Stage { get; }
+
+    /// <summary>The state of the run when the branch was refused.</summary>
+    public RunState State { get; }
+
+    /// <summary>Why the broadcast has ended; <see cref="EndReason.None"/> when it has not.</summary>
+    public EndReason EndReason { get; }
+}
+
 /// <summary>An entry or a branch with <see cref="FullMode.Fail"/> had no slot for an item.</summary>
 public sealed class PipelineFullException : PipelineException
 {

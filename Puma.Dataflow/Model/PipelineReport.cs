@@ -97,7 +97,7 @@ public record PipelineSnapshot
     /// <summary>The state of the run.</summary>
     public required RunState State { get; init; }
 
-    /// <summary>The stages, in the order in which they were written.</summary>
+    /// <summary>The stages, in the order in which they were written; those of attached branches last.</summary>
     public required IReadOnlyList<StageReport> Stages { get; init; }
 
     /// <summary>The links between them.</summary>
@@ -135,6 +135,7 @@ public record PipelineSnapshot
         {
             string waits = s.Activity switch
             {
+                StageActivity.WaitingForOutput when s is { WaitsFor: null, Kind: "broadcast" } => "a branch",
                 StageActivity.WaitingForOutput => $"a slot of '{s.WaitsFor}'",
                 StageActivity.WaitingForInput => "items",
                 StageActivity.WaitingForRetry => "its next attempt",

@@ -60,6 +60,13 @@ public sealed record StageOptions
     /// <value>Default <see cref="FanIn.All"/>. Only for merges, joins and runnables with several inputs.</value>
     public FanIn FanIn { get; init; } = FanIn.All;
 
+    /// <summary>What a broadcast does with its items while it has no branch, because none was attached yet or the last one has ended.</summary>
+    /// <value>
+    /// Default <see langword="null"/>: a broadcast that was written with branches ends when none is left (<see cref="Puma.Dataflow.NoBranches.End"/>), one that
+    /// was written without any keeps its items for the first that is attached (<see cref="Puma.Dataflow.NoBranches.Wait"/>). Only for broadcasts.
+    /// </value>
+    public NoBranches? NoBranches { get; init; }
+
     /// <summary>What an entry does with an item when all slots are taken.</summary>
     /// <value>Default <see cref="FullMode.Wait"/>. Only for entries (<c>Accept</c>); branches have <c>WhenFull</c>.</value>
     public FullMode FullMode { get; init; } = FullMode.Wait;

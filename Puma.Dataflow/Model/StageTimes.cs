@@ -13,4 +13,13 @@ public sealed record StageTimes(TimeSpan Starting, TimeSpan Working, TimeSpan Wa
 {
     /// <summary>All of them together: how long the stage has lasted.</summary>
     public TimeSpan Total => Starting + Working + WaitingForInput + WaitingForOutput + WaitingForRetry + WaitingForForeignCode + Ending;
+
+    internal static StageTimes Sum(StageTimes first, StageTimes second) => new(
+        first.Starting + second.Starting,
+        first.Working + second.Working,
+        first.WaitingForInput + second.WaitingForInput,
+        first.WaitingForOutput + second.WaitingForOutput,
+        first.WaitingForRetry + second.WaitingForRetry,
+        first.WaitingForForeignCode + second.WaitingForForeignCode,
+        first.Ending + second.Ending);
 }

@@ -81,7 +81,7 @@ public enum StageActivity
     /// <summary>Waiting for an item.</summary>
     WaitingForInput,
 
-    /// <summary>Waiting for a slot in the link to the next stage.</summary>
+    /// <summary>Waiting for a slot in the link to the next stage; a broadcast that has no branch waits for one.</summary>
     WaitingForOutput,
 
     /// <summary>Waiting until a failed item is tried again.</summary>

@@ -4,15 +4,33 @@ using Puma.Dataflow.Lifecycle;
 namespace Puma.Dataflow.Stages;
 
 /// <summary>Gives every item to every live branch; the slowest paces, unless its full mode says otherwise.</summary>
-internal sealed class BroadcastStage<T>(StageSetup setup) : MovingStage(setup)
+internal sealed class BroadcastStage<T>(StageSetup setup) : BranchableStage(setup)
 {
+    // The stream's: the branches that have not got the item in hand yet.
+    private readonly List<Link<T>> _owed = [];
+
+    private NoBranches _withoutBranch;
+
+    public override void Prepare()
+    {
+        base.Prepare();
+        _withoutBranch = Options.NoBranches ?? (Outputs.Length == 0 ? NoBranches.Wait : NoBranches.End);
+    }
+
     protected override async Task RunAsync()
     {
         var input = (Link<T>)Inputs[0];
-        Link<T>[] branches = Array.ConvertAll(Outputs, static o => (Link<T>)o);
-        bool[] isWaiting = new bool[branches.Length];
         for (long number = 1; !MustEnd; number++)
         {
+            TakeRequests();
+            if (!HasBranch && !ReadsWithoutBranch())
+            {
+                number--;
+                if (MustEnd || !await WaitForBranchAsync(input).ConfigureAwait(false))
+                    return;
+                continue;
+            }
+
             if (!input.TryRead(out T item))
             {
                 if (!await WaitForInputAsync().ConfigureAwait(false))
@@ -24,7 +42,7 @@ internal sealed class BroadcastStage<T>(StageSetup setup) : MovingStage(setup)
             input.CountReceived();
             try
             {
-                Settle(input, item, await GiveAsync(branches, isWaiting, item).ConfigureAwait(false), DiscardReason.Faulted);
+                Settle(input, item, await GiveAsync(item).ConfigureAwait(false), DiscardReason.NoBranch);
             }
             catch (PipelineFullException full)
             {
@@ -34,43 +52,85 @@ internal sealed class BroadcastStage<T>(StageSetup setup) : MovingStage(setup)
         }
     }
 
-    /// <returns>False when the stage gave up before every live branch had the item.</returns>
-    private async ValueTask<bool> GiveAsync(Link<T>[] branches, bool[] isWaiting, T item)
+    protected override void OnRemoved(Link link) => _owed.Remove((Link<T>)link);
+
+    /// <summary>Whether items are read although there is no branch to give them to; ends the stage if that is what there is to do.</summary>
+    private bool ReadsWithoutBranch()
+    {
+        if (_withoutBranch == NoBranches.End)
+            RaiseDiscard(DiscardReason.NoDemand);
+
+        // What waits for a branch waits in vain when none can join any more.
+        return !MustEnd && (_withoutBranch == NoBranches.Discard || IsStopping);
+    }
+
+    private async ValueTask<bool> WaitForBranchAsync(Link<T> input)
+    {
+        if (HaveInputsEnded())
+            return false;
+        await WaitAsync(input.SlotsHeld > 0 ? StageActivity.WaitingForOutput : StageActivity.WaitingForInput).ConfigureAwait(false);
+        BeginWork();
+        return true;
+    }
+
+    /// <returns>False when no branch has the item, or the stage gave up before every live branch had it.</returns>
+    private async ValueTask<bool> GiveAsync(T item)
     {
         // First all that have room, so that a full branch does not keep the others from what they can take.
-        bool isComplete = true;
-        for (int i = 0; i < branches.Length; i++)
+        bool isGiven = false;
+        _owed.Clear();
+        foreach (Link output in Outputs)
         {
-            isWaiting[i] = !this.TryOffer(branches[i], item);
-            isComplete &= !isWaiting[i];
+            var branch = (Link<T>)output;
+            if (this.TryOffer(branch, item))
+                isGiven = true;
+            else if (!branch.IsShut)
+                _owed.Add(branch);
         }
 
-        while (!isComplete)
+        while (_owed.Count > 0 || !isGiven)
         {
             if (IsDiscarding)
                 return false;
-            isComplete = true;
-            Link? full = null;
-            for (int i = 0; i < branches.Length; i++)
+            TakeRequests();
+            Link? full = OfferOwed(item, ref isGiven);
+            if (full is null)
             {
-                if (!isWaiting[i] || branches[i].IsShut)
+                if (isGiven)
+                    break;
+
+                // Nobody has it: whoever has joined meanwhile gets it, or the next one who will.
+                _owed.AddRange(Outputs.Where(static o => !o.IsShut).Cast<Link<T>>());
+                if (_owed.Count > 0)
                     continue;
-                branches[i].AskForSlot();
-                isWaiting[i] = !this.TryOffer(branches[i], item);
-                if (isWaiting[i])
-                {
-                    isComplete = false;
-                    full = branches[i];
-                }
+                if (ReadsWithoutBranch() || MustEnd)
+                    return false;
             }
 
-            if (isComplete)
-                break;
             await WaitAsync(StageActivity.WaitingForOutput, full).ConfigureAwait(false);
             BeginWork();
         }
 
-        // When no branch is left at all, nobody has the item.
-        return !IsDiscarding || !Array.TrueForAll(branches, static b => b.IsShut);
+        return true;
+    }
+
+    /// <summary>Offers the item once more to those who have not got it.</summary>
+    /// <returns>One that has no slot; null when nobody is owed the item any more.</returns>
+    private Link? OfferOwed(T item, ref bool isGiven)
+    {
+        Link? full = null;
+        for (int i = _owed.Count - 1; i >= 0; i--)
+        {
+            Link<T> branch = _owed[i];
+            branch.AskForSlot();
+            bool isOffered = this.TryOffer(branch, item);
+            isGiven |= isOffered;
+            if (isOffered || branch.IsShut)
+                _owed.RemoveAt(i);
+            else
+                full = branch;
+        }
+
+        return full;
     }
 }

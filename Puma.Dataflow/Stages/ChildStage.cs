@@ -129,7 +129,7 @@ internal sealed class ChildStage : StageNode
     {
         if (_plan.HasBody)
         {
-            await Graph.WaitForStartAsync(StopToken).ConfigureAwait(false);
+            await WaitForStartAsync().ConfigureAwait(false);
             if (IsStopping)
                 return;
             _roster.Say(FrameType.Begin);

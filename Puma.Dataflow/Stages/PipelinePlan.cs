@@ -1,6 +1,4 @@
 using Microsoft.Extensions.Logging;
-using Puma.Dataflow.Blocks;
-using Puma.Dataflow.Buffers;
 using Puma.Dataflow.Diagnostics;
 using Puma.Dataflow.Isolation.Launch;
 using Puma.Dataflow.Lifecycle;
@@ -53,83 +51,15 @@ internal sealed class PipelinePlan
         foreach (string warning in Warnings)
             Log.BuildWarning(graph.Logger, _options.Name, warning);
 
-        var nodes = new Dictionary<StageDefinition, StageNode>(_stages.Count);
-        foreach (StageDefinition stage in _stages)
-        {
-            var setup = new StageSetup(_names[stage], stage.Kind, stage.Options with { Placement = stage.PlacementIn(_options) }, graph);
-            StageNode node = stage.Create(setup);
-            node.Links.Inputs = new Link[stage.Inputs.Count];
-            node.Links.Outputs = new Link[stage.Outputs.Count];
-            nodes.Add(stage, node);
-        }
-
-        var links = new List<Link>();
-        foreach (Edge edge in _stages.SelectMany(static s => s.Inputs))
-        {
-            StageNode writer = nodes[edge.From], reader = nodes[edge.To];
-            Link link = edge.CreateLink(writer, reader);
-            writer.Outputs[edge.FromPort] = link;
-            reader.Inputs[edge.ToPort] = link;
-            links.Add(link);
-        }
-
-        List<StageNode> ordered = [.. _stages.Select(s => nodes[s])];
-        AddDeadLetterStages(graph, ordered, links);
-        foreach (Edge edge in _stages.SelectMany(static s => s.Inputs).Where(static e => e.Branch?.IsOptional == true))
-        {
-            var scope = new OptionalScope(edge.Branch!.Name ?? _names[edge.To]);
-            foreach (StageDefinition stage in GraphOrder.BranchOf(edge))
-            {
-                // Edges come in the order of the graph, so an inner branch overwrites the one around it.
-                nodes[stage].Scope = scope;
-                scope.Nodes.Add(nodes[stage]);
-            }
-        }
-
-        foreach (StageNode node in ordered)
-            node.Prepare();
-        graph.Start(ordered, links, cancellationToken);
-        return new StartedRun(graph, ordered);
+        StageAssembly assembly = StageAssembly.Make(graph, _stages, _names);
+        graph.Start(assembly.Nodes, assembly.Links, cancellationToken);
+        return new StartedRun(graph, assembly.Nodes);
     }
 
     private void TakeSingleUses()
     {
-        // A part that is used twice shares its mark; one run may take it for both.
-        var taken = new HashSet<UseMark>();
-        foreach (StageDefinition stage in _stages)
-        {
-            if (stage.Instance is not { } instance || !taken.Add(stage.UseMark) || stage.UseMark.TryTake())
-                continue;
-            throw new InvalidOperationException(stage.SingleUse is not null
-                ? $"This pipeline can run once only, because stage '{_names[stage]}' holds an instance ({instance.GetType().Name}). Give the stage a factory to run it many times."
-                : $"This pipeline can run once only, because stage '{_names[stage]}' has a dead-letter target ({instance.GetType().Name}) that the first run completes. Give ErrorPolicy.DeadLetter a delegate to run it many times.");
-        }
-    }
-
-    /// <summary>One more stage for each dead-letter target; all stages that name the target feed it.</summary>
-    private static void AddDeadLetterStages(CompletionGraph graph, List<StageNode> nodes, List<Link> links)
-    {
-        var feeders = nodes
-            .Where(static n => n.Options.ErrorPolicy.DeadLetterTarget is not null)
-            .GroupBy(static n => n.Options.ErrorPolicy.DeadLetterTarget!.Key, ReferenceEqualityComparer.Instance)
-            .ToList();
-        foreach (IGrouping<object?, StageNode> group in feeders)
-        {
-            ForeignTarget<DeadLetter> target = group.First().Options.ErrorPolicy.DeadLetterTarget!;
-            string name = StageNaming.Unique("dead-letters", nodes.Select(static n => n.Name).ToHashSet());
-            var sink = new ForeignEndStage<DeadLetter>(new StageSetup(name, "dead-letters", StageOptions.Default, graph), () => target);
-            List<Link> inputs = [];
-            foreach (StageNode feeder in group)
-            {
-                var link = new BufferBlockLink<DeadLetter>(feeder.Name, name, StageOptions.DefaultCapacity, feeder, sink) { OnDiscarded = sink.NoteDiscarded };
-                feeder.Links.DeadLetters = link;
-                inputs.Add(link);
-            }
-
-            sink.Links.Inputs = [.. inputs];
-            links.AddRange(inputs);
-            nodes.Add(sink);
-        }
+        if (SingleUses.FindTaken(_stages, _names) is { } taken)
+            throw new InvalidOperationException($"This pipeline can run once only, because {taken} to run it many times.");
     }
 }
 

@@ -71,10 +71,22 @@ internal static class PlanRules
             problems.Add($"Stage '{name}': {(o.OwnThread ? nameof(o.OwnThread) : nameof(o.TickInterval))} has no effect on a {stage.Kind} stage. Remove it.");
         if (!stage.IsEntry && (o.FullMode != FullMode.Wait || o.SendTimeout is not null || o.CompleteWithLastSender))
             problems.Add($"Stage '{name}': FullMode, SendTimeout and CompleteWithLastSender are for entries (Accept); a branch has WhenFull. Remove them here.");
+        if (o.NoBranches is { } noBranches)
+            CheckNoBranches(stage, name, noBranches, problems);
         if (!Enum.IsDefined(o.FanIn))
             problems.Add($"Stage '{name}': FanIn is {o.FanIn}; it must be one of {string.Join(", ", Enum.GetNames<FanIn>())}.");
         else if (o.FanIn != FanIn.All && stage.Inputs.Count < 2)
             problems.Add($"Stage '{name}': FanIn is {o.FanIn}, but the stage has {stage.Inputs.Count} inputs. Remove it.");
+    }
+
+    private static void CheckNoBranches(StageDefinition stage, string name, NoBranches noBranches, List<string> problems)
+    {
+        if (!Enum.IsDefined(noBranches))
+            problems.Add($"Stage '{name}': NoBranches is {noBranches}; it must be one of {string.Join(", ", Enum.GetNames<NoBranches>())}, or null.");
+        else if (!stage.IsBroadcast)
+            problems.Add($"Stage '{name}': NoBranches has no effect on a {stage.Kind} stage, to which no branches can be attached. Remove it.");
+        else if (noBranches == NoBranches.End && stage.Outputs.Count == 0)
+            problems.Add($"Stage '{name}': NoBranches is End, but the broadcast has no branch, so it would end at once. Give it a branch, or use NoBranches.Wait or NoBranches.Discard.");
     }
 
     private static void CheckPolicy(StageDefinition stage, string name, ErrorPolicy policy, List<string> problems)

@@ -26,7 +26,7 @@ internal sealed class SourceStage<TOut>(StageSetup setup, Func<SourceBody<TOut>>
     protected override async Task RunAsync()
     {
         // Nothing is read before every stage runs: a start-up failure then loses nothing.
-        await Graph.WaitForStartAsync(StopToken).ConfigureAwait(false);
+        await WaitForStartAsync().ConfigureAwait(false);
         if (IsStopping)
             return;
         try

@@ -36,6 +36,9 @@ internal sealed class StageDefinition(string kind, StageOptions options, Func<St
 
     public bool IsSource { get; init; }
 
+    /// <summary>Whether branches can be attached to it while it runs.</summary>
+    public bool IsBroadcast { get; init; }
+
     /// <summary>Whether every input makes exactly one output.</summary>
     public bool IsOneToOne { get; init; }
 
@@ -75,6 +78,7 @@ internal sealed class StageDefinition(string kind, StageOptions options, Func<St
         HasInstances = HasInstances,
         IsEntry = IsEntry,
         IsSource = IsSource,
+        IsBroadcast = IsBroadcast,
         IsOneToOne = IsOneToOne,
         LeastCapacity = LeastCapacity,
         SingleUse = SingleUse,

@@ -3,9 +3,9 @@ namespace Puma.Dataflow.Stages;
 /// <summary>Gives every stage a name: its own, or its kind with a number where that is needed.</summary>
 internal static class StageNaming
 {
-    public static Dictionary<StageDefinition, string> Name(IReadOnlyList<StageDefinition> stages)
+    public static Dictionary<StageDefinition, string> Name(IReadOnlyList<StageDefinition> stages, IEnumerable<string>? takenByOthers = null)
     {
-        var taken = stages.Select(static s => s.Options.Name).OfType<string>().ToHashSet();
+        HashSet<string> taken = [.. stages.Select(static s => s.Options.Name).OfType<string>(), .. takenByOthers ?? []];
         var names = new Dictionary<StageDefinition, string>(stages.Count);
         foreach (StageDefinition stage in stages)
         {

@@ -76,6 +76,7 @@ internal static class StageSnippets
         await Part();
         await Batch();
         await Broadcast();
+        await Attach();
         await Route();
         await Merge();
         await Join();
@@ -315,6 +316,26 @@ internal static class StageSnippets
 
         await pipeline.Start().Completion;
         Check.That(all.Count == 3 && audit.Count == 3);
+    }
+
+    private static async Task Attach()
+    {
+        List<int> seen = [];
+
+        #region attach
+        await using PipelineRun<int> run = Pipeline.Accept<int>()
+            .Broadcast(new StageOptions { Name = "fan" })
+            .Build()
+            .Start();
+        await run.SendAsync(1);                             // waits for a branch
+
+        BranchLease lease = await run.Broadcast<int>("fan")
+            .AttachAsync(branch => branch.Named("audit").Optional().WhenFull(FullMode.DropOldest, 64).ForEach(seen.Add));
+        await run.SendAsync(2);
+        await lease.DetachAsync();                          // what the branch has is processed
+        #endregion
+
+        Check.That(seen is [1, ..] && seen.Count <= 2);
     }
 
     private static async Task Route()
