@@ -2,6 +2,7 @@ using System.Runtime.CompilerServices;
 using System.Threading.Channels;
 using System.Threading.Tasks.Dataflow;
 using Puma.Dataflow.Blocks;
+using Puma.Dataflow.Diagnostics;
 using Puma.Dataflow.Isolation.Recipes;
 using Puma.Dataflow.Isolation.Worker;
 using Puma.Dataflow.Runnables;
@@ -26,6 +27,12 @@ public class Pipeline
     /// <param name="cancellationToken">Cancels the run at any time.</param>
     /// <exception cref="InvalidOperationException">The pipeline holds an instance, or a dead-letter target that a run completes, and has run before, as this description or as another that was made of the same stages.</exception>
     public virtual PipelineRun Start(CancellationToken cancellationToken = default) => new(Plan.Start(cancellationToken));
+
+    /// <summary>The stages and links as a flowchart in the language of Mermaid: what each stage is, how many instances it has and where they live, and the capacity of each link. Dead-letter links are dashed.</summary>
+    public string ToMermaid() => MermaidText.Of(Plan.Draw());
+
+    /// <summary>The same picture as <see cref="ToMermaid"/> in the language of Graphviz.</summary>
+    public string ToDot() => DotText.Of(Plan.Draw());
 
     /// <summary>Begins with the items of an asynchronous sequence, enumerated anew for each run.</summary>
     /// <typeparam name="T">The item type.</typeparam>

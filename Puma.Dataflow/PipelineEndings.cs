@@ -77,6 +77,19 @@ public static class PipelineEndings
             ArgumentNullException.ThrowIfNull(builder);
             return new PipelineEnumerable<T>(PipelinePlan.Make(builder.Exit(), options));
         }
+
+        /// <summary>Starts a run at each subscription and tells the observer what comes out of it, one call after another.</summary>
+        /// <param name="options">The settings of the whole pipeline.</param>
+        /// <remarks>
+        /// Disposing the subscription cancels the run, and nothing more is told. The end of the run is told after the values before it: completed, or with the
+        /// exception of its <see cref="PipelineRun.Completion"/>. An observer that throws from <c>OnNext</c> faults the run and is told nothing more.
+        /// </remarks>
+        /// <exception cref="PipelineBuildException">Something is wrong; all problems are listed.</exception>
+        public IObservable<T> AsObservable(PipelineOptions? options = null)
+        {
+            ArgumentNullException.ThrowIfNull(builder);
+            return new PipelineObservable<T>(PipelinePlan.Make(builder.Exit(), options));
+        }
     }
 
     extension<TIn, T>(PipelineBuilder<TIn, T> builder)

@@ -1,4 +1,3 @@
-using System.Threading.Tasks.Dataflow;
 using Puma.Dataflow.Blocks;
 using Puma.Dataflow.Stages;
 
@@ -14,7 +13,7 @@ internal sealed class PipelineEnumerable<T>(PipelinePlan plan) : IAsyncEnumerabl
         ExitStage<T> exit = started.Nodes.OfType<ExitStage<T>>().Single();
         try
         {
-            while (await HasMoreAsync(exit.Block).ConfigureAwait(false))
+            while (await exit.Block.HasMoreAsync().ConfigureAwait(false))
             {
                 while (exit.Block.TryReceive(null, out T item))
                     yield return item;
@@ -27,19 +26,6 @@ internal sealed class PipelineEnumerable<T>(PipelinePlan plan) : IAsyncEnumerabl
             // Left early: nobody wants more. What other branches have accepted is still handled.
             exit.RaiseFinish();
             await run.StopAsync(started.Graph.Options.AbortTimeout).ConfigureAwait(false);
-        }
-    }
-
-    /// <summary>Waits for the next value; how the stream ended is told by the run.</summary>
-    private static async ValueTask<bool> HasMoreAsync(ExitBlock<T> exit)
-    {
-        try
-        {
-            return await exit.OutputAvailableAsync(CancellationToken.None).ConfigureAwait(false);
-        }
-        catch (Exception)
-        {
-            return false;
         }
     }
 }

@@ -1,4 +1,5 @@
 using System.Threading.Tasks.Dataflow;
+using Microsoft.Extensions.Logging;
 using Puma.Dataflow.Tests.Infrastructure;
 
 namespace Puma.Dataflow.Tests.Contracts;
@@ -243,6 +244,18 @@ public abstract class KindContract : PipelineTest
         await run.Completion.Within();
 
         Assert.Equal(Enumerable.Range(0, 20).SelectMany(static x => new[] { x, x }), seen);
+    }
+
+    [Fact] // the level and the formatter travel as those of any stage
+    public async Task LogItems_LogsInTheCategoryOfTheStage_WhereverItRuns()
+    {
+        List<int> seen = [];
+        PipelineRun run = Start(Pipeline.From([7, 8]).LogItems(LogLevel.Information, static x => $"<{x}>", Here).ForEach(seen.Add));
+
+        await run.Completion.Within();
+
+        Assert.Equal([7, 8], seen);
+        Assert.Equal(["Item 1: <7>", "Item 2: <8>"], Log.Records.Where(static r => r is { Category: "Runnables.pipeline.work", Level: LogLevel.Information }).Select(static r => r.Message));
     }
 
     private static async IAsyncEnumerable<int> TwiceAsync(int x, [System.Runtime.CompilerServices.EnumeratorCancellation] CancellationToken cancellationToken = default)

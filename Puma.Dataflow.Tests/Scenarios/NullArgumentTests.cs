@@ -160,6 +160,8 @@ public sealed class NullArgumentTests : PipelineTest
             return RunnableHarness.For(static () => new Ports());
         if (type == typeof(SourceProbe<string>))
             return new SourceProbe<string>();
+        if (type == typeof(PipelineSnapshot))
+            return new PipelineSnapshot { State = RunState.Running, Stages = [], Links = [] };
         if (type == typeof(LogCapture))
             return new LogCapture();
         if (type == typeof(IPropagatorBlock<string, string>) || type == typeof(ITargetBlock<string>) || type == typeof(ISourceBlock<string>))

@@ -52,6 +52,26 @@ internal sealed class ExitBlock<T>(ExitStage<T> stage, BufferBlockLink<T> link) 
         return isReceived;
     }
 
+    /// <summary>Takes an item that keeps its slot until <see cref="EndTake"/>: the exit, and so the run, waits for it.</summary>
+    public bool TryBeginTake(out T item) => Buffer.TryReceive(null, out item!);
+
+    /// <summary>The foreign code has done with the item that it took.</summary>
+    public void EndTake(bool hasFailed) => stage.OnTaken(1, hasFailed);
+
+    /// <summary>Waits for the next item; how the stream ended is told by the run.</summary>
+    /// <returns>False when there is none any more, for whatever reason.</returns>
+    public async ValueTask<bool> HasMoreAsync()
+    {
+        try
+        {
+            return await this.OutputAvailableAsync(CancellationToken.None).ConfigureAwait(false);
+        }
+        catch (Exception)
+        {
+            return false;
+        }
+    }
+
     public bool TryReceiveAll(out IList<T> items)
     {
         bool isReceived = Buffer.TryReceiveAll(out items!);

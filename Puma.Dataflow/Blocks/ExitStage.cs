@@ -21,7 +21,7 @@ internal sealed class ExitStage<T>(StageSetup setup) : StageNode(setup)
     }
 
     /// <summary>Foreign code took items. Any thread.</summary>
-    public void OnTaken(int count)
+    public void OnTaken(int count, bool hasFailed = false)
     {
         lock (_gate)
         {
@@ -29,7 +29,10 @@ internal sealed class ExitStage<T>(StageSetup setup) : StageNode(setup)
             for (int i = 0; i < count && !_isCounted; i++)
             {
                 _link.CountReceived();
-                Counters.CountDelivered();
+                if (hasFailed)
+                    Counters.CountFailed();
+                else
+                    Counters.CountDelivered();
             }
         }
 

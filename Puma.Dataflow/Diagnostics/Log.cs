@@ -56,6 +56,9 @@ internal static partial class Log
     [LoggerMessage(24, LogLevel.Information, "Stage '{Stage}' dead-lettered item {Item}: {Error}")]
     public static partial void ItemDeadLettered(ILogger logger, string stage, long item, string error, Exception? exception);
 
+    [LoggerMessage(EventId = 25, Message = "Item {Number}: {Item}")]
+    public static partial void ItemPassed(ILogger logger, LogLevel level, long number, object? item);
+
     [LoggerMessage(30, LogLevel.Warning, "Run of '{Pipeline}' has not moved for {Still} although work is queued: {Chain}")]
     public static partial void Stalled(ILogger logger, string pipeline, TimeSpan still, string chain);
 

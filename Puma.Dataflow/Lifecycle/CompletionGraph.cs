@@ -13,7 +13,7 @@ namespace Puma.Dataflow.Lifecycle;
 /// What the run comes to is decided by <see cref="RunEnding"/> under one lock, which is never held while a stage is told or user code
 /// runs. What a stage is told only ever rises (run, stop, discard), so it does not matter in which order two changes reach it.
 /// </remarks>
-internal sealed class CompletionGraph
+internal sealed class CompletionGraph : IMeteredRun
 {
     // Each is safe by itself, for any thread.
     private readonly RunEnding _ending = new();
@@ -36,6 +36,7 @@ internal sealed class CompletionGraph
 
     // Set before the run starts, then read only.
     private ProgressWatch? _watch;
+    private RunTrace? _trace;
     private CancellationTokenRegistration _callerToken;
 
     // Changed by interlocked operations only.
@@ -47,7 +48,7 @@ internal sealed class CompletionGraph
         Loggers = loggers;
         Logger = new SafeLogger(loggers.CreateLogger(LogCategory.Of(options.Name)), NoteLoggerFailure);
         _start = new RunStart(_ending);
-        _reporter = new RunReporter(Time, _ending);
+        _reporter = new RunReporter(Time, _ending, options.StallTimeout);
         _cancelDeadline = new Deadline(Time, () => Cancel(new CancellationToken(canceled: true)));
         _abandonDeadline = new Deadline(Time, () => Abandon(Nodes));
     }
@@ -59,6 +60,8 @@ internal sealed class CompletionGraph
 
     /// <summary>The logger of the library's own events. It never throws.</summary>
     public ILogger Logger { get; }
+
+    public string Pipeline => Options.Name;
 
     public TimeProvider Time => Options.TimeProvider;
 
@@ -98,8 +101,10 @@ internal sealed class CompletionGraph
         _watch = new ProgressWatch(this, Logger);
         if (cancellationToken.CanBeCanceled)
             _callerToken = cancellationToken.UnsafeRegister(static (state, token) => ((CompletionGraph)state!).Cancel(token), this);
+        RunMeter.Add(this);
+        _trace = RunTrace.Begin(Options.Name, NoteLoggerFailure);
         foreach (StageNode node in nodes)
-            Own(Task.Run(node.ExecuteAsync, CancellationToken.None));
+            Execute(node);
     }
 
     /// <summary>Waits until every stage has started or failed to, so that no source is read before.</summary>
@@ -144,7 +149,7 @@ internal sealed class CompletionGraph
         if (!isAdmitted)
             return false;
         foreach (StageNode node in nodes)
-            Own(Task.Run(node.ExecuteAsync, CancellationToken.None));
+            Execute(node);
         return true;
     }
 
@@ -303,6 +308,7 @@ internal sealed class CompletionGraph
         LogDiscards(node);
         if (node.IsAbandoned)
             Log.StageAbandoned(Logger, node.Name, report.Abandoned, Options.AbortTimeout);
+        _trace?.EndStage(report, node.Cause);
         bool isLast;
         lock (_gate)
             isLast = --_notEnded == 0;
@@ -355,7 +361,14 @@ internal sealed class CompletionGraph
         }
     }
 
+    public IReadOnlyList<StageReport> ReportStages() => Shape.ReportStages();
+
+    public IReadOnlyList<LinkReport> ReportLinks() => Shape.ReportLinks();
+
     // ---- Inside. ---------------------------------------------------------------------------------------------------------------------------
+
+    private void Execute(StageNode node) =>
+        Own(_trace is null ? Task.Run(node.ExecuteAsync, CancellationToken.None) : _trace.RunStageAsync(node.Name, node.Kind, node.ExecuteAsync));
 
     private static void StopSources(IEnumerable<StageNode> nodes)
     {
@@ -417,6 +430,8 @@ internal sealed class CompletionGraph
         _abandonDeadline.End();
         PipelineReport report = _reporter.Report(Shape);
         Log.RunEnded(Logger, Options.Name, report.State, report.Duration);
+        RunMeter.Remove(this, report);
+        _trace?.End(report);
         if (decision.Cause is { } cause)
             _completion.SetObserved(cause);
         else if (decision.Outcome == RunState.Canceled)

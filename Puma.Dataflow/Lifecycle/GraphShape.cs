@@ -84,7 +84,12 @@ internal sealed record GraphShape(IReadOnlyList<StageNode> Nodes, IReadOnlyList<
     private static LinkReport ReportOf(Link link)
     {
         LinkCounts counts = link.Counts;
-        return new LinkReport(link.From, link.To, link.Capacity, counts.Sent, counts.Received, counts.Discarded, counts.Dropped);
+        return new LinkReport(link.From, link.To, link.Capacity, counts.Sent, counts.Received, counts.Discarded, counts.Dropped)
+        {
+            Queued = link.Queued,
+            SlotsHeld = link.SlotsHeld,
+            IsOptional = link.IsOptional,
+        };
     }
 
     private GraphShape Without(HashSet<StageNode> gone)

@@ -60,7 +60,7 @@ internal sealed class ProgressWatch : IDisposable
             if (!_hasWarned && stallTimeout > TimeSpan.Zero && still >= stallTimeout && _graph.Nodes.Any(static n => n.Inputs.Any(static l => l.SlotsHeld > 0)))
             {
                 _hasWarned = true;
-                chain = WaitForChain.Describe(_graph.Nodes);
+                chain = string.Join("; ", WaitForChain.Of(_graph.ReportStages(), _graph.ReportLinks(), patience: TimeSpan.Zero));
             }
         }
 

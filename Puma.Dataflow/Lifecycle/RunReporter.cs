@@ -1,18 +1,21 @@
 namespace Puma.Dataflow.Lifecycle;
 
 /// <summary>Makes the snapshots of a run and its last report. Changes nothing. Any thread.</summary>
-internal sealed class RunReporter(TimeProvider time, RunEnding ending)
+internal sealed class RunReporter(TimeProvider time, RunEnding ending, TimeSpan stallTimeout)
 {
     private readonly long _startTimestamp = time.GetTimestamp();
 
     public PipelineSnapshot Snapshot(GraphShape shape)
     {
         (StageFaultedException? cause, IReadOnlyList<Exception> secondary) = ending.Errors;
+        IReadOnlyList<StageReport> stages = shape.ReportStages();
+        IReadOnlyList<LinkReport> links = shape.ReportLinks();
         return new()
         {
             State = ending.State,
-            Stages = shape.ReportStages(),
-            Links = shape.ReportLinks(),
+            Stages = stages,
+            Links = links,
+            WaitForChain = WaitForChain.Of(stages, links, stallTimeout),
             Duration = time.GetElapsedTime(_startTimestamp),
             Cause = cause,
             SecondaryErrors = secondary,

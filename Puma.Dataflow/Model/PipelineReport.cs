@@ -89,7 +89,17 @@ public sealed record StageReport
 /// <param name="Received">Items whose handling started.</param>
 /// <param name="Discarded">Items that were never handled, drops included.</param>
 /// <param name="Dropped">Items that a full link dropped; part of <paramref name="Discarded"/>.</param>
-public sealed record LinkReport(string From, string To, int Capacity, long Sent, long Received, long Discarded, long Dropped);
+public sealed record LinkReport(string From, string To, int Capacity, long Sent, long Received, long Discarded, long Dropped)
+{
+    /// <summary>Items that wait to be read.</summary>
+    public int Queued { get; init; }
+
+    /// <summary>Slots in use: by items that wait, and by those that the reader has not settled.</summary>
+    public int SlotsHeld { get; init; }
+
+    /// <summary>Whether it leads into a branch that may fault alone.</summary>
+    public bool IsOptional { get; init; }
+}
 
 /// <summary>A run at one moment.</summary>
 public record PipelineSnapshot
@@ -116,6 +126,17 @@ public record PipelineSnapshot
     /// <summary>The stages that were left behind because user code did not return in time.</summary>
     /// <value>Empty by default.</value>
     public IReadOnlyList<string> Abandoned { get; init; } = [];
+
+    /// <summary>
+    /// Who waits for whom: first a stage that is held up, then what it waits for, and so on. Empty when no stage is held up.
+    /// </summary>
+    /// <remarks>
+    /// A stage is held up while it waits for a slot or for its next attempt, waits for a partner, for more input or for foreign code with items in its hands,
+    /// or has been at the same work for <see cref="PipelineOptions.StallTimeout"/>. Every run is held up for a moment where its slowest stage is; one that
+    /// stands still shows the same chain, and the same counts, again and again.
+    /// </remarks>
+    /// <value>Empty by default.</value>
+    public IReadOnlyList<string> WaitForChain { get; init; } = [];
 
     /// <summary>The numbers of a stage.</summary>
     /// <param name="name">The stage's name.</param>
@@ -149,6 +170,8 @@ public record PipelineSnapshot
         string restarts = string.Join(", ", Stages.Where(static s => s.Restarts > 0).Select(static s => $"{s.Name} {s.Restarts}"));
         if (restarts.Length > 0)
             text.AppendLine(CultureInfo.InvariantCulture, $"restarts: {restarts}");
+        foreach (string step in WaitForChain)
+            text.AppendLine(CultureInfo.InvariantCulture, $"waiting: {step}");
         if (Cause is not null)
             text.AppendLine(CultureInfo.InvariantCulture, $"cause: {Cause.Message}");
         foreach (Exception error in SecondaryErrors)

@@ -26,6 +26,9 @@ internal abstract class Edge(StageDefinition from, int fromPort, StageDefinition
         }
     }
 
+    /// <summary>What the writer does when there is no slot.</summary>
+    public FullMode FullMode => from.IsEntry ? from.Options.FullMode : branch?.FullMode ?? FullMode.Wait;
+
     public abstract Link CreateLink(StageNode writer, StageNode reader);
 
     /// <summary>Connects copies of the two stages in the same way.</summary>
@@ -49,7 +52,7 @@ internal sealed class Edge<T>(StageDefinition from, int fromPort, StageDefinitio
     public override Link CreateLink(StageNode writer, StageNode reader) =>
         new BufferBlockLink<T>(writer.Name, reader.Name, Capacity, writer, reader)
         {
-            FullMode = From.IsEntry ? From.Options.FullMode : Branch?.FullMode ?? FullMode.Wait,
+            FullMode = FullMode,
             IsOptional = Branch?.IsOptional ?? false,
             OnDiscarded = reader.NoteDiscarded,
         };

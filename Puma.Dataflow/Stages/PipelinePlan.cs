@@ -39,6 +39,9 @@ internal sealed class PipelinePlan
         return new PipelinePlan(stages, names, options, PlanRules.FindWarnings(stages, names));
     }
 
+    /// <summary>What a picture of the pipeline shows.</summary>
+    public GraphDrawing Draw() => PlanDrawing.Of(_stages, _names, _options);
+
     /// <summary>Starts a run.</summary>
     /// <exception cref="InvalidOperationException">The pipeline holds an object that serves one run only and has run before.</exception>
     public StartedRun Start(CancellationToken cancellationToken)

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using Puma.Dataflow.Lifecycle;
 using Puma.Dataflow.Runnables;
 
@@ -60,10 +61,15 @@ internal sealed class WorkItem<TIn, TOut>(StageNode stage, Action<long> noteFail
     public void Start(ItemHandler<TIn, TOut> handler, AttemptRunner attempts, CancellationToken token)
     {
         (_handler, _attempts, _token, IsStarted) = (handler, attempts, token, true);
-        ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);
+
+        // A trace goes along, so that user code finds the activity of its stage; mostly there is none.
+        if (Activity.Current is null)
+            ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);
+        else
+            ThreadPool.QueueUserWorkItem(static work => work.Execute(), this, preferLocal: false);
     }
 
-    void IThreadPoolWorkItem.Execute() => stage.Graph.Own(RunAsync());
+    public void Execute() => stage.Graph.Own(RunAsync());
 
     private async Task RunAsync()
     {

@@ -11,6 +11,7 @@ try
     await StageSnippets.RunAsync(folder, CancellationToken.None);
     await OtherSnippets.RunAsync();
     LoggingSnippets.Run();
+    await MonitoringSnippets.RunAsync();
     await IsolationSnippets.RunAsync();
 }
 finally

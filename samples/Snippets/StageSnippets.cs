@@ -1,6 +1,8 @@
 using System.Threading.Channels;
 using System.Threading.Tasks.Dataflow;
+using Microsoft.Extensions.Logging;
 using Puma.Dataflow;
+using Puma.Dataflow.Testing;
 
 namespace Snippets;
 
@@ -68,6 +70,7 @@ internal static class StageSnippets
         await TransformMany(folder);
         await Where();
         await Tap();
+        await LogItems();
         await ForEach(cancellationToken);
         await Then();
         await PartitionBy();
@@ -84,6 +87,7 @@ internal static class StageSnippets
         await To();
         await AsBlock();
         await ToAsyncEnumerable();
+        await AsObservable();
         await Of();
     }
 
@@ -188,6 +192,26 @@ internal static class StageSnippets
 
         await pipeline.Start().Completion;
         Check.That(total == 6);
+    }
+
+    private static async Task LogItems()
+    {
+        List<string> seen = [];
+        var log = new LogRecorder();
+        ILoggerFactory hostLoggers = log;
+
+        #region log-items
+        Pipeline pipeline = Pipeline.From(["one", "two"])
+            .LogItems()
+            .LogItems(LogLevel.Debug, static word => $"{word} has {word.Length} letters", new() { Name = "words" })
+            .ForEach(seen.Add)
+            .Build(new PipelineOptions { Name = "letters", LoggerFactory = hostLoggers });
+        #endregion
+
+        await pipeline.Start().Completion;
+        Check.That(seen.Count == 2);
+        Check.That(log.Records.Any(static r => r is { Category: "Runnables.letters.log-items", Message: "Item 1: one" }));
+        Check.That(log.Records.Any(static r => r is { Category: "Runnables.letters.words", Message: "Item 1: one has 3 letters" }));
     }
 
     private static async Task ForEach(CancellationToken cancellationToken)
@@ -454,6 +478,34 @@ internal static class StageSnippets
         #endregion
 
         Check.That(seen.SequenceEqual([1, 4, 9]));
+    }
+
+    private static async Task AsObservable()
+    {
+        var observer = new Squares();
+
+        #region as-observable
+        IObservable<int> squares = Pipeline.From([1, 2, 3])
+            .Transform(static x => x * x)
+            .AsObservable();
+        using IDisposable subscription = squares.Subscribe(observer);
+        #endregion
+
+        Check.That((await observer.Seen).SequenceEqual([1, 4, 9]));
+    }
+
+    private sealed class Squares : IObserver<int>
+    {
+        private readonly List<int> _seen = [];
+        private readonly TaskCompletionSource<List<int>> _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+        public Task<List<int>> Seen => _ended.Task;
+
+        public void OnNext(int value) => _seen.Add(value);
+
+        public void OnCompleted() => _ended.SetResult(_seen);
+
+        public void OnError(Exception error) => _ended.SetException(error);
     }
 
     private static async Task Of()
