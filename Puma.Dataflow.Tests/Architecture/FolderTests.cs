@@ -12,7 +12,7 @@ public sealed class FolderTests
     [
         [""],
         ["Stages"],
-        ["Runnables", "Blocks", "Isolation", "Control", "Logging"],
+        ["Runnables", "Blocks", "Isolation", "Jobs", "Control", "Logging"],
         ["Buffers", "Lifecycle"],
         ["Diagnostics"],
         ["Model"],

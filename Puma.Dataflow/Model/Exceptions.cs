@@ -82,7 +82,7 @@ public sealed class StageFaultedException : PipelineException
         Stage = stage;
         ItemNumber = itemNumber;
         Attempt = attempt;
-        ProcessId = ProcessOf(cause);
+        ProcessId = FailureCause.ProcessOf(cause);
     }
 
     /// <summary>The stage that failed; null when the fault came from <see cref="PipelineRun.Fault"/>.</summary>
@@ -100,43 +100,18 @@ public sealed class StageFaultedException : PipelineException
     /// <summary>Whether the failure is, or was caused by, an exception of a type.</summary>
     /// <typeparam name="T">The type to look for among the inner exceptions.</typeparam>
     public bool IsCausedBy<T>()
-        where T : Exception
-    {
-        for (Exception? error = InnerException; error is not null; error = error.InnerException)
-        {
-            if (IsOf<T>(error) || (error is AggregateException aggregate && aggregate.Flatten().InnerExceptions.Any(IsOf<T>)))
-                return true;
-            if (error is RemoteRunnableException { InnerExceptions.Count: > 1 } remote && remote.InnerExceptions.Any(IsOf<T>))
-                return true;
-        }
-
-        return false;
-    }
-
-    private static bool IsOf<T>(Exception error)
         where T : Exception =>
-        error is T || (error is RemoteRunnableException remote && remote.Is<T>());
+        FailureCause.Is<T>(InnerException);
 
     private static string Describe(string? stage, Exception cause, long? itemNumber, int attempt)
     {
-        string what = $"{TypeNameOf(cause)}: {ExceptionText.MessageOf(cause)}";
+        string what = $"{FailureCause.TypeNameOf(cause)}: {ExceptionText.MessageOf(cause)}";
         if (stage is null)
             return $"The run was faulted from outside. {what}";
         string item = itemNumber is null ? "" : $" at item {itemNumber}";
         string attempts = attempt > 1 ? $" (attempt {attempt})" : "";
-        return $"Stage '{stage}' failed{item}{attempts} in process {ProcessOf(cause)}. {what}";
+        return $"Stage '{stage}' failed{item}{attempts} in process {FailureCause.ProcessOf(cause)}. {what}";
     }
-
-    private static int ProcessOf(Exception cause) => cause switch
-    {
-        RemoteRunnableException remote => remote.ProcessId,
-        ChildProcessLostException { Exit.ProcessId: > 0 and var child } => child,
-        TimeoutException { InnerException: RemoteRunnableException remote } => remote.ProcessId,
-        _ => Environment.ProcessId,
-    };
-
-    private static string TypeNameOf(Exception cause) =>
-        cause is RemoteRunnableException remote ? remote.TypeName[(remote.TypeName.LastIndexOf('.') + 1)..] : cause.GetType().Name;
 }
 
 /// <summary>An exception of another process, as data: no type of the other process is made here.</summary>

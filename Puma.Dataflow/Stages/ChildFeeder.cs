@@ -14,7 +14,7 @@ internal sealed class ChildFeeder(ChildStage stage, ChildPlan plan, ChildRoster 
     private int _nextInput;
 
     /// <summary>How many items one child is given at a time: enough to hide the way there and back, few enough that another child is not idle meanwhile.</summary>
-    private int Prefetch => roster.Slots.Length == 1 ? int.MaxValue : Math.Max(2, stage.Options.BoundedCapacity / (2 * roster.Slots.Length));
+    private int Prefetch => plan.OneAtATime ? 1 : roster.Slots.Length == 1 ? int.MaxValue : Math.Max(2, stage.Options.BoundedCapacity / (2 * roster.Slots.Length));
 
     public async ValueTask HandOutAsync()
     {
@@ -129,6 +129,7 @@ internal sealed class ChildFeeder(ChildStage stage, ChildPlan plan, ChildRoster 
 
             child.Data.Write(FrameType.Item, item.Number, _writer, (ushort)Array.IndexOf(inputs, item.Port), item.Attempt);
             slot.Sent.Enqueue(item);
+            plan.OnSent?.Invoke(item, child);
         }
     }
 

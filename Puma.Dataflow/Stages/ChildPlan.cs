@@ -1,6 +1,7 @@
 using Puma.Dataflow.Buffers;
 using Puma.Dataflow.Isolation.Codec;
 using Puma.Dataflow.Isolation.Recipes;
+using Puma.Dataflow.Isolation.Supervision;
 using Puma.Dataflow.Lifecycle;
 
 namespace Puma.Dataflow.Stages;
@@ -14,6 +15,8 @@ namespace Puma.Dataflow.Stages;
 /// <param name="IsPartitioned">Whether the key of an item chooses its child.</param>
 /// <param name="HasPorts">Whether the code wants to know of the end of each input.</param>
 /// <param name="IsForeign">Whether it is a block that does not tell which outputs belong to which item.</param>
+/// <param name="OneAtATime">Whether a child is given an item only when it is free for it, so that none waits behind another while a child is idle.</param>
+/// <param name="OnSent">Called when an item was sent to a child.</param>
 internal sealed record ChildPlan(
     Recipe Recipe,
     IReadOnlyList<Func<StageNode, Link, ItemCodecs, ChildInput>> Inputs,
@@ -22,4 +25,6 @@ internal sealed record ChildPlan(
     bool IsOneToOne = false,
     bool IsPartitioned = false,
     bool HasPorts = false,
-    bool IsForeign = false);
+    bool IsForeign = false,
+    bool OneAtATime = false,
+    Action<HeldInput, Child>? OnSent = null);

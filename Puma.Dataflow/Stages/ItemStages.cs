@@ -34,19 +34,11 @@ internal static class ItemStages
             CarriedTypes = [typeof(TOut)],
         };
 
-    private static StageNode Create<TIn, TOut>(StageSetup setup, Recipe<ItemHandler<TIn, TOut>> recipe, Func<TIn, int>? partition, bool isOneToOne)
+    /// <summary>Makes the stage for one run.</summary>
+    public static StageNode Create<TIn, TOut>(StageSetup setup, Recipe<ItemHandler<TIn, TOut>> recipe, Func<TIn, int>? partition = null, bool isOneToOne = false)
     {
         if (setup.Options.Placement is not InProcessPlacement)
-        {
-            var plan = new ChildPlan(
-                recipe,
-                [(stage, link, codecs) => new ChildInput<TIn>(stage, (Link<TIn>)link, codecs, partition)],
-                typeof(TOut) == typeof(NoOutput) ? [] : [static (stage, link, codecs) => new ChildOutput<TOut>(stage, (Link<TOut>)link, codecs)],
-                IsOneToOne: isOneToOne,
-                IsPartitioned: partition is not null && setup.Options.MaxDegreeOfParallelism > 1);
-            return new ChildStage(setup, plan);
-        }
-
+            return new ChildStage(setup, Plan(setup, recipe, partition, isOneToOne));
         Func<ItemHandler<TIn, TOut>> make = setup.Options.OwnThread ? () => new OwnThreadHandler<TIn, TOut>(recipe.Make, setup.Name) : recipe.Make;
         if (setup.Options.MaxDegreeOfParallelism > 1)
             return new PoolStage<TIn, TOut>(setup, make, partition, isOneToOne);
@@ -54,6 +46,14 @@ internal static class ItemStages
             return new SerialStage<TIn, NoOutput, NullEmitter>(setup, makeSink, static _ => NullEmitter.Instance);
         return new SerialStage<TIn, TOut, LinkEmitter<TOut>>(setup, make, static stage => new LinkEmitter<TOut>(stage, (Link<TOut>)stage.Outputs[0]));
     }
+
+    /// <summary>How the stage reaches its children.</summary>
+    public static ChildPlan Plan<TIn, TOut>(StageSetup setup, Recipe<ItemHandler<TIn, TOut>> recipe, Func<TIn, int>? partition = null, bool isOneToOne = false) => new(
+        recipe,
+        [(stage, link, codecs) => new ChildInput<TIn>(stage, (Link<TIn>)link, codecs, partition)],
+        typeof(TOut) == typeof(NoOutput) ? [] : [static (stage, link, codecs) => new ChildOutput<TOut>(stage, (Link<TOut>)link, codecs)],
+        IsOneToOne: isOneToOne,
+        IsPartitioned: partition is not null && setup.Options.MaxDegreeOfParallelism > 1);
 
     private static StageNode CreateSource<TOut>(StageSetup setup, Recipe<SourceBody<TOut>> recipe)
     {

@@ -6,6 +6,7 @@ using Nerdbank.MessagePack;
 using PolyType;
 using PolyType.Abstractions;
 using PolyType.ReflectionProvider;
+using Puma.Dataflow.Jobs;
 
 namespace Puma.Dataflow.Isolation.Codec;
 
@@ -71,6 +72,10 @@ internal sealed class ItemCodecs
     private object Make<T>()
     {
         Type type = typeof(T);
+        if (type == typeof(JobCall))
+            return new JobCallCodec(this);
+        if (type == typeof(JobReply))
+            return new JobReplyCodec(this);
         if (_custom?.CanCarry(type) == true)
             return new CustomCodec<T>(_custom);
         if (_examination.FindProblem(type) is { } problem)

@@ -110,6 +110,17 @@ internal sealed class PayloadReader
     public ReadOnlySequence<byte> Block(int index) =>
         index >= 0 && index < _blocks.Count ? _blocks[index] : throw Corrupt($"it has no block {index}");
 
+    /// <summary>Goes on behind what was read of the head.</summary>
+    public void Skip(long count) => Head = Head.Slice(count);
+
+    /// <summary>Makes a reader of what is left, on memory of its own.</summary>
+    public PayloadReader Detach()
+    {
+        var detached = new PayloadReader { Head = Copy(Head) };
+        detached._blocks.AddRange(_blocks.Select(Copy));
+        return detached;
+    }
+
     /// <summary>Makes a pooled buffer that is released with the item.</summary>
     public SharedBuffer Lend(ReadOnlySequence<byte> content)
     {
@@ -134,6 +145,8 @@ internal sealed class PayloadReader
         _blocks.Clear();
         Head = default;
     }
+
+    private static ReadOnlySequence<byte> Copy(ReadOnlySequence<byte> bytes) => new(bytes.ToArray());
 
     public static ItemCodecException Corrupt(string what) => new(typeof(byte[]), null, $"the received payload is corrupt ({what})");
 }

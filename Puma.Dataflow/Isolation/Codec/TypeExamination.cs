@@ -4,6 +4,7 @@ using System.Reflection;
 using PolyType;
 using PolyType.Abstractions;
 using PolyType.ReflectionProvider;
+using Puma.Dataflow.Jobs;
 
 namespace Puma.Dataflow.Isolation.Codec;
 
@@ -21,10 +22,13 @@ internal sealed class TypeExamination(IItemCodec? custom, IReadOnlyList<Type> de
 
     private static readonly Type[] Carried = [typeof(string), typeof(Memory<byte>), typeof(ReadOnlyMemory<byte>), typeof(SharedBuffer)];
 
+    // Have codecs of their own, which carry what is in them by its own type.
+    private static readonly Type[] Jobs = [typeof(JobCall), typeof(JobReply)];
+
     private readonly ConcurrentDictionary<Type, string?> _problems = [];
 
     /// <summary>Why a type cannot be carried, naming the member; null when it can.</summary>
-    public string? FindProblem(Type type) => _problems.GetOrAdd(type, static (t, self) => self._custom?.CanCarry(t) == true ? null : self.Examine(t, t.Name, []), this);
+    public string? FindProblem(Type type) => _problems.GetOrAdd(type, static (t, self) => Jobs.Contains(t) || self._custom?.CanCarry(t) == true ? null : self.Examine(t, t.Name, []), this);
 
     /// <summary>Whether values of a type hold no references, directly or in their fields.</summary>
     public static bool IsUnmanaged(Type type)

@@ -39,7 +39,7 @@ internal enum FrameType : byte
     /// <summary>P: no item above this one (Number) is begun, because this one has failed.</summary>
     Limit,
 
-    /// <summary>P: the time of an item (Number, Attempt) has run out; its token fires.</summary>
+    /// <summary>P: the time of an item (Number, Attempt) has run out, or with <see cref="FrameFlags.Canceled"/> nobody wants it any more; its token fires.</summary>
     CancelItem,
 
     /// <summary>P: the failed item is tried again (Attempt).</summary>
@@ -129,7 +129,7 @@ internal enum FrameFlags : byte
     /// <summary>The item could not be carried; trying again cannot help.</summary>
     NotCarried = 8,
 
-    /// <summary>The failure is the answer to our own cancellation.</summary>
+    /// <summary>The failure is the answer to our own cancellation; of a <see cref="FrameType.CancelItem"/>, that it is one.</summary>
     Canceled = 16,
 }
 

@@ -14,7 +14,9 @@ internal sealed record DelegateIdentity(string DelegateType, string DeclaringTyp
     private const string ClosureThis = "<>4__this";
 
     /// <summary>Why a delegate cannot travel; null when it can.</summary>
-    public static string? FindProblem(Delegate code)
+    /// <param name="code">The delegate.</param>
+    /// <param name="otherWay">How it can be given what it must not capture.</param>
+    public static string? FindProblem(Delegate code, string otherWay = "as the options of a runnable")
     {
         MethodInfo method = code.Method;
         if (code.GetInvocationList().Length > 1)
@@ -26,14 +28,14 @@ internal sealed record DelegateIdentity(string DelegateType, string DeclaringTyp
         if (code.Target is not { } target)
             return null;
         if (method.IsStatic)
-            return $"its delegate is bound to a value of type {target.GetType().Name} (an extension method called on it). Use a lambda, and give the value as runnable options.";
+            return $"its delegate is bound to a value of type {target.GetType().Name} (an extension method called on it). Use a lambda, and give the value {otherWay}.";
         FieldInfo[] state = target.GetType().GetFields(BindingFlags.Instance | BindingFlags.Public | BindingFlags.NonPublic);
         bool isClosure = target.GetType().IsDefined(typeof(CompilerGeneratedAttribute), inherit: false);
         if (isClosure && state.Length == 0)
             return null;
         return isClosure
-            ? $"its delegate captures {string.Join(", ", Captured(state))}, which another process cannot see. Make the lambda static, and give what it needs as the options of a runnable."
-            : $"its delegate is the method {method.Name} of an object ({target.GetType().Name}), which another process cannot see. Use a static method, or a factory and the options of a runnable.";
+            ? $"its delegate captures {string.Join(", ", Captured(state))}, which another process cannot see. Make the lambda static, and give what it needs {otherWay}."
+            : $"its delegate is the method {method.Name} of an object ({target.GetType().Name}), which another process cannot see. Use a static method, and give what it needs {otherWay}.";
     }
 
     public static DelegateIdentity Of(Delegate code)

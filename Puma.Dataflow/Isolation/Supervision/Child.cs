@@ -117,9 +117,9 @@ internal sealed class Child : IAsyncDisposable
     }
 
     /// <summary>Sends a frame on the control connection.</summary>
-    public void Say(FrameType type, long number = 0, ReadOnlySpan<byte> payload = default, int port = 0, int attempt = 0)
+    public void Say(FrameType type, long number = 0, ReadOnlySpan<byte> payload = default, int port = 0, int attempt = 0, FrameFlags flags = FrameFlags.None)
     {
-        _control.Write(type, number, payload, (ushort)port, attempt);
+        _control.Write(type, number, payload, (ushort)port, attempt, flags);
         _control.Flush();
     }
 

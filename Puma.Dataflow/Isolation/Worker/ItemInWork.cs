@@ -26,6 +26,9 @@ internal sealed class ItemInWork(IWorkMark? mark, CancellationToken discardToken
     private bool _isRunning;
     private bool _isTimedOut;
 
+    // The item that nobody wants any more; it may not have been begun yet.
+    private long _canceled;
+
     // Set by the stream before the first item.
     private AttemptTime? _time;
     private long _limit = long.MaxValue;
@@ -72,6 +75,8 @@ internal sealed class ItemInWork(IWorkMark? mark, CancellationToken discardToken
 
             (_number, _attempt, _isRunning) = (number, attempt, true);
             token = _source.Token;
+            if (_canceled == number)
+                _source.Cancel();
         }
 
         mark?.Begin(number);
@@ -114,6 +119,16 @@ internal sealed class ItemInWork(IWorkMark? mark, CancellationToken discardToken
 
             // Inside the lock, so that it does not hit the next item. The callbacks run elsewhere.
             return _source.CancelAsync();
+        }
+    }
+
+    /// <summary>Nobody wants an item any more: its token fires, also when it is still on its way.</summary>
+    public Task CancelAsync(long number)
+    {
+        lock (_gate)
+        {
+            _canceled = number;
+            return _isRunning && _number == number ? _source.CancelAsync() : Task.CompletedTask;
         }
     }
 

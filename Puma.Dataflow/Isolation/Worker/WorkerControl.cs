@@ -170,6 +170,9 @@ internal sealed class WorkerControl : IAsyncDisposable
                 Outputs.AddCredits(frame.Port, frame.Number);
                 Wake();
                 break;
+            case FrameType.CancelItem when frame.Flags.HasFlag(FrameFlags.Canceled):
+                Observe(Item.CancelAsync(frame.Number));
+                break;
             case FrameType.CancelItem:
                 Observe(Item.TimeOutAsync(frame.Number, frame.Attempt));
                 break;

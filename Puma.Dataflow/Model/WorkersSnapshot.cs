@@ -1,0 +1,35 @@
+namespace Puma.Dataflow;
+
+/// <summary>What <see cref="Workers"/> do at one moment, or have done in the end.</summary>
+public sealed record WorkersSnapshot
+{
+    /// <summary>The state of the workers together.</summary>
+    public required RunState State { get; init; }
+
+    /// <summary>Jobs that wait for a place, because <see cref="WorkersOptions.BoundedCapacity"/> is used up.</summary>
+    public long Waiting { get; init; }
+
+    /// <summary>Jobs that have a place and wait for a worker.</summary>
+    public long Queued { get; init; }
+
+    /// <summary>Jobs that a worker has.</summary>
+    public long Running { get; init; }
+
+    /// <summary>Jobs that have returned.</summary>
+    public long Succeeded { get; init; }
+
+    /// <summary>Jobs that failed, were lost with their worker or were refused.</summary>
+    public long Failed { get; init; }
+
+    /// <summary>Jobs that were cancelled.</summary>
+    public long Canceled { get; init; }
+
+    /// <summary>How often another worker took the place of a lost one.</summary>
+    public long Restarts { get; init; }
+
+    /// <summary>How long the workers have lived.</summary>
+    public TimeSpan Duration { get; init; }
+
+    /// <summary>What faulted them; null when nothing has.</summary>
+    public StageFaultedException? Cause { get; init; }
+}
