@@ -56,6 +56,9 @@ public sealed partial class Workers : IAsyncDisposable
     /// <summary>Ends when all jobs and all workers have: completed, cancelled, or with the one <see cref="StageFaultedException"/> that ended the workers.</summary>
     public Task Completion { get; }
 
+    /// <summary>The account of the run that they are.</summary>
+    internal Task<PipelineReport> Report => _run.Report;
+
     /// <summary>What the workers do now.</summary>
     public WorkersSnapshot Snapshot()
     {
