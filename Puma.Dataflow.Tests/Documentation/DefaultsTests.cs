@@ -10,11 +10,12 @@ public sealed class DefaultsTests
     [InlineData(typeof(StageOptions), "README.md")]
     [InlineData(typeof(PipelineOptions), "README.md")]
     [InlineData(typeof(ChildProcessPlacement), "docs/isolation.md")]
+    [InlineData(typeof(WorkersOptions), "docs/workers.md")]
     public void Table_HasEveryOptionWithItsDefault(Type type, string page)
     {
         object options = type == typeof(ChildProcessPlacement) ? Placement.ChildProcess : Activator.CreateInstance(type)!;
         IEnumerable<string> real = type.GetProperties(BindingFlags.Public | BindingFlags.Instance)
-            .Select(p => $"{p.Name} = {Show(p.GetValue(options))}");
+            .Select(p => $"{p.Name} = {(p.Name == nameof(WorkersOptions.Count) ? "number of processors" : Show(p.GetValue(options)))}");
 
         IEnumerable<string> told = Repository.ReadTable(page, $"`{type.Name}`").Select(static row => $"{row[0].Trim('`')} = {row[1].Trim('`')}");
 

@@ -117,16 +117,20 @@ public sealed class JobMapTests : JobTest
         }
 
         Meet(1).LetGo();
-        await using IAsyncEnumerator<int> results = workers.MapAsync(Meeting.HoldAsync, Endless(), TestToken).GetAsyncEnumerator(TestToken);
-        Assert.True(await results.MoveNextAsync().AsTask().Within());
-        Assert.InRange(read, 1, 4);
+        await using (IAsyncEnumerator<int> results = workers.MapAsync(Meeting.HoldAsync, Endless(), TestToken).GetAsyncEnumerator(TestToken))
+        {
+            Assert.True(await results.MoveNextAsync().AsTask().Within());
+            Assert.InRange(read, 1, 4);
 
-        ValueTask<bool> second = results.MoveNextAsync();
-        Assert.False(second.IsCompleted);
-        Assert.Equal(5, read);
-        Meet(2).LetGo();
-        Assert.True(await second.AsTask().Within());
-        Assert.Equal(2, results.Current);
+            ValueTask<bool> second = results.MoveNextAsync();
+            Assert.False(second.IsCompleted);
+            Assert.Equal(5, read);
+            Meet(2).LetGo();
+            Assert.True(await second.AsTask().Within());
+            Assert.Equal(2, results.Current);
+        }
+
+        await workers.CompleteAsync().Within();
     }
 
     [Fact]

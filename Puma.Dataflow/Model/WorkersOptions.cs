@@ -28,7 +28,7 @@ public sealed record WorkersOptions
     /// <summary>What happens when a worker in a child process is lost. The job that it had fails as <see cref="JobFailedException.IsOutcomeUnknown"/>, unless the policy replays it.</summary>
     /// <value>
     /// Default <see langword="null"/>: another worker takes its place after 100 ms, doubling up to one second while losses go on; the
-    /// job is not run again; more than 20 losses of one worker within a minute fault all. With <see cref="RestartPolicy.Replay"/> the
+    /// job is not run again; more than 10 losses of one worker within a minute fault all. With <see cref="RestartPolicy.Replay"/> the
     /// job is run again, with <see cref="LossPolicy.Fault"/> the first loss faults all.
     /// </value>
     public LossPolicy? OnLoss { get; init; }

@@ -5,7 +5,7 @@ internal static class WorkersRules
 {
     /// <summary>Workers outlive their jobs: a job that kills its worker now and then ends nothing but itself, a worker that cannot live ends all soon.</summary>
     private static readonly LossPolicy ReplaceWorker =
-        LossPolicy.Restart(max: 20, window: TimeSpan.FromMinutes(1), Backoff.Exponential(TimeSpan.FromMilliseconds(100), TimeSpan.FromSeconds(1))).DeadLetter();
+        LossPolicy.Restart(max: 10, window: TimeSpan.FromMinutes(1), Backoff.Exponential(TimeSpan.FromMilliseconds(100), TimeSpan.FromSeconds(1))).DeadLetter();
 
     public static IReadOnlyList<string> FindProblems(WorkersOptions o)
     {

@@ -12,7 +12,8 @@ try
     await OtherSnippets.RunAsync();
     LoggingSnippets.Run();
     await MonitoringSnippets.RunAsync();
-    await IsolationSnippets.RunAsync();
+    await WorkersSnippets.RunAsync(folder, CancellationToken.None);
+    await IsolationSnippets.RunAsync(); // last: from its call of RunIfChild on, children are started that way
 }
 finally
 {
