@@ -25,7 +25,10 @@ public sealed partial class Workers : IAsyncDisposable
     // What was checked for another process and has its identity. Never filled in this one, where delegates may capture and so have no end.
     private readonly ConcurrentDictionary<(JobKind Kind, Delegate Work), JobCode> _codes = [];
 
-    // Guarded by _gate. How many jobs are on their way to a place; the last of them lets a closed executor complete.
+    // Ends when no more jobs are taken, and none is on its way to a place any more.
+    private readonly TaskCompletionSource _allEntered = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    // Guarded by _gate. How many jobs are on their way to a place.
     private long _entering;
     private bool _isClosed;
 
@@ -230,7 +233,7 @@ public sealed partial class Workers : IAsyncDisposable
         lock (_gate)
             isLast = --_entering == 0 && _isClosed;
         if (isLast)
-            _run.Complete();
+            CompleteRun();
     }
 
     private void Close()
@@ -243,7 +246,13 @@ public sealed partial class Workers : IAsyncDisposable
         }
 
         if (isLast)
-            _run.Complete();
+            CompleteRun();
+    }
+
+    private void CompleteRun()
+    {
+        _run.Complete();
+        _allEntered.TrySetResult();
     }
 
     private async Task<WorkersSnapshot> StopAtAsync(TimeSpan deadline)
@@ -256,6 +265,10 @@ public sealed partial class Workers : IAsyncDisposable
     private async Task RunToEndAsync()
     {
         PipelineReport report = await _run.Report.ConfigureAwait(false);
+
+        // Jobs that waited for a place were refused by the end of the run; they say so themselves.
+        Close();
+        await _allEntered.Task.ConfigureAwait(false);
         _ledger.EndAll(report.Cause);
         await _run.Completion.ConfigureAwait(false);
     }

@@ -291,7 +291,6 @@ public sealed class JobTests : JobTest
         Workers workers = Make(home, new() { Count = 1, JobTimeout = TimeSpan.FromSeconds(5), TimeProvider = Time, AbortTimeout = TimeSpan.FromDays(1) });
         Meeting held = Meet(1);
         Task<int> holding = workers.SubmitAsync(Meeting.HoldAsync, held);
-        Task<int> next = workers.SubmitAsync(static (x, _) => x, 2);
         await held.UntilBegunAsync();
 
         await Waiting.UntilAsync(
@@ -305,7 +304,7 @@ public sealed class JobTests : JobTest
         JobFailedException failure = await Assert.ThrowsAsync<JobFailedException>(() => holding);
         Assert.IsType<TimeoutException>(failure.InnerException);
         Assert.True(held.WasCanceled);
-        Assert.Equal(2, await next.Within());
+        Assert.Equal(2, await workers.SubmitAsync(static (x, _) => x, 2).Within());
     }
 
     [Fact] // S26, S27: what does not return is left behind, and no caller waits for it

@@ -141,7 +141,6 @@ public sealed class LostWorkerTests : JobTest
         Workers workers = Make(Home.ChildProcess, new() { Count = 1, JobTimeout = TimeSpan.FromSeconds(5), AbortTimeout = TimeSpan.FromSeconds(5), TimeProvider = Time, OnLoss = AtOnce });
         Meeting held = Meet(1);
         Task<int> stubborn = workers.SubmitAsync(static async (meeting, _) => await Meeting.HoldAsync(meeting, CancellationToken.None), held);
-        Task<int> next = workers.SubmitAsync(static (x, _) => x, 1);
         await held.UntilBegunAsync();
 
         await Waiting.UntilAsync(
@@ -154,7 +153,7 @@ public sealed class LostWorkerTests : JobTest
 
         JobFailedException failure = await Assert.ThrowsAsync<JobFailedException>(() => stubborn);
         Assert.Equal((true, ChildExitReason.Hung), (failure.IsOutcomeUnknown, Assert.IsType<ChildProcessLostException>(failure.InnerException).Exit.Reason));
-        Assert.Equal(1, await next.Within());
+        Assert.Equal(1, await workers.SubmitAsync(static (x, _) => x, 1).Within());
     }
 
     private static int End(ChaosKind kind)
