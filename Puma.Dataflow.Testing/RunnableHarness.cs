@@ -33,6 +33,10 @@ public abstract class RunnableHarness : IAsyncDisposable
     /// <exception cref="InvalidOperationException">The harness was not started.</exception>
     public StageReport Report => Node.Report();
 
+    /// <summary>What the runnable reports.</summary>
+    /// <exception cref="InvalidOperationException">The harness was not started.</exception>
+    public StageStatus Status => Run.Stage(Node.Name).Status;
+
     /// <summary>The state of the run.</summary>
     /// <exception cref="InvalidOperationException">The harness was not started.</exception>
     public RunState State => Run.State;

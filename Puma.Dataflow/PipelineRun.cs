@@ -161,7 +161,11 @@ public sealed class StageHandle
 {
     private readonly StageNode _node;
 
-    internal StageHandle(StageNode node) => _node = node;
+    internal StageHandle(StageNode node)
+    {
+        _node = node;
+        Status = new StageStatus(node);
+    }
 
     /// <summary>The name of the stage.</summary>
     public string Name => _node.Name;
@@ -174,6 +178,9 @@ public sealed class StageHandle
 
     /// <summary>Ends when the stage has ended: faulted with the failure that ended it, cancelled, or completed.</summary>
     public Task Completion => _node.Outcome;
+
+    /// <summary>What the runnables of the stage report, and each change of <see cref="State"/>.</summary>
+    public StageStatus Status { get; }
 
     /// <summary>The numbers of the stage now.</summary>
     public StageReport Report() => _node.Report();

@@ -69,6 +69,7 @@ public sealed class FrameTests
             Write([(FrameType.Failed, ErrorPayload(), 2)]),
             Write([(FrameType.Log, LogPayload(), 0)]),
             Write([(FrameType.End, EndPayload(), 0)]),
+            Write([(FrameType.Status, StatusPayload(), 3)]),
         ];
         long before = GC.GetAllocatedBytesForCurrentThread();
         int frames = 0, violations = 0, waits = 0;
@@ -117,6 +118,9 @@ public sealed class FrameTests
             case FrameType.Log:
                 LogRecord.ReadFrom(ref reader);
                 break;
+            case FrameType.Status:
+                StatusRecord.ReadFrom(ref reader);
+                break;
             case FrameType.End:
                 EndRecord.ReadFrom(ref reader);
                 break;
@@ -142,6 +146,8 @@ public sealed class FrameTests
         ErrorText = "failed",
         CallSite = new CallSite("class", "method", "file", 1),
     }.WriteTo(w, LogRecord.MaxText));
+
+    private static byte[] StatusPayload() => Payload(static w => new StatusRecord(7, 1, new ReadOnlySequence<byte>(new byte[40])).WriteTo(w));
 
     private static byte[] EndPayload() => Payload(static w => new EndRecord(RunState.Faulted, ErrorRecord.Of(new FormatException("cause"))).WriteTo(w));
 

@@ -1,9 +1,11 @@
 using Microsoft.Extensions.Logging.Abstractions;
 using Puma.Dataflow.Isolation;
+using Puma.Dataflow.Isolation.Codec;
 using Puma.Dataflow.Isolation.Protocol;
 using Puma.Dataflow.Isolation.Recipes;
 using Puma.Dataflow.Isolation.Supervision;
 using Puma.Dataflow.Isolation.Transport;
+using Puma.Dataflow.Lifecycle;
 using Puma.Dataflow.Logging;
 using Puma.Dataflow.Tests.Infrastructure;
 
@@ -14,6 +16,7 @@ public sealed class SupervisionTests
 {
     private readonly Body _body = new();
     private readonly Owner _owner = new();
+    private readonly StatusBoard _board = new();
     private readonly ChildLog _log = new(LogSink.Of(NullLoggerFactory.Instance), NullLogger.Instance, "stage", "category", static _ => { });
 
     [Theory] // S37: user code may close a connection that is not its own
@@ -57,12 +60,54 @@ public sealed class SupervisionTests
         Assert.Equal(6, child.OverdueItem);
     }
 
-    private async Task<Child> StartAsync()
+    [Fact] // S43
+    public async Task AReport_IsOnTheBoard_AndItsOwnerIsWoken()
     {
-        Task<Child> starting = Child.StartAsync(_body, Record(), _owner, _log, Waiting.Limit, TestContext.Current.CancellationToken);
+        await using Child child = await StartAsync(static control =>
+        {
+            control.Write(FrameType.StatusType, 0, Name("System.Int32"));
+            control.Write(FrameType.Status, 3, Report(42));
+        });
+        await _owner.WokenUntilAsync(() => child.HasReported(3));
+
+        Assert.Equal(42, _board.Latest<int>(0)!.Value);
+        Assert.False(child.HasReported(4));
+        child.Kill(ChildExitReason.Killed);
+        await _owner.WokenUntilAsync(() => child.HasReported(4));
+        Assert.Null(child.Violation);
+    }
+
+    [Fact] // S40
+    public async Task AReportOfNoType_EndsTheChild()
+    {
+        await using Child child = await StartAsync(static control => control.Write(FrameType.Status, 1, Report(42)));
+
+        Assert.Equal(ChildExitReason.ProtocolViolated, (await child.Exited.Within()).Reason);
+        await _owner.WokenUntilAsync(() => child.HasReported(1));
+        Assert.Contains("a report of type 0 without its name", child.Violation!.Message, StringComparison.Ordinal);
+    }
+
+    private static byte[] Name(string type)
+    {
+        var fields = new FieldWriter();
+        fields.Text(type);
+        return fields.Written.ToArray();
+    }
+
+    private static byte[] Report(int value)
+    {
+        var fields = new FieldWriter();
+        new StatusRecord(0, 0, new System.Buffers.ReadOnlySequence<byte>(BitConverter.GetBytes(value))).WriteTo(fields);
+        return fields.Written.ToArray();
+    }
+
+    private async Task<Child> StartAsync(Action<FrameChannel>? then = null)
+    {
+        Task<Child> starting = Child.StartAsync(_body, Record(), _owner, _log, new StatusReceiver(new ItemCodecs(null, []), _board, 0), Waiting.Limit, TestContext.Current.CancellationToken);
         await using var control = new FrameChannel(_body.Far.Control, 1024, static () => { });
         control.Start();
         control.Write(FrameType.Started);
+        then?.Invoke(control);
         control.Flush();
         return await starting.Within();
     }

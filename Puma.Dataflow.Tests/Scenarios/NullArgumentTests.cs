@@ -158,6 +158,8 @@ public sealed class NullArgumentTests : PipelineTest
             return Pipeline.Accept<string>().Broadcast().Build(new() { LoggerFactory = new LogRecorder() }).Start().Broadcast<string>("broadcast");
         if (type == typeof(Workers))
             return Workers.Create(new() { LoggerFactory = new LogRecorder() });
+        if (type == typeof(StageStatus))
+            return ((PipelineRun)Value(typeof(PipelineRun))!).Stage("from").Status;
         if (type == typeof(PortHarness<Ports>))
             return RunnableHarness.For(static () => new Ports());
         if (type == typeof(SourceProbe<string>))

@@ -187,6 +187,7 @@ internal sealed class CompletionGraph : IMeteredRun
             Log.RunDraining(Logger, Options.Name);
 
         // Also when another thread was first: it may not have come so far.
+        ShowDraining();
         StopSources(Nodes);
     }
 
@@ -239,6 +240,7 @@ internal sealed class CompletionGraph : IMeteredRun
 
         // In this order: a source upstream that were asked to stop first could still end as completed.
         Discard(Shape.UpstreamOf(node, scope: null), DiscardReason.Faulted);
+        ShowDraining();
         StopSources(Nodes);
     }
 
@@ -369,6 +371,13 @@ internal sealed class CompletionGraph : IMeteredRun
 
     private void Execute(StageNode node) =>
         Own(_trace is null ? Task.Run(node.ExecuteAsync, CancellationToken.None) : _trace.RunStageAsync(node.Name, node.Kind, node.ExecuteAsync));
+
+    /// <summary>Before any stage can end for it.</summary>
+    private void ShowDraining()
+    {
+        foreach (StageNode node in Nodes)
+            node.RaiseDrain();
+    }
 
     private static void StopSources(IEnumerable<StageNode> nodes)
     {

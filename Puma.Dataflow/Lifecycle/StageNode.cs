@@ -17,6 +17,7 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
     private readonly StageSignals _signals = new();
     private readonly StageEnding _ending = new();
     private readonly ActivityClock _activity = new(setup.Graph.Time);
+    private readonly StageProgress _progress = new(setup.Graph.Time);
 
     // Set by any thread, awaited by the stream.
     private readonly Wakeup _wakeup = new();
@@ -71,9 +72,12 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
 
     public StageCounters Counters { get; } = new();
 
-    // Written by the stream, and at the end by who has ended the stage.
-    public StageState State { get; private set; }
+    public StageState State => _progress.Now;
 
+    /// <summary>What the stage and its instances report.</summary>
+    public StatusBoard Status => _progress.Board;
+
+    // Written once, by who has ended the stage.
     public EndReason EndReason { get; private set; }
 
     /// <summary>The failure of this stage itself, or the one that reached it.</summary>
@@ -139,6 +143,16 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
 
     /// <summary>Whether the stage wants to know that no more input is asked for; others than sources end when their inputs do.</summary>
     protected virtual bool HearsStop => IsSource;
+
+    /// <summary>Says that the run takes no more input; a stage that gives up what it holds has nothing to drain.</summary>
+    public void RaiseDrain()
+    {
+        if (_ending.Reason == DiscardReason.None)
+            _progress.Drain();
+    }
+
+    /// <summary>Shows whether a child of the stage is being replaced.</summary>
+    public void ShowRestarting(bool isRestarting) => _progress.ShowRestarting(isRestarting);
 
     /// <summary>Asks a source or entry for no more input. Other stages end when their inputs do.</summary>
     public void RaiseStop()
@@ -261,7 +275,7 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
 
             if (!IsDiscarding)
             {
-                State = StageState.Running;
+                _progress.Start();
                 SetActivity(StageActivity.Working);
                 await RunAsync().ConfigureAwait(false);
             }
@@ -418,7 +432,8 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
     /// <summary>Called once, by who has ended the stage. The numbers are frozen before anybody is told.</summary>
     private void End(StageEnd end)
     {
-        (State, EndReason, Cause) = (end.State, end.Reason, end.Marker.Cause);
+        (EndReason, Cause) = (end.Reason, end.Marker.Cause);
+        _progress.End(end.State);
         SetActivity(StageActivity.Ended);
         Volatile.Write(ref _finalReport, StageReporter.Report(this));
         ReportStart(hasStarted: false);

@@ -73,6 +73,23 @@ public sealed class PipelineFullException : PipelineException
     public int Capacity { get; }
 }
 
+/// <summary>A status was awaited of a stage that has ended without it.</summary>
+public sealed class StageEndedException : PipelineException
+{
+    internal StageEndedException(string stage, StageState state, string awaited, Exception? cause)
+        : base($"Stage '{stage}' has ended ({state}) without {awaited}.", cause)
+    {
+        Stage = stage;
+        State = state;
+    }
+
+    /// <summary>The name of the stage.</summary>
+    public string Stage { get; }
+
+    /// <summary>How it has ended.</summary>
+    public StageState State { get; }
+}
+
 /// <summary>A run faulted. The inner exception is the one that user code threw.</summary>
 public sealed class StageFaultedException : PipelineException
 {

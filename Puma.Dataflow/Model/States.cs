@@ -25,7 +25,7 @@ public enum RunState
     Faulted,
 }
 
-/// <summary>The state of a stage. An ended stage keeps its state.</summary>
+/// <summary>The state of a stage. A stage that starts is always Starting, then Running; an ended stage keeps its state.</summary>
 public enum StageState
 {
     /// <summary>The instances are being made and started.</summary>
@@ -33,6 +33,12 @@ public enum StageState
 
     /// <summary>The stage handles items.</summary>
     Running,
+
+    /// <summary>The run takes no more input, after a <see cref="PipelineRun.Complete"/> or a fault elsewhere; the stage handles what still reaches it.</summary>
+    Draining,
+
+    /// <summary>At least one child of the stage was lost and another is being started in its place; the others handle items. Afterwards the stage runs or drains again.</summary>
+    Restarting,
 
     /// <summary>Ended with all its input processed, or because nobody wanted its output (<see cref="EndReason.NoDemand"/>).</summary>
     Completed,

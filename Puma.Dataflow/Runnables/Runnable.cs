@@ -20,6 +20,12 @@ public abstract class Runnable
     /// <summary>The context; null before the runnable was started.</summary>
     internal StageContext? StartedContext => _context;
 
+    /// <inheritdoc cref="StageContext.ReportStatus{T}"/>
+    /// <exception cref="InvalidOperationException">The runnable has not been started.</exception>
+    protected void ReportStatus<T>(T value)
+        where T : notnull =>
+        Context.ReportStatus(value);
+
     /// <summary>Runs once, before the first item.</summary>
     /// <param name="cancellationToken">Fires when the stage must give up.</param>
     protected virtual ValueTask OnStartAsync(CancellationToken cancellationToken) => default;

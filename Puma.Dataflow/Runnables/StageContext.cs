@@ -1,4 +1,5 @@
 using Microsoft.Extensions.Logging;
+using Puma.Dataflow.Control;
 
 namespace Puma.Dataflow;
 
@@ -6,14 +7,16 @@ namespace Puma.Dataflow;
 public sealed class StageContext
 {
     private readonly Action _complete;
+    private readonly IStatusSink _status;
 
-    internal StageContext(string stageName, int instance, ILogger logger, TimeProvider time, TickSchedule ticks, Action complete)
+    internal StageContext(string stageName, int instance, ILogger logger, TimeProvider time, TickSchedule ticks, IStatusSink status, Action complete)
     {
         StageName = stageName;
         Instance = instance;
         Logger = logger;
         TimeProvider = time;
         Ticks = ticks;
+        _status = status;
         _complete = complete;
     }
 
@@ -40,4 +43,20 @@ public sealed class StageContext
 
     /// <summary>Asks this stage to end early, as completed: no further item is handled, and the stages before it are told that nobody wants more. Any thread.</summary>
     public void Complete() => _complete();
+
+    /// <summary>Reports a status to the owner of the run, who finds it in <see cref="StageHandle.Status"/>: always the latest of a type, and those before it as far as he reads on. Never waits. Any thread.</summary>
+    /// <typeparam name="T">The type under which the owner looks for it, <see cref="StageState"/> excepted.</typeparam>
+    /// <param name="value">The value; it must not change any more. From a child it is carried as an item is, with at most 256 KiB.</param>
+    /// <remarks>What is reported before an output, the end of an item or the end of the stage is there when the owner sees that. After the end of the stage nothing happens.</remarks>
+    /// <exception cref="ArgumentNullException"><paramref name="value"/> is null.</exception>
+    /// <exception cref="ArgumentException">The type is <see cref="StageState"/>, which the stage reports itself.</exception>
+    /// <exception cref="ItemCodecException">The value cannot be carried to the owner's process; the message names its member.</exception>
+    public void ReportStatus<T>(T value)
+        where T : notnull
+    {
+        ArgumentNullException.ThrowIfNull(value);
+        if (typeof(T) == typeof(StageState))
+            throw new ArgumentException($"A {nameof(StageState)} is reported by the stage itself. Report a type of your own.", nameof(value));
+        _status.Report(value);
+    }
 }

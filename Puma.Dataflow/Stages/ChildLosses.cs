@@ -45,6 +45,8 @@ internal sealed class ChildLosses(ChildStage stage, ChildPlan plan, ChildRoster 
                     await OnLostAsync(slot, lost, await lost.Exited.ConfigureAwait(false)).ConfigureAwait(false);
             }
         }
+
+        stage.ShowRestarting(Array.Exists(roster.Slots, static s => s.Starting is not null));
     }
 
     private async ValueTask TakeOverAsync(ChildSlot slot, Task<Child> starting)

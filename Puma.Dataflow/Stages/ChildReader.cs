@@ -48,6 +48,10 @@ internal sealed class ChildReader(ChildStage stage)
                     if (TryPass(slot, item, frame))
                         continue;
                     break;
+                case FrameType.StatusMark:
+                    if (TryPassMark(slot, frame))
+                        continue;
+                    break;
                 case FrameType.Done when item is not null:
                     slot.TakeAnswered(item);
                     fate = new Fate(item.HasLostOutput || frame.Flags.HasFlag(FrameFlags.WasRefused) ? FateKind.Discarded : FateKind.Delivered, null, item.Attempt);
@@ -92,6 +96,25 @@ internal sealed class ChildReader(ChildStage stage)
             slot.Child?.Say(FrameType.Credit, slot.Outputs[port].Owed, port: port);
             slot.Outputs[port].Owed = 0;
         }
+    }
+
+    /// <summary>Reads on only when what the child had reported is to be seen.</summary>
+    private bool TryPassMark(ChildSlot slot, Frame frame)
+    {
+        var reader = new FieldReader(frame.Payload);
+        try
+        {
+            if (slot.Child?.HasReported(reader.Long()) == false)
+                return false;
+        }
+        catch (ProtocolViolationException violation)
+        {
+            Refuse(slot, violation.Message);
+            return false;
+        }
+
+        slot.Advance();
+        return true;
     }
 
     /// <returns>False when the next link is full, or the child was ended.</returns>

@@ -121,6 +121,9 @@ internal sealed class ChildSlot(int index)
         var read = new Queue<Frame>();
         foreach (Frame frame in _unread)
         {
+            // All that it had reported has come by now.
+            if (frame.Type == FrameType.StatusMark)
+                continue;
             HeldInput? item = null;
             if (frame.Number != 0 && !(Sent.TryPeek(out item) && item.Number == frame.Number))
                 break; // From here on it cannot be believed.

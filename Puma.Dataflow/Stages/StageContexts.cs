@@ -1,3 +1,4 @@
+using Puma.Dataflow.Control;
 using Puma.Dataflow.Lifecycle;
 using Puma.Dataflow.Logging;
 
@@ -10,6 +11,6 @@ internal static class StageContexts
     {
         var ticks = new TickSchedule(stage.Graph.Time, stage.Options.TickInterval, stage.Options.TicksPaused, stage.RaiseControl);
         var logger = new StageLogger(stage.Logger);
-        return logger.Context = new StageContext(stage.Name, index, logger, stage.Graph.Time, ticks, stage.RaiseFinish);
+        return logger.Context = new StageContext(stage.Name, index, logger, stage.Graph.Time, ticks, new LocalStatus(stage.Status, index, stage.Graph.Time), stage.RaiseFinish);
     }
 }

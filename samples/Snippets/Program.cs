@@ -10,6 +10,7 @@ try
     await GettingStartedSnippets.RunAsync(CancellationToken.None);
     await StageSnippets.RunAsync(folder, CancellationToken.None);
     await OtherSnippets.RunAsync();
+    await StatusSnippets.RunAsync();
     LoggingSnippets.Run();
     await MonitoringSnippets.RunAsync();
     await WorkersSnippets.RunAsync(folder, CancellationToken.None);

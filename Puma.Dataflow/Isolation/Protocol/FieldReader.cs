@@ -31,6 +31,14 @@ internal ref struct FieldReader(ReadOnlySequence<byte> payload)
 
     public ReadOnlySequence<byte> Bytes() => Take(Int());
 
+    /// <summary>All that has not been read.</summary>
+    public ReadOnlySequence<byte> Rest()
+    {
+        ReadOnlySequence<byte> rest = _reader.UnreadSequence;
+        _reader.AdvanceToEnd();
+        return rest;
+    }
+
     /// <summary>The number of elements that follow; each takes at least one byte.</summary>
     public int Count()
     {

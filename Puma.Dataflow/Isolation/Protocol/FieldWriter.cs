@@ -62,6 +62,13 @@ internal sealed class FieldWriter
         _buffer.Advance(4 + count);
     }
 
+    /// <summary>Writes bytes without their count, as the last field.</summary>
+    public void Raw(ReadOnlySequence<byte> value)
+    {
+        foreach (ReadOnlyMemory<byte> part in value)
+            _buffer.Write(part.Span);
+    }
+
     public void Bytes(ReadOnlySpan<byte> value)
     {
         Int(value.Length);

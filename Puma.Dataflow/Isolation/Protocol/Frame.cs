@@ -84,6 +84,15 @@ internal enum FrameType : byte
     /// <summary>P: what is to be logged; the payload is a <see cref="LogLevels"/>.</summary>
     LogLevels,
 
+    /// <summary>C: something is reported as a type (Number counts them) for the first time; the payload is its name.</summary>
+    StatusType,
+
+    /// <summary>C: a report (Number counts them all) of a type (Port); the payload is a <see cref="StatusRecord"/>.</summary>
+    Status,
+
+    /// <summary>P: reports up to this one (Number) have arrived; as many more may be sent.</summary>
+    StatusTaken,
+
     // ---- Data connection. ----
 
     /// <summary>P: an item (Number) for an input port.</summary>
@@ -97,6 +106,9 @@ internal enum FrameType : byte
 
     /// <summary>C: an output of an item (Number; 0 outside of items) from an output port.</summary>
     Result,
+
+    /// <summary>C: what follows came after a report; the payload is the report's number. A <see cref="StatusRecord"/> of that number or a higher one is read before it.</summary>
+    StatusMark,
 
     /// <summary>C: an item (Number) was handled.</summary>
     Done,

@@ -107,6 +107,22 @@ internal sealed record DelegateIdentity(string DelegateType, string DeclaringTyp
     public static Type FindType(string assemblyQualifiedName) =>
         Type.GetType(assemblyQualifiedName, throwOnError: true)!;
 
+    /// <summary>Finds a type that a child named; null when this program has none of that name.</summary>
+    [UnconditionalSuppressMessage("Trimming", "IL2026", Justification = "A type that the trimmed program does not use is not found.")]
+    [UnconditionalSuppressMessage("Trimming", "IL2057", Justification = "As above.")]
+    public static Type? TryFindType(string assemblyQualifiedName)
+    {
+        try
+        {
+            return Type.GetType(assemblyQualifiedName, throwOnError: false);
+        }
+        catch (Exception)
+        {
+            // What looks for an assembly throws when its name or its file is none.
+            return null;
+        }
+    }
+
     private static IEnumerable<string> Captured(FieldInfo[] state) =>
         state.Select(static f => f.Name == ClosureThis ? "this" : f.Name.StartsWith("CS$<>", StringComparison.Ordinal) ? "variables of an outer block" : $"'{f.Name}'");
 }

@@ -36,17 +36,22 @@ internal sealed class Child : IAsyncDisposable
     private readonly IChildBody _body;
     private readonly IChildOwner _owner;
     private readonly ChildLog _log;
+    private readonly StatusReceiver _status;
     private readonly FrameChannel _control;
     private readonly TaskCompletionSource<ErrorRecord?> _started = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly TaskCompletionSource<ErrorRecord?> _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private bool _isDataBroken;
     private volatile bool _isDisposed;
 
-    private Child(IChildBody body, int maxPayload, IChildOwner owner, ChildLog log)
+    // Set by the control pump when nothing more can come.
+    private volatile bool _isControlOver;
+
+    private Child(IChildBody body, int maxPayload, IChildOwner owner, ChildLog log, StatusReceiver status)
     {
         _body = body;
         _owner = owner;
         _log = log;
+        _status = status;
         _control = new FrameChannel(body.Control, FrameFormat.MaxControl, OnControlReadable);
         Data = new FrameChannel(body.Data, maxPayload, owner.Wake, owner.Wake);
         _control.Start();
@@ -74,13 +79,14 @@ internal sealed class Child : IAsyncDisposable
     /// <param name="start">What it is to make.</param>
     /// <param name="owner">The stage.</param>
     /// <param name="log">The child's log; the child's from then on, and disposed with it.</param>
+    /// <param name="status">Takes what it reports.</param>
     /// <param name="timeout">How long it may take.</param>
     /// <param name="cancellationToken">Gives up.</param>
     /// <exception cref="RemoteRunnableException">The user code threw.</exception>
     /// <exception cref="ChildStartException">The child was lost or too slow.</exception>
-    public static async Task<Child> StartAsync(IChildBody body, StartRecord start, IChildOwner owner, ChildLog log, TimeSpan timeout, CancellationToken cancellationToken)
+    public static async Task<Child> StartAsync(IChildBody body, StartRecord start, IChildOwner owner, ChildLog log, StatusReceiver status, TimeSpan timeout, CancellationToken cancellationToken)
     {
-        var child = new Child(body, start.MaxPayload, owner, log);
+        var child = new Child(body, start.MaxPayload, owner, log, status);
         try
         {
             long begin = TimeProvider.System.GetTimestamp();
@@ -122,6 +128,9 @@ internal sealed class Child : IAsyncDisposable
         _control.Write(type, number, payload, (ushort)port, attempt, flags);
         _control.Flush();
     }
+
+    /// <summary>Whether a report of the child, or a later one, is on the board, or can never come; the owner is woken when that changes. Any thread.</summary>
+    public bool HasReported(long number) => _status.Taken >= number || _isControlOver;
 
     /// <summary>Shows the next frame of the data connection. A child that breaks the protocol is killed. The stage's stream only.</summary>
     public bool TryPeek(out Frame frame)
@@ -253,12 +262,24 @@ internal sealed class Child : IAsyncDisposable
                 OnControl(frame);
                 _control.Advance();
             }
+
+            if (_status.TryTell(out long taken))
+            {
+                Say(FrameType.StatusTaken, taken);
+                _owner.Wake();
+            }
+
+            if (!_control.HasEnded)
+                return;
         }
         catch (ProtocolViolationException violation)
         {
             Violation ??= violation;
             _body.Kill(ChildExitReason.ProtocolViolated);
         }
+
+        _isControlOver = true;
+        _owner.Wake();
     }
 
     private void OnControl(Frame frame)
@@ -301,6 +322,12 @@ internal sealed class Child : IAsyncDisposable
                 break;
             case FrameType.LogCategory:
                 _log.AddCategory(reader.RequiredText());
+                break;
+            case FrameType.StatusType:
+                _status.AddType(frame.Number, reader.RequiredText());
+                break;
+            case FrameType.Status:
+                _status.Add(frame);
                 break;
             default:
                 throw new ProtocolViolationException($"A child sent a {frame.Type} frame on the control connection.");

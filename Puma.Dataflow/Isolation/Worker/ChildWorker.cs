@@ -103,7 +103,7 @@ internal sealed class ChildWorker
             Control.Logger = logger;
             if (_start.ItemTimeout > 0)
                 Control.Item.Measure(new AttemptTime(_time, TimeSpan.FromTicks(_start.ItemTimeout)));
-            Control.Logging.Context = _context = new StageContext(_start.Stage, _start.Instance, logger, _time, ticks, Control.RequestFinish);
+            Control.Logging.Context = _context = new StageContext(_start.Stage, _start.Instance, logger, _time, ticks, new ChildStatus(Control.Status, codecs, _time), Control.RequestFinish);
             var host = (HostMaker)_start.Host.Resolve();
             _code = host(ReadRecipe(host, codecs), new HostSetup(this, _start, codecs, _results, _time));
             await _code.StartAsync(_context, Control.DiscardToken).ConfigureAwait(false);
@@ -111,11 +111,13 @@ internal sealed class ChildWorker
         }
         catch (Exception error)
         {
+            Control.Status.SendAll(isLast: true);
             Control.Tell(FrameType.StartFailed, error);
             return false;
         }
 
         _results.EndStart();
+        Control.Status.SendAll(isLast: false);
         Control.Say(FrameType.Started);
         return true;
     }
@@ -152,6 +154,7 @@ internal sealed class ChildWorker
 
         // Before the last frame, so that the end is the end of the log, too. What does not get there soon is in the black box.
         await Task.WhenAny(Control.Logging.Sender.DrainAsync(), Task.Delay(LogGraceAfter(TimeSpan.FromTicks(_start.StopGrace), TimeProvider.System.GetElapsedTime(begin)), TimeProvider.System)).ConfigureAwait(false);
+        Control.Status.SendAll(isLast: true);
         Control.Tell(FrameType.Ended, failure);
     }
 

@@ -12,6 +12,11 @@ internal sealed class ResultWriter(FrameChannel data, StartRecord start, WorkerC
     private volatile bool _isInBurst;
     private volatile bool _hasStarted;
 
+    private readonly Lock _markGate = new();
+
+    // Up to which report the parent was told to look before it reads on. Written inside of _markGate.
+    private long _marked;
+
     /// <summary>Whether an output that has a credit may go out now. Before the start is over the parent reads nothing, so nothing is waited for. Any thread.</summary>
     public bool CanSend(long credits) => !control.IsDiscarding && (!_hasStarted || (credits > 0 && !data.IsCongested));
 
@@ -41,6 +46,7 @@ internal sealed class ResultWriter(FrameChannel data, StartRecord start, WorkerC
         codec.Write(writer, value);
         if (writer.Length > start.MaxPayload)
             throw new ItemCodecException(typeof(T), null, $"its encoded form has {writer.Length} bytes; at most {start.MaxPayload} can travel (MaxItemSize)");
+        MarkStatus();
         data.Write(FrameType.Result, control.Item.Number, writer, port, control.Item.Attempt);
         if (!_isInBurst)
             data.Flush();
@@ -48,6 +54,7 @@ internal sealed class ResultWriter(FrameChannel data, StartRecord start, WorkerC
 
     public void SendDone(long number, int attempt, bool wasRefused)
     {
+        MarkStatus();
         data.Write(FrameType.Done, number, attempt: attempt, flags: wasRefused ? FrameFlags.WasRefused : FrameFlags.None);
         data.Flush();
     }
@@ -62,6 +69,7 @@ internal sealed class ResultWriter(FrameChannel data, StartRecord start, WorkerC
         ErrorRecord.Of(error ?? new TimeoutException("The handler returned only after its time had run out.")).WriteTo(fields);
         if (start.FaultsAtError && !flags.HasFlag(FrameFlags.Canceled) && (attempt > start.Retries || flags.HasFlag(FrameFlags.NotCarried)))
             control.Say(FrameType.Failing, number);
+        MarkStatus();
         data.Write(FrameType.Failed, number, fields.Written, attempt: attempt, flags: flags);
         data.Flush();
     }
@@ -69,7 +77,25 @@ internal sealed class ResultWriter(FrameChannel data, StartRecord start, WorkerC
     /// <summary>Tells that the code handles nothing more.</summary>
     public void SendOver(bool isCompleted)
     {
+        MarkStatus();
         data.Write(isCompleted ? FrameType.Completed : FrameType.Idle);
         data.Flush();
+    }
+
+    /// <summary>What was reported until now is to be seen before what is sent next.</summary>
+    private void MarkStatus()
+    {
+        if (control.Status.Number <= Volatile.Read(ref _marked))
+            return;
+        lock (_markGate)
+        {
+            long number = control.Status.Number;
+            if (number <= _marked)
+                return;
+            Span<byte> payload = stackalloc byte[sizeof(long)];
+            System.Buffers.Binary.BinaryPrimitives.WriteInt64LittleEndian(payload, number);
+            data.Write(FrameType.StatusMark, payload: payload);
+            Volatile.Write(ref _marked, number);
+        }
     }
 }

@@ -54,6 +54,7 @@ internal sealed class WorkerControl : IAsyncDisposable
         Item = new ItemInWork(mark, _discarding.Token);
         _channel = new FrameChannel(connection, FrameFormat.MaxControl, OnReadable, ownThreads: ring is not null && !OperatingSystem.IsWindows());
         Logging = new ChildLogging(_channel, ring);
+        Status = new StatusSender(_channel);
     }
 
     public FrameChannel Channel => _channel;
@@ -62,6 +63,9 @@ internal sealed class WorkerControl : IAsyncDisposable
 
     /// <summary>The logging of the user code.</summary>
     public ChildLogging Logging { get; }
+
+    /// <summary>Sends what the user code reports.</summary>
+    public StatusSender Status { get; }
 
     public ChildOutputs Outputs { get; } = new();
 
@@ -194,6 +198,9 @@ internal sealed class WorkerControl : IAsyncDisposable
                 break;
             case FrameType.LogTaken:
                 Logging.Sender.OnTaken(frame.Number);
+                break;
+            case FrameType.StatusTaken:
+                Status.OnTaken(frame.Number);
                 break;
             case FrameType.LogLevels:
                 Logging.Levels.Set(LogLevels.ReadFrom(ref reader));
