@@ -1,0 +1,60 @@
+using System.ComponentModel;
+
+namespace Puma.Dataflow.Control;
+
+/// <summary>Neither arguments nor a result.</summary>
+[EditorBrowsable(EditorBrowsableState.Never)]
+public readonly struct NoValue;
+
+/// <summary>One member of a control interface, as generated code describes it. Immutable.</summary>
+[EditorBrowsable(EditorBrowsableState.Never)]
+public abstract class ControlMember
+{
+    private protected ControlMember(string name, Func<ControlMember> self)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(name);
+        ArgumentNullException.ThrowIfNull(self);
+        Name = name;
+        Self = self;
+    }
+
+    /// <summary>The interface and the member, for example <c>ICameraControl.PauseAsync</c>.</summary>
+    public string Name { get; }
+
+    /// <summary>Finds this object in any process of the program.</summary>
+    internal Func<ControlMember> Self { get; }
+}
+
+/// <summary>A member that returns a <see cref="Task"/> or <see cref="ValueTask"/>, with or without a result. Immutable.</summary>
+/// <typeparam name="TControl">The interface.</typeparam>
+/// <typeparam name="TArguments">All its arguments but the token: one value, a tuple of several, or <see cref="NoValue"/>.</typeparam>
+/// <typeparam name="TResult">Its result, or <see cref="NoValue"/>.</typeparam>
+/// <param name="name">The interface and the member.</param>
+/// <param name="self">Returns this object; a static delegate without state.</param>
+/// <param name="invoke">Calls the member on the object itself.</param>
+[EditorBrowsable(EditorBrowsableState.Never)]
+public sealed class ControlMember<TControl, TArguments, TResult>(
+    string name,
+    Func<ControlMember> self,
+    Func<TControl, TArguments, ControlSession, CancellationToken, ValueTask<TResult>> invoke) : ControlMember(name, self)
+    where TControl : class
+{
+    internal Func<TControl, TArguments, ControlSession, CancellationToken, ValueTask<TResult>> Invoke { get; } = invoke ?? throw new ArgumentNullException(nameof(invoke));
+}
+
+/// <summary>A member that returns an <see cref="IAsyncEnumerable{T}"/>. Immutable.</summary>
+/// <typeparam name="TControl">The interface.</typeparam>
+/// <typeparam name="TArguments">All its arguments but the token: one value, a tuple of several, or <see cref="NoValue"/>.</typeparam>
+/// <typeparam name="T">What it yields.</typeparam>
+/// <param name="name">The interface and the member.</param>
+/// <param name="self">Returns this object; a static delegate without state.</param>
+/// <param name="invoke">Calls the member on the object itself.</param>
+[EditorBrowsable(EditorBrowsableState.Never)]
+public sealed class ControlStream<TControl, TArguments, T>(
+    string name,
+    Func<ControlMember> self,
+    Func<TControl, TArguments, ControlSession, CancellationToken, IAsyncEnumerable<T>> invoke) : ControlMember(name, self)
+    where TControl : class
+{
+    internal Func<TControl, TArguments, ControlSession, CancellationToken, IAsyncEnumerable<T>> Invoke { get; } = invoke ?? throw new ArgumentNullException(nameof(invoke));
+}

@@ -1,0 +1,62 @@
+using System.ComponentModel;
+
+namespace Puma.Dataflow.Control;
+
+/// <summary>A reference to an object that stays where it lives, as it travels.</summary>
+/// <typeparam name="T">The interface of the object.</typeparam>
+/// <param name="Id">The number of the object at its owner; 0 for null.</param>
+[EditorBrowsable(EditorBrowsableState.Never)]
+public readonly record struct Remote<T>(long Id)
+    where T : class;
+
+/// <summary>The objects that one side of a control connection lends to the other. Safe for any thread.</summary>
+[EditorBrowsable(EditorBrowsableState.Never)]
+public abstract class ControlSession
+{
+    private protected ControlSession() { }
+
+    /// <summary>Lends an object to the other side.</summary>
+    /// <typeparam name="T">The interface by which it is used there.</typeparam>
+    /// <param name="value">The object; may be null.</param>
+    public abstract Remote<T> Lend<T>(T? value)
+        where T : class, IAsyncDisposable;
+
+    /// <summary>Makes the proxy of an object that the other side lends.</summary>
+    /// <typeparam name="T">The interface of the object.</typeparam>
+    /// <param name="remote">The object.</param>
+    public abstract T? Borrow<T>(Remote<T> remote)
+        where T : class, IAsyncDisposable;
+}
+
+/// <summary>What a proxy calls: an instance of a stage, all of its instances, or an object that was lent. Safe for any thread.</summary>
+[EditorBrowsable(EditorBrowsableState.Never)]
+public abstract class ControlTarget
+{
+    private protected ControlTarget() { }
+
+    /// <summary>The connection that the calls go by.</summary>
+    public abstract ControlSession Session { get; }
+
+    /// <summary>Calls a member.</summary>
+    /// <typeparam name="TControl">The interface.</typeparam>
+    /// <typeparam name="TArguments">Its arguments.</typeparam>
+    /// <typeparam name="TResult">Its result.</typeparam>
+    /// <param name="member">The member.</param>
+    /// <param name="arguments">All arguments but the token.</param>
+    /// <param name="cancellationToken">Gives up the call.</param>
+    public abstract ValueTask<TResult> CallAsync<TControl, TArguments, TResult>(ControlMember<TControl, TArguments, TResult> member, TArguments arguments, CancellationToken cancellationToken)
+        where TControl : class;
+
+    /// <summary>Calls a member that yields values; nothing happens before they are enumerated.</summary>
+    /// <typeparam name="TControl">The interface.</typeparam>
+    /// <typeparam name="TArguments">Its arguments.</typeparam>
+    /// <typeparam name="T">What it yields.</typeparam>
+    /// <param name="member">The member.</param>
+    /// <param name="arguments">All arguments but the token.</param>
+    /// <param name="cancellationToken">Gives up the enumeration.</param>
+    public abstract IAsyncEnumerable<T> Stream<TControl, TArguments, T>(ControlStream<TControl, TArguments, T> member, TArguments arguments, CancellationToken cancellationToken)
+        where TControl : class;
+
+    /// <summary>Ends the lease of an object that was lent.</summary>
+    public abstract ValueTask ReleaseAsync();
+}
