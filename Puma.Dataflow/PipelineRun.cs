@@ -1,5 +1,6 @@
 using System.Threading.Tasks.Dataflow;
 using Puma.Dataflow.Blocks;
+using Puma.Dataflow.Control;
 using Puma.Dataflow.Lifecycle;
 using Puma.Dataflow.Stages;
 
@@ -71,6 +72,40 @@ public class PipelineRun : IAsyncDisposable
         BranchableStage other => throw new ArgumentException($"The items of the broadcast '{name}' are of type {other.GetType().GenericTypeArguments[0].Name}, not {typeof(T).Name}.", nameof(name)),
         { } stage => throw new ArgumentException($"Stage '{name}' is a {stage.Kind} stage, not a broadcast.", nameof(name)),
     };
+
+    /// <summary>A proxy of the runnable of a stage, by which it is called wherever it lives. The calls run on the runnable's own stream, between two items and ahead of those that wait.</summary>
+    /// <typeparam name="TControl">An interface that the runnable implements; its members return tasks or asynchronous streams.</typeparam>
+    /// <param name="stage">The name of the stage.</param>
+    /// <param name="instance">Which of its instances, counted from 0; null for the only one, or for all: then a member without a result goes to each of them and ends when all have answered.</param>
+    /// <exception cref="ArgumentException">There is no such stage, it has no runnable, or <typeparamref name="TControl"/> is no interface.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">There is no such instance.</exception>
+    /// <exception cref="InvalidOperationException">No proxy of the interface was generated.</exception>
+    /// <remarks>
+    /// A call made before the stage has started waits; one made after its end fails with <see cref="CommandFailedException"/>, like one whose
+    /// member throws. A proxy is safe for any thread and for any number of calls at the same time; it needs no disposal.
+    /// </remarks>
+    public TControl Control<TControl>(string stage, int? instance = null)
+        where TControl : class
+    {
+        ArgumentNullException.ThrowIfNull(stage);
+        if (!typeof(TControl).IsInterface)
+            throw new ArgumentException($"{typeof(TControl)} is no interface. Name the control interface that the runnable implements.", nameof(TControl));
+        return ControlProxies.Make<TControl>(FindTarget(Find(stage), instance));
+    }
+
+    internal static ControlTarget FindTarget(StageNode node, int? instance)
+    {
+        if (node is not IControlledStage { Instances: { Count: > 0 } instances })
+            throw new ArgumentException($"Stage '{node.Name}' is a {node.Kind}, which has no runnable to call.", nameof(node));
+        if (instance is { } index)
+        {
+            ArgumentOutOfRangeException.ThrowIfNegative(index, nameof(instance));
+            ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(index, instances.Count, nameof(instance));
+            return instances[index];
+        }
+
+        return instances.Count == 1 ? instances[0] : new PoolTarget(node.Name, instances);
+    }
 
     /// <summary>Cancels the run if it has not ended, and returns when it has, at the latest after the abort time-out. Never throws.</summary>
     public async ValueTask DisposeAsync()
@@ -181,6 +216,10 @@ public sealed class StageHandle
 
     /// <summary>What the runnables of the stage report, and each change of <see cref="State"/>.</summary>
     public StageStatus Status { get; }
+
+    /// <summary>The ticks of the stage's runnable, of all its instances if it has several.</summary>
+    /// <exception cref="ArgumentException">The stage has no runnable.</exception>
+    public ITickControl Ticks => ControlProxies.Make<ITickControl>(PipelineRun.FindTarget(_node, null));
 
     /// <summary>The numbers of the stage now.</summary>
     public StageReport Report() => _node.Report();

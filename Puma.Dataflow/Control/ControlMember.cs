@@ -23,6 +23,18 @@ public abstract class ControlMember
 
     /// <summary>Finds this object in any process of the program.</summary>
     internal Func<ControlMember> Self { get; }
+
+    /// <summary>What is called: of a stream, the member that opens it.</summary>
+    internal virtual ControlMember Callable => this;
+
+    /// <summary>Whether the instance does nothing else until the member has returned.</summary>
+    internal bool HoldsInstance { get; init; } = true;
+
+    /// <summary>Whether the object that it is called on is lent no longer.</summary>
+    internal bool EndsLease { get; init; }
+
+    /// <summary>Whether calls that are slow or too many are warned of.</summary>
+    internal bool IsWatched { get; init; } = true;
 }
 
 /// <summary>A member that returns a <see cref="Task"/> or <see cref="ValueTask"/>, with or without a result. Immutable.</summary>
@@ -56,5 +68,11 @@ public sealed class ControlStream<TControl, TArguments, T>(
     Func<TControl, TArguments, ControlSession, CancellationToken, IAsyncEnumerable<T>> invoke) : ControlMember(name, self)
     where TControl : class
 {
-    internal Func<TControl, TArguments, ControlSession, CancellationToken, IAsyncEnumerable<T>> Invoke { get; } = invoke ?? throw new ArgumentNullException(nameof(invoke));
+    internal override ControlMember Callable => Open;
+
+    /// <summary>Starts an enumeration and lends it.</summary>
+    internal ControlMember<TControl, TArguments, Remote<IRemoteStream<T>>> Open { get; } = new(
+        name,
+        self,
+        (target, arguments, session, _) => new(session.Lend<IRemoteStream<T>>(new RemoteStream<T>(token => invoke(target, arguments, session, token), ((LendingSession)session).Steps))));
 }

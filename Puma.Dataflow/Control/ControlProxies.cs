@@ -8,7 +8,10 @@ namespace Puma.Dataflow.Control;
 [EditorBrowsable(EditorBrowsableState.Never)]
 public static class ControlProxies
 {
-    private static readonly ConcurrentDictionary<Type, Delegate> s_makers = [];
+    private static readonly ConcurrentDictionary<Type, Delegate> s_makers = new()
+    {
+        [typeof(ITickControl)] = static ITickControl (ControlTarget target) => new TickProxy(target),
+    };
 
     /// <summary>Makes the proxies of an interface known; called when the module is loaded that holds them.</summary>
     /// <typeparam name="TControl">The interface.</typeparam>
@@ -20,13 +23,12 @@ public static class ControlProxies
         s_makers[typeof(TControl)] = make;
     }
 
-    internal static TControl? TryMake<TControl>(ControlTarget target)
+    /// <summary>Makes a proxy.</summary>
+    /// <exception cref="InvalidOperationException">No proxy of the interface is known.</exception>
+    internal static TControl Make<TControl>(ControlTarget target)
         where TControl : class =>
-        Find<TControl>()?.Invoke(target);
-
-    internal static bool Has<TControl>()
-        where TControl : class =>
-        Find<TControl>() is not null;
+        Find<TControl>()?.Invoke(target) ?? throw new InvalidOperationException(
+            $"No proxy of {typeof(TControl)} was generated. Calls of Control<{typeof(TControl).Name}>(…) in an assembly that references Puma.Dataflow as a package make one; for calls through generic code mark the interface with [ControlInterface].");
 
     private static Func<ControlTarget, TControl>? Find<TControl>()
         where TControl : class

@@ -6,7 +6,7 @@ namespace Puma.Dataflow.Control;
 /// <typeparam name="T">The interface of the object.</typeparam>
 /// <param name="Id">The number of the object at its owner; 0 for null.</param>
 [EditorBrowsable(EditorBrowsableState.Never)]
-public readonly record struct Remote<T>(long Id)
+public readonly record struct Remote<T>(long Id) : IRemoteReference
     where T : class;
 
 /// <summary>The objects that one side of a control connection lends to the other. Safe for any thread.</summary>
@@ -54,8 +54,9 @@ public abstract class ControlTarget
     /// <param name="member">The member.</param>
     /// <param name="arguments">All arguments but the token.</param>
     /// <param name="cancellationToken">Gives up the enumeration.</param>
-    public abstract IAsyncEnumerable<T> Stream<TControl, TArguments, T>(ControlStream<TControl, TArguments, T> member, TArguments arguments, CancellationToken cancellationToken)
-        where TControl : class;
+    public virtual IAsyncEnumerable<T> StreamAsync<TControl, TArguments, T>(ControlStream<TControl, TArguments, T> member, TArguments arguments, CancellationToken cancellationToken)
+        where TControl : class =>
+        new StreamReader<TControl, TArguments, T>(this, member, arguments, cancellationToken);
 
     /// <summary>Ends the lease of an object that was lent.</summary>
     public abstract ValueTask ReleaseAsync();

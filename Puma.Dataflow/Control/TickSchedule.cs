@@ -40,12 +40,7 @@ public sealed class TickSchedule
 
         set
         {
-            if (value is { } interval)
-            {
-                ArgumentOutOfRangeException.ThrowIfLessThanOrEqual(interval, TimeSpan.Zero, nameof(value));
-                ArgumentOutOfRangeException.ThrowIfGreaterThan(interval, TimeLimits.Longest, nameof(value));
-            }
-
+            CheckInterval(value, nameof(value));
             lock (_gate)
             {
                 TimeSpan now = Now;
@@ -103,6 +98,14 @@ public sealed class TickSchedule
         }
     }
 
+    internal static void CheckInterval(TimeSpan? value, string name)
+    {
+        if (value is not { } interval)
+            return;
+        ArgumentOutOfRangeException.ThrowIfLessThanOrEqual(interval, TimeSpan.Zero, name);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(interval, TimeLimits.Longest, name);
+    }
+
     internal void Start()
     {
         lock (_gate)
@@ -118,6 +121,20 @@ public sealed class TickSchedule
         {
             _isEnded = true;
             _timer?.Dispose();
+        }
+    }
+
+    /// <summary>Whether a tick is due; when it is not, because the timer fired a little early, the timer is armed again.</summary>
+    internal bool IsDue()
+    {
+        lock (_gate)
+        {
+            if (_isEnded || _isPaused || _interval is null || _timer is null)
+                return false;
+            bool isDue = Now >= _next;
+            if (!isDue)
+                ArmLocked();
+            return isDue;
         }
     }
 

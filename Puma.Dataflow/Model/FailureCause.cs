@@ -19,7 +19,7 @@ internal static class FailureCause
     }
 
     /// <summary>The process in which it happened.</summary>
-    public static int ProcessOf(Exception cause) => cause switch
+    public static int ProcessOf(Exception? cause) => cause switch
     {
         RemoteRunnableException remote => remote.ProcessId,
         ChildProcessLostException { Exit.ProcessId: > 0 and var child } => child,

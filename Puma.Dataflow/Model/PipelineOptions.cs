@@ -39,6 +39,18 @@ public sealed record PipelineOptions
     /// <value>Default 30 seconds; positive, or <see cref="Timeout.InfiniteTimeSpan"/> for never.</value>
     public TimeSpan StallTimeout { get; init; } = TimeSpan.FromSeconds(30);
 
+    /// <summary>How long a call to a runnable may take before it fails with <see cref="CommandFailure.TimedOut"/> and its token fires.</summary>
+    /// <value>Default <see langword="null"/>: no limit. Must be positive.</value>
+    public TimeSpan? CallTimeout { get; init; }
+
+    /// <summary>How long a call to a runnable may take before one warning about its member is logged.</summary>
+    /// <value>Default 1 second; positive, or <see cref="Timeout.InfiniteTimeSpan"/> for never.</value>
+    public TimeSpan SlowCallWarning { get; init; } = TimeSpan.FromSeconds(1);
+
+    /// <summary>How many calls per second of one member are made before one warning about it is logged.</summary>
+    /// <value>Default <see langword="null"/>: never. At least 1.</value>
+    public int? ChattyCallWarning { get; init; }
+
     /// <summary>Makes a codec that is asked first how items are carried to child processes; called at <c>Build()</c> and for each isolated stage, in this process and in its children.</summary>
     /// <value>Default <see langword="null"/>: the library's own. Must not capture anything; <c>Build()</c> checks it.</value>
     public Func<IItemCodec>? ItemCodec { get; init; }

@@ -1,7 +1,9 @@
+using Puma.Dataflow.Control;
+
 namespace Puma.Dataflow.Runnables;
 
 /// <summary>The user code of one instance of a stage that handles items: a delegate or a runnable. Its members are never called concurrently.</summary>
-internal abstract class ItemHandler<TIn, TOut> : IDisposable
+internal abstract class ItemHandler<TIn, TOut> : IControlledCode, IDisposable
 {
     /// <summary>Whether it emits at most once for an item, as the last thing it does: an output that comes too late can then be kept back.</summary>
     public virtual bool EmitsLast => false;
@@ -9,6 +11,15 @@ internal abstract class ItemHandler<TIn, TOut> : IDisposable
     public virtual ValueTask StartAsync(StageContext context, Emitter<TOut> output, CancellationToken cancellationToken) => default;
 
     public abstract ValueTask HandleAsync(TIn item, Emitter<TOut> output, CancellationToken cancellationToken);
+
+    /// <summary>Whether it serves commands.</summary>
+    public virtual bool HasCommands => false;
+
+    public virtual ValueTask RunCommandAsync(Command command, InstanceControl instance, CancellationToken cancellationToken)
+    {
+        command.Refuse(CommandFailure.NotServed, "it runs a delegate; only runnables have commands.", null);
+        return default;
+    }
 
     public virtual ValueTask TickAsync(CancellationToken cancellationToken) => default;
 
@@ -24,12 +35,18 @@ internal abstract class ItemHandler<TIn, TOut> : IDisposable
 }
 
 /// <summary>The user code of a stage without inputs.</summary>
-internal abstract class SourceBody<TOut> : IDisposable
+internal abstract class SourceBody<TOut> : IControlledCode, IDisposable
 {
     public virtual ValueTask StartAsync(StageContext context, Emitter<TOut> output, CancellationToken cancellationToken) => default;
 
     /// <summary>Emits until there is no more, or until the token asks it to end.</summary>
     public abstract ValueTask ProduceAsync(Emitter<TOut> output, CancellationToken stopToken);
+
+    public virtual ValueTask RunCommandAsync(Command command, InstanceControl instance, CancellationToken cancellationToken)
+    {
+        command.Refuse(CommandFailure.NotServed, "it runs a delegate; only runnables have commands.", null);
+        return default;
+    }
 
     public virtual ValueTask TickAsync(CancellationToken cancellationToken) => default;
 

@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using Puma.Dataflow.Control;
 
 namespace Puma.Dataflow.Runnables;
 
@@ -105,8 +106,13 @@ internal sealed class OwnThreadHandler<TIn, TOut>(Func<ItemHandler<TIn, TOut>> m
 
     public override bool EmitsLast => _inner!.EmitsLast;
 
+    public override bool HasCommands => _inner!.HasCommands;
+
     public override ValueTask HandleAsync(TIn item, Emitter<TOut> output, CancellationToken cancellationToken) =>
         _thread!.InvokeAsync(() => _inner!.HandleAsync(item, output, cancellationToken));
+
+    public override ValueTask RunCommandAsync(Command command, InstanceControl instance, CancellationToken cancellationToken) =>
+        _thread!.InvokeAsync(() => _inner!.RunCommandAsync(command, instance, cancellationToken));
 
     public override ValueTask TickAsync(CancellationToken cancellationToken) =>
         _thread!.InvokeAsync(() => _inner!.TickAsync(cancellationToken));
@@ -152,6 +158,9 @@ internal sealed class OwnThreadBody<TOut>(Func<SourceBody<TOut>> make, string th
 
     public override ValueTask ProduceAsync(Emitter<TOut> output, CancellationToken stopToken) =>
         _thread!.InvokeAsync(() => _inner!.ProduceAsync(output, stopToken));
+
+    public override ValueTask RunCommandAsync(Command command, InstanceControl instance, CancellationToken cancellationToken) =>
+        _thread!.InvokeAsync(() => _inner!.RunCommandAsync(command, instance, cancellationToken));
 
     public override ValueTask TickAsync(CancellationToken cancellationToken) =>
         _thread!.InvokeAsync(() => _inner!.TickAsync(cancellationToken));

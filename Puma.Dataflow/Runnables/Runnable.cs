@@ -106,12 +106,30 @@ public abstract class SourceRunnable<TOut> : Runnable
     /// <param name="stopToken">Fires when the run takes no more input (it may still emit what it has) and when it must give up.</param>
     protected abstract ValueTask ProduceAsync(CancellationToken stopToken);
 
-    /// <summary>Hands a value to the next stage; completes when it was accepted. Await it before the next one. Ticks run here.</summary>
+    /// <summary>Hands a value to the next stage; completes when it was accepted. Await it before the next one. Commands and ticks run here.</summary>
     /// <param name="value">The value; from here on it belongs to the pipeline.</param>
     /// <param name="cancellationToken">Ends the wait for a slot.</param>
     /// <exception cref="OperationCanceledException">The stage must give up, or the token fired.</exception>
     protected ValueTask EmitAsync(TOut value, CancellationToken cancellationToken = default) =>
         (Output ?? throw NotStarted(this)).EmitAsync(value, cancellationToken);
+
+    /// <summary>Waits until a command or a tick has run, which run here.</summary>
+    /// <param name="cancellationToken">Ends the wait.</param>
+    /// <exception cref="OperationCanceledException">The source is to stop, or the token fired.</exception>
+    protected ValueTask WaitForControlAsync(CancellationToken cancellationToken = default) =>
+        (Output ?? throw NotStarted(this)).WaitAsync(Context.TimeProvider, Timeout.InfiniteTimeSpan, cancellationToken);
+
+    /// <summary>Waits for a time, by the clock of the pipeline. Commands and ticks run meanwhile.</summary>
+    /// <param name="delay">The time; not negative, at most 49 days.</param>
+    /// <param name="cancellationToken">Ends the wait.</param>
+    /// <exception cref="ArgumentOutOfRangeException"><paramref name="delay"/> is negative or too long for a timer.</exception>
+    /// <exception cref="OperationCanceledException">The source is to stop, or the token fired.</exception>
+    protected ValueTask DelayAsync(TimeSpan delay, CancellationToken cancellationToken = default)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(delay, TimeSpan.Zero);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(delay, TimeLimits.Longest);
+        return (Output ?? throw NotStarted(this)).WaitAsync(Context.TimeProvider, delay, cancellationToken);
+    }
 
     internal ValueTask BodyAsync(CancellationToken stopToken) => ProduceAsync(stopToken);
 }

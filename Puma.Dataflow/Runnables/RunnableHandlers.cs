@@ -1,3 +1,5 @@
+using Puma.Dataflow.Control;
+
 namespace Puma.Dataflow.Runnables;
 
 /// <summary>Runs a <see cref="Runnable{TIn, TOut}"/>.</summary>
@@ -11,6 +13,11 @@ internal sealed class RunnableHandler<TIn, TOut>(Runnable<TIn, TOut> runnable) :
 
     public override ValueTask HandleAsync(TIn item, Emitter<TOut> output, CancellationToken cancellationToken) =>
         runnable.HandleAsync(item, cancellationToken);
+
+    public override bool HasCommands => true;
+
+    public override ValueTask RunCommandAsync(Command command, InstanceControl instance, CancellationToken cancellationToken) =>
+        command.RunAsync(instance, runnable, cancellationToken);
 
     public override ValueTask TickAsync(CancellationToken cancellationToken) => runnable.TickAsync(cancellationToken);
 
@@ -29,6 +36,11 @@ internal sealed class SinkHandler<TIn>(SinkRunnable<TIn> runnable) : ItemHandler
 
     public override ValueTask HandleAsync(TIn item, Emitter<NoOutput> output, CancellationToken cancellationToken) =>
         runnable.HandleAsync(item, cancellationToken);
+
+    public override bool HasCommands => true;
+
+    public override ValueTask RunCommandAsync(Command command, InstanceControl instance, CancellationToken cancellationToken) =>
+        command.RunAsync(instance, runnable, cancellationToken);
 
     public override ValueTask TickAsync(CancellationToken cancellationToken) => runnable.TickAsync(cancellationToken);
 
@@ -54,9 +66,21 @@ internal sealed class SourceRunnableBody<TOut>(SourceRunnable<TOut> runnable) : 
 
     public override ValueTask ProduceAsync(Emitter<TOut> output, CancellationToken stopToken) => runnable.BodyAsync(stopToken);
 
+    public override ValueTask RunCommandAsync(Command command, InstanceControl instance, CancellationToken cancellationToken) =>
+        command.RunAsync(instance, runnable, cancellationToken);
+
     public override ValueTask TickAsync(CancellationToken cancellationToken) => runnable.TickAsync(cancellationToken);
 
     public override ValueTask CompletedAsync(CancellationToken cancellationToken) => runnable.CompletedAsync(cancellationToken);
 
     public override ValueTask EndAsync(RunState outcome, Exception? cause) => runnable.EndAsync(outcome, cause);
+}
+
+/// <summary>Calls a <see cref="Runnable"/> that has neither a handler nor a body, on the thread of its instance.</summary>
+internal sealed class RunnableCode(Runnable runnable, Func<Func<ValueTask>, ValueTask> call) : IControlledCode
+{
+    public ValueTask RunCommandAsync(Command command, InstanceControl instance, CancellationToken cancellationToken) =>
+        call(() => command.RunAsync(instance, runnable, cancellationToken));
+
+    public ValueTask TickAsync(CancellationToken cancellationToken) => call(() => runnable.TickAsync(cancellationToken));
 }

@@ -150,6 +150,12 @@ internal static class PlanRules
             problems.Add($"PipelineOptions: AbortTimeout is {o.AbortTimeout}; it must not be negative, and at most {TimeLimits.Longest}.");
         if (o.DrainTimeout <= TimeSpan.Zero || o.DrainTimeout > TimeLimits.Longest)
             problems.Add($"PipelineOptions: DrainTimeout is {o.DrainTimeout}; it must be positive and at most {TimeLimits.Longest}.");
+        if (o.CallTimeout is { } callTimeout && (callTimeout <= TimeSpan.Zero || callTimeout > TimeLimits.Longest))
+            problems.Add($"PipelineOptions: CallTimeout is {callTimeout}; it must be positive and at most {TimeLimits.Longest}, or null for no limit.");
+        if ((o.SlowCallWarning <= TimeSpan.Zero && o.SlowCallWarning != Timeout.InfiniteTimeSpan) || o.SlowCallWarning > TimeLimits.Longest)
+            problems.Add($"PipelineOptions: SlowCallWarning is {o.SlowCallWarning}; it must be positive and at most {TimeLimits.Longest}, or Timeout.InfiniteTimeSpan for never.");
+        if (o.ChattyCallWarning < 1)
+            problems.Add($"PipelineOptions: ChattyCallWarning is {o.ChattyCallWarning}; it must be at least 1, or null for never.");
         if ((o.StallTimeout <= TimeSpan.Zero && o.StallTimeout != Timeout.InfiniteTimeSpan) || o.StallTimeout > TimeLimits.Longest)
             problems.Add($"PipelineOptions: StallTimeout is {o.StallTimeout}; it must be positive and at most {TimeLimits.Longest}, or Timeout.InfiniteTimeSpan for never.");
     }

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using Puma.Dataflow.Buffers;
+using Puma.Dataflow.Control;
 using Puma.Dataflow.Lifecycle;
 using Puma.Dataflow.Runnables;
 
@@ -9,14 +10,15 @@ namespace Puma.Dataflow.Stages;
 /// A stage with several instances. Its stream alone reads the input, hands items to instances, and writes and settles what they made,
 /// in the order of the input or as it comes. Instances run on the thread pool and touch nothing but their work item.
 /// </summary>
-/// <param name="setup">What the stage is made from.</param>
-/// <param name="makeHandler">Makes the user code of one instance.</param>
-/// <param name="partition">The hash code of an item's key, which chooses the instance; null lets any free one take it.</param>
-/// <param name="isOneToOne">Whether each item makes exactly one output, as the last thing that its handler does.</param>
-internal sealed class PoolStage<TIn, TOut>(StageSetup setup, Func<ItemHandler<TIn, TOut>> makeHandler, Func<TIn, int>? partition, bool isOneToOne) : StageNode(setup)
+internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
 {
+    private readonly Func<ItemHandler<TIn, TOut>> _makeHandler;
+    private readonly Func<TIn, int>? _partition;
+    private readonly bool _isOneToOne;
+    private readonly InstanceControl[] _controls;
+
     // All fields belong to the stage's stream but for those that say otherwise.
-    private readonly List<Worker> _workers = [];
+    private readonly List<PoolInstance<TIn, TOut>> _workers = [];
     private readonly Stack<WorkItem<TIn, TOut>> _spares = [];
     private readonly List<WorkItem<TIn, TOut>> _window = [];
     private Link<TIn> _input = null!;
@@ -36,6 +38,21 @@ internal sealed class PoolStage<TIn, TOut>(StageSetup setup, Func<ItemHandler<TI
 
     // The lowest item that failed for good; instances lower it, the stream reads it before it hands out an item.
     private long _lowestFailure = long.MaxValue;
+
+    /// <param name="setup">What the stage is made from.</param>
+    /// <param name="makeHandler">Makes the user code of one instance.</param>
+    /// <param name="partition">The hash code of an item's key, which chooses the instance; null lets any free one take it.</param>
+    /// <param name="isOneToOne">Whether each item makes exactly one output, as the last thing that its handler does.</param>
+    public PoolStage(StageSetup setup, Func<ItemHandler<TIn, TOut>> makeHandler, Func<TIn, int>? partition, bool isOneToOne)
+        : base(setup)
+    {
+        (_makeHandler, _partition, _isOneToOne) = (makeHandler, partition, isOneToOne);
+        CallWatch watch = this.MakeWatch();
+        _controls = [.. Enumerable.Range(0, Options.MaxDegreeOfParallelism).Select(i => this.MakeControl(watch, i))];
+        Instances = [.. _controls.Select(static c => new InstanceTarget(c))];
+    }
+
+    public IReadOnlyList<ControlTarget> Instances { get; }
 
     private bool IsOrdered => Options.EnsureOrdered;
 
@@ -68,12 +85,11 @@ internal sealed class PoolStage<TIn, TOut>(StageSetup setup, Func<ItemHandler<TI
         _output = Outputs.Length > 0 ? (Link<TOut>)Outputs[0] : null;
         for (int i = 0; i < Options.MaxDegreeOfParallelism; i++)
         {
-            ItemHandler<TIn, TOut> handler = makeHandler();
             StageContext context = this.MakeContext(i);
-            var worker = new Worker(handler, context, new AttemptRunner(this, context), DiscardToken);
+            var worker = new PoolInstance<TIn, TOut>(_makeHandler(), _controls[i], context, new AttemptRunner(this, context), DiscardToken);
             try
             {
-                await handler.StartAsync(context, DirectEmitter(), DiscardToken).ConfigureAwait(false);
+                await worker.StartAsync(DirectEmitter(), DiscardToken).ConfigureAwait(false);
             }
             catch
             {
@@ -83,7 +99,6 @@ internal sealed class PoolStage<TIn, TOut>(StageSetup setup, Func<ItemHandler<TI
             }
 
             _workers.Add(worker);
-            context.Ticks.Start();
         }
     }
 
@@ -96,7 +111,7 @@ internal sealed class PoolStage<TIn, TOut>(StageSetup setup, Func<ItemHandler<TI
                 if (IsDiscarding)
                     return;
                 if (Has(Attention.Control))
-                    NoteTicks();
+                    NoteCheckpoints();
             }
 
             await SettleAsync().ConfigureAwait(false);
@@ -122,7 +137,7 @@ internal sealed class PoolStage<TIn, TOut>(StageSetup setup, Func<ItemHandler<TI
 
         if (IsFinishing)
             return;
-        foreach (Worker worker in _workers)
+        foreach (PoolInstance<TIn, TOut> worker in _workers)
         {
             worker.Handler.Redirect(DirectEmitter());
             await worker.Handler.CompletedAsync(DiscardToken).ConfigureAwait(false);
@@ -140,7 +155,7 @@ internal sealed class PoolStage<TIn, TOut>(StageSetup setup, Func<ItemHandler<TI
         _window.RemoveAll(static w => !w.IsStarted);
         foreach (WorkItem<TIn, TOut> work in _window)
             work.Refuse();
-        foreach (Worker worker in _workers)
+        foreach (PoolInstance<TIn, TOut> worker in _workers)
         {
             worker.Waiting.Clear();
             if (worker.Current is { IsDone: false })
@@ -160,7 +175,7 @@ internal sealed class PoolStage<TIn, TOut>(StageSetup setup, Func<ItemHandler<TI
 
         foreach (WorkItem<TIn, TOut> work in _window)
         {
-            if (work.IsTick)
+            if (work.IsCheckpoint)
             {
                 if (work.Fate is { Kind: FateKind.Failed, Error: { } error and not OperationCanceledException })
                     Graph.AddSecondary(new StageFaultedException(Name, error));
@@ -181,10 +196,11 @@ internal sealed class PoolStage<TIn, TOut>(StageSetup setup, Func<ItemHandler<TI
     protected override async ValueTask EndAsync(RunState outcome, Exception? cause)
     {
         List<Exception> errors = [];
-        foreach (Worker worker in _workers)
+        foreach (PoolInstance<TIn, TOut> worker in _workers)
         {
             try
             {
+                await this.EndLeasesAsync(worker.Control).ConfigureAwait(false);
                 await worker.Handler.EndAsync(outcome, cause).ConfigureAwait(false);
             }
             catch (Exception error)
@@ -197,9 +213,15 @@ internal sealed class PoolStage<TIn, TOut>(StageSetup setup, Func<ItemHandler<TI
             Graph.AddSecondary(new StageFaultedException(Name, error));
     }
 
+    protected override void OnEnding(EndMarker marker)
+    {
+        foreach (InstanceControl control in _controls)
+            control.Close(this, marker);
+    }
+
     protected override void CleanUp()
     {
-        foreach (Worker worker in _workers)
+        foreach (PoolInstance<TIn, TOut> worker in _workers)
             worker.Dispose();
     }
 
@@ -221,7 +243,7 @@ internal sealed class PoolStage<TIn, TOut>(StageSetup setup, Func<ItemHandler<TI
             if (isSettled)
             {
                 RemoveAt(ref i);
-                if (!work.IsTick)
+                if (!work.IsCheckpoint)
                     await this.SettleAsync(_input, work.Item, work.Number, work.Fate).ConfigureAwait(false);
                 else if (isFailed)
                     Fail(work.Fate.Error!);
@@ -290,37 +312,37 @@ internal sealed class PoolStage<TIn, TOut>(StageSetup setup, Func<ItemHandler<TI
         if (lowestFailure != long.MaxValue)
         {
             // What waits for the instance of its key comes before the failure or is given up with it.
-            foreach (Worker worker in _workers)
+            foreach (PoolInstance<TIn, TOut> worker in _workers)
                 StartNext(worker, lowestFailure);
             return;
         }
 
-        foreach (Worker worker in _workers)
+        foreach (PoolInstance<TIn, TOut> worker in _workers)
         {
             Reap(worker);
-            if (worker is { Current: null, IsTickDue: true })
+            if (worker is { Current: null, IsCheckpointDue: true })
             {
-                worker.IsTickDue = false;
-                Start(worker, Enqueue(default!, isTick: true));
+                worker.IsCheckpointDue = false;
+                Start(worker, Enqueue(default!, isCheckpoint: true));
             }
         }
 
-        if (partition is not null)
+        if (_partition is not null)
         {
             while (Volatile.Read(ref _lowestFailure) == long.MaxValue && _input.TryRead(out TIn item))
-                AddByKey(item, partition);
-            foreach (Worker worker in _workers)
+                AddByKey(item, _partition);
+            foreach (PoolInstance<TIn, TOut> worker in _workers)
                 StartNext(worker);
             return;
         }
 
-        foreach (Worker worker in _workers)
+        foreach (PoolInstance<TIn, TOut> worker in _workers)
         {
             if (worker.Current is null)
             {
                 if (!_input.TryRead(out TIn item))
                     return;
-                Start(worker, Enqueue(item, isTick: false));
+                Start(worker, Enqueue(item, isCheckpoint: false));
             }
         }
     }
@@ -337,21 +359,21 @@ internal sealed class PoolStage<TIn, TOut>(StageSetup setup, Func<ItemHandler<TI
         {
             // No instance is chosen, so there is nothing to retry on.
             _input.CountReceived();
-            Enqueue(item, isTick: false).EndWith(new Fate(AttemptRunner.FateOf(Options.ErrorPolicy.Verdict), error));
+            Enqueue(item, isCheckpoint: false).EndWith(new Fate(AttemptRunner.FateOf(Options.ErrorPolicy.Verdict), error));
             return;
         }
 
-        Worker worker = _workers[(int)((uint)hash % (uint)_workers.Count)];
-        worker.Waiting.Enqueue(Enqueue(item, isTick: false));
+        PoolInstance<TIn, TOut> worker = _workers[(int)((uint)hash % (uint)_workers.Count)];
+        worker.Waiting.Enqueue(Enqueue(item, isCheckpoint: false));
     }
 
-    private static void Reap(Worker worker)
+    private static void Reap(PoolInstance<TIn, TOut> worker)
     {
         if (worker.Current is { IsDone: true })
             worker.Current = null;
     }
 
-    private void StartNext(Worker worker, long below = long.MaxValue)
+    private void StartNext(PoolInstance<TIn, TOut> worker, long below = long.MaxValue)
     {
         Reap(worker);
         if (worker.Current is null && worker.Waiting.TryPeek(out WorkItem<TIn, TOut>? next) && next.Number < below)
@@ -361,7 +383,7 @@ internal sealed class PoolStage<TIn, TOut>(StageSetup setup, Func<ItemHandler<TI
     /// <summary>A stage that finishes early handles no further item, also none that waits for the instance of its key. Out of order, the others stay.</summary>
     private void DiscardWaiting()
     {
-        foreach (Worker worker in _workers)
+        foreach (PoolInstance<TIn, TOut> worker in _workers)
         {
             while (worker.Waiting.TryDequeue(out WorkItem<TIn, TOut>? work))
             {
@@ -372,29 +394,29 @@ internal sealed class PoolStage<TIn, TOut>(StageSetup setup, Func<ItemHandler<TI
         }
     }
 
-    private WorkItem<TIn, TOut> Enqueue(TIn item, bool isTick)
+    private WorkItem<TIn, TOut> Enqueue(TIn item, bool isCheckpoint)
     {
         if (!_spares.TryPop(out WorkItem<TIn, TOut>? work))
-            work = new WorkItem<TIn, TOut>(this, NoteFailure, Math.Min(_output?.Capacity ?? 1, 64), isOneToOne);
-        work.Reset(item, isTick ? _number : ++_number, isTick, base.WorkingSince);
+            work = new WorkItem<TIn, TOut>(this, NoteFailure, Math.Min(_output?.Capacity ?? 1, 64), _isOneToOne);
+        work.Reset(item, isCheckpoint ? _number : ++_number, isCheckpoint, base.WorkingSince);
         _window.Add(work);
         return work;
     }
 
-    private void Start(Worker worker, WorkItem<TIn, TOut> work)
+    private void Start(PoolInstance<TIn, TOut> worker, WorkItem<TIn, TOut> work)
     {
         Debug.Assert(worker.Current is null, "An instance handles one item at a time.");
-        if (!work.IsTick)
+        if (!work.IsCheckpoint)
             _input.CountReceived();
         worker.Current = work;
         worker.Handler.Redirect(work);
-        work.Start(worker.Handler, worker.Attempts, worker.Token);
+        work.Start(worker, worker.Token);
     }
 
     private void Recycle(WorkItem<TIn, TOut> work)
     {
         // The worker may still point at it.
-        foreach (Worker worker in _workers)
+        foreach (PoolInstance<TIn, TOut> worker in _workers)
         {
             if (worker.Current == work)
                 worker.Current = null;
@@ -403,11 +425,11 @@ internal sealed class PoolStage<TIn, TOut>(StageSetup setup, Func<ItemHandler<TI
         _spares.Push(work);
     }
 
-    private void NoteTicks()
+    private void NoteCheckpoints()
     {
         Clear(Attention.Control);
-        foreach (Worker worker in _workers)
-            worker.IsTickDue |= worker.Context.Ticks.TryTake();
+        foreach (PoolInstance<TIn, TOut> worker in _workers)
+            worker.IsCheckpointDue |= worker.Control.IsCheckpointDue;
     }
 
     /// <summary>Called by an instance whose item failed for good, before it is done.</summary>
@@ -428,7 +450,7 @@ internal sealed class PoolStage<TIn, TOut>(StageSetup setup, Func<ItemHandler<TI
         long lowest = Volatile.Read(ref _lowestFailure);
         if (lowest == long.MaxValue)
             return;
-        foreach (Worker worker in _workers)
+        foreach (PoolInstance<TIn, TOut> worker in _workers)
         {
             if (worker.Current is { IsDone: false } work && work.Number > lowest)
             {
@@ -439,34 +461,4 @@ internal sealed class PoolStage<TIn, TOut>(StageSetup setup, Func<ItemHandler<TI
     }
 
     private Emitter<TOut> DirectEmitter() => _output is null ? (Emitter<TOut>)(object)NullEmitter.Instance : new LinkEmitter<TOut>(this, _output);
-
-    /// <summary>One instance. Belongs to the stage's stream.</summary>
-    private sealed class Worker(ItemHandler<TIn, TOut> handler, StageContext context, AttemptRunner attempts, CancellationToken discardToken)
-    {
-        private readonly CancellationTokenSource _source = CancellationTokenSource.CreateLinkedTokenSource(discardToken);
-
-        public ItemHandler<TIn, TOut> Handler => handler;
-
-        public StageContext Context => context;
-
-        public AttemptRunner Attempts => attempts;
-
-        public CancellationToken Token => _source.Token;
-
-        public WorkItem<TIn, TOut>? Current { get; set; }
-
-        public Queue<WorkItem<TIn, TOut>> Waiting { get; } = [];
-
-        public bool IsTickDue { get; set; }
-
-        public void Cancel(StageNode stage) => stage.Graph.Own(_source.CancelAsync());
-
-        public void Dispose()
-        {
-            context.Ticks.End();
-            attempts.Dispose();
-            handler.Dispose();
-            _source.Dispose();
-        }
-    }
 }

@@ -1,25 +1,40 @@
 using Puma.Dataflow.Buffers;
+using Puma.Dataflow.Control;
 using Puma.Dataflow.Lifecycle;
 using Puma.Dataflow.Runnables;
 
 namespace Puma.Dataflow.Stages;
 
 /// <summary>A stage that runs a <see cref="PortRunnable"/>: its inputs in turn, one item at a time.</summary>
-/// <param name="setup">What the stage is made from.</param>
-/// <param name="makeRunnable">Makes the runnable.</param>
-/// <param name="inputs">Finds the inputs on the runnable, in the order of the input links.</param>
-/// <param name="outputs">Finds the outputs on the runnable and connects them, in the order of the output links.</param>
-internal sealed class PortStage(
-    StageSetup setup,
-    Func<PortRunnable> makeRunnable,
-    IReadOnlyList<Func<PortRunnable, PortStage, Link, PortReader>> inputs,
-    IReadOnlyList<Func<PortRunnable, PortStage, Link, IAttemptOutputs>> outputs) : StageNode(setup)
+internal sealed class PortStage : StageNode, IControlledStage
 {
+    private readonly Func<PortRunnable> _makeRunnable;
+    private readonly IReadOnlyList<Func<PortRunnable, PortStage, Link, PortReader>> _inputs;
+    private readonly IReadOnlyList<Func<PortRunnable, PortStage, Link, IAttemptOutputs>> _outputs;
+    private readonly InstanceControl _control;
     private readonly List<PortReader> _readers = [];
     private PortRunnable? _runnable;
     private StageContext? _context;
     private OwnThread? _thread;
     private long _number;
+
+    /// <param name="setup">What the stage is made from.</param>
+    /// <param name="makeRunnable">Makes the runnable.</param>
+    /// <param name="inputs">Finds the inputs on the runnable, in the order of the input links.</param>
+    /// <param name="outputs">Finds the outputs on the runnable and connects them, in the order of the output links.</param>
+    public PortStage(
+        StageSetup setup,
+        Func<PortRunnable> makeRunnable,
+        IReadOnlyList<Func<PortRunnable, PortStage, Link, PortReader>> inputs,
+        IReadOnlyList<Func<PortRunnable, PortStage, Link, IAttemptOutputs>> outputs)
+        : base(setup)
+    {
+        (_makeRunnable, _inputs, _outputs) = (makeRunnable, inputs, outputs);
+        _control = this.MakeControl(this.MakeWatch());
+        Instances = [new InstanceTarget(_control)];
+    }
+
+    public IReadOnlyList<ControlTarget> Instances { get; }
 
     public PortOutputs AllOutputs { get; } = new();
 
@@ -30,6 +45,7 @@ internal sealed class PortStage(
 
     protected override async ValueTask StartAsync()
     {
+        _control.Lane.Enter();
         if (Options.OwnThread)
             _thread = new OwnThread(Name);
         StageContext context = this.MakeContext();
@@ -37,19 +53,20 @@ internal sealed class PortStage(
         PortRunnable? runnable = null;
         await CallAsync(() =>
         {
-            runnable = makeRunnable();
-            for (int i = 0; i < outputs.Count; i++)
-                AllOutputs.Add(outputs[i](runnable, this, Outputs[i]));
-            for (int i = 0; i < inputs.Count; i++)
-                _readers.Add(inputs[i](runnable, this, Inputs[i]));
+            runnable = _makeRunnable();
+            for (int i = 0; i < _outputs.Count; i++)
+                AllOutputs.Add(_outputs[i](runnable, this, Outputs[i]));
+            for (int i = 0; i < _inputs.Count; i++)
+                _readers.Add(_inputs[i](runnable, this, Inputs[i]));
             return runnable.StartAsync(context, DiscardToken);
         }).ConfigureAwait(false);
         (_runnable, _context) = (runnable, context);
-        context.Ticks.Start();
+        _control.Begin(new RunnableCode(runnable!, CallAsync), context, DiscardToken);
     }
 
     protected override async Task RunAsync()
     {
+        _control.Lane.Enter();
         int next = 0;
         while (true)
         {
@@ -60,8 +77,7 @@ internal sealed class PortStage(
                 if (Has(Attention.Control))
                 {
                     Clear(Attention.Control);
-                    if (_context!.Ticks.TryTake())
-                        await CallAsync(() => _runnable!.TickAsync(DiscardToken)).ConfigureAwait(false);
+                    await _control.CheckpointAsync().ConfigureAwait(false);
                 }
             }
 
@@ -94,9 +110,13 @@ internal sealed class PortStage(
 
     protected override async ValueTask EndAsync(RunState outcome, Exception? cause)
     {
-        if (_runnable is not null)
-            await CallAsync(() => _runnable.EndAsync(outcome, cause)).ConfigureAwait(false);
+        if (_runnable is null)
+            return;
+        await this.EndLeasesAsync(_control).ConfigureAwait(false);
+        await CallAsync(() => _runnable.EndAsync(outcome, cause)).ConfigureAwait(false);
     }
+
+    protected override void OnEnding(EndMarker marker) => _control.Close(this, marker);
 
     protected override void CleanUp()
     {

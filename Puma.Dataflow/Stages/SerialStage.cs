@@ -1,38 +1,53 @@
 using Puma.Dataflow.Buffers;
-using Puma.Dataflow.Diagnostics;
+using Puma.Dataflow.Control;
 using Puma.Dataflow.Lifecycle;
 using Puma.Dataflow.Runnables;
 
 namespace Puma.Dataflow.Stages;
 
 /// <summary>A stage with one instance: one item after another, outputs straight into the next link.</summary>
-internal sealed class SerialStage<TIn, TOut, TOutputs>(StageSetup setup, Func<ItemHandler<TIn, TOut>> makeHandler, Func<StageNode, TOutputs> makeOutputs)
-    : StageNode(setup)
+internal sealed class SerialStage<TIn, TOut, TOutputs> : StageNode, IControlledStage
     where TOutputs : Emitter<TOut>, IAttemptOutputs
 {
     /// <summary>After so many items without a wait the thread is offered to others.</summary>
     private const int ItemsPerTurn = 4096;
 
+    private readonly Func<ItemHandler<TIn, TOut>> _makeHandler;
+    private readonly Func<StageNode, TOutputs> _makeOutputs;
+    private readonly InstanceControl _control;
     private Link<TIn> _input = null!;
     private TOutputs _outputs = null!;
     private StageContext? _context;
     private ItemHandler<TIn, TOut> _handler = null!;
     private AttemptRunner _attempts = null!;
 
+    public SerialStage(StageSetup setup, Func<ItemHandler<TIn, TOut>> makeHandler, Func<StageNode, TOutputs> makeOutputs)
+        : base(setup)
+    {
+        (_makeHandler, _makeOutputs) = (makeHandler, makeOutputs);
+        _control = this.MakeControl(this.MakeWatch());
+        Instances = [new InstanceTarget(_control)];
+    }
+
+    public IReadOnlyList<ControlTarget> Instances { get; }
+
     protected override async ValueTask StartAsync()
     {
+        _control.Lane.Enter();
         _input = (Link<TIn>)Inputs[0];
-        _outputs = makeOutputs(this);
-        _handler = makeHandler();
+        _outputs = _makeOutputs(this);
+        _handler = _makeHandler();
         StageContext context = this.MakeContext();
         _attempts = new AttemptRunner(this, context);
         await _handler.StartAsync(context, _outputs, DiscardToken).ConfigureAwait(false);
         _context = context;
-        context.Ticks.Start();
+        _control.Begin(_handler, context, DiscardToken);
     }
 
     protected override async Task RunAsync()
     {
+        if (_handler.HasCommands)
+            _control.Lane.Enter();
         long number = 0;
         int turn = 0;
         while (true)
@@ -81,8 +96,10 @@ internal sealed class SerialStage<TIn, TOut, TOutputs>(StageSetup setup, Func<It
 
     protected override async ValueTask EndAsync(RunState outcome, Exception? cause)
     {
-        if (_context is not null)
-            await _handler.EndAsync(outcome, cause).ConfigureAwait(false);
+        if (_context is null)
+            return;
+        await this.EndLeasesAsync(_control).ConfigureAwait(false);
+        await _handler.EndAsync(outcome, cause).ConfigureAwait(false);
     }
 
     protected override void CleanUp()
@@ -92,9 +109,11 @@ internal sealed class SerialStage<TIn, TOut, TOutputs>(StageSetup setup, Func<It
         _handler?.Dispose();
     }
 
+    protected override void OnEnding(EndMarker marker) => _control.Close(this, marker);
+
     private ValueTask RunControlAsync()
     {
         Clear(Attention.Control);
-        return _context!.Ticks.TryTake() ? _handler.TickAsync(DiscardToken) : default;
+        return _control.CheckpointAsync();
     }
 }

@@ -1,30 +1,46 @@
 using Puma.Dataflow.Buffers;
+using Puma.Dataflow.Control;
 using Puma.Dataflow.Lifecycle;
 using Puma.Dataflow.Runnables;
 
 namespace Puma.Dataflow.Stages;
 
 /// <summary>A stage without inputs: a body that emits until it returns or is asked to end.</summary>
-internal sealed class SourceStage<TOut>(StageSetup setup, Func<SourceBody<TOut>> makeBody) : StageNode(setup)
+internal sealed class SourceStage<TOut> : StageNode, IControlledStage
 {
+    private readonly Func<SourceBody<TOut>> _makeBody;
+    private readonly InstanceControl _control;
     private SourceBody<TOut>? _body;
     private StageContext? _context;
     private SourceEmitter _emitter = null!;
+
+    public SourceStage(StageSetup setup, Func<SourceBody<TOut>> makeBody)
+        : base(setup)
+    {
+        _makeBody = makeBody;
+        _control = this.MakeControl(this.MakeWatch());
+        Instances = [new InstanceTarget(_control)];
+    }
+
+    public IReadOnlyList<ControlTarget> Instances { get; }
 
     public override bool IsSource => true;
 
     protected override async ValueTask StartAsync()
     {
-        SourceBody<TOut> body = makeBody();
+        _control.Lane.Enter();
+        SourceBody<TOut> body = _makeBody();
         StageContext context = this.MakeContext();
         _emitter = new SourceEmitter(this, (Link<TOut>)Outputs[0]);
         await body.StartAsync(context, _emitter, DiscardToken).ConfigureAwait(false);
         (_body, _context) = (body, context);
-        context.Ticks.Start();
+        _control.Begin(body, context, DiscardToken);
     }
 
     protected override async Task RunAsync()
     {
+        _control.Lane.Enter();
+
         // Nothing is read before every stage runs: a start-up failure then loses nothing.
         await WaitForStartAsync().ConfigureAwait(false);
         if (IsStopping)
@@ -42,7 +58,15 @@ internal sealed class SourceStage<TOut>(StageSetup setup, Func<SourceBody<TOut>>
             await _body!.CompletedAsync(DiscardToken).ConfigureAwait(false);
     }
 
-    protected override ValueTask EndAsync(RunState outcome, Exception? cause) => _body?.EndAsync(outcome, cause) ?? default;
+    protected override async ValueTask EndAsync(RunState outcome, Exception? cause)
+    {
+        if (_body is null)
+            return;
+        await this.EndLeasesAsync(_control).ConfigureAwait(false);
+        await _body.EndAsync(outcome, cause).ConfigureAwait(false);
+    }
+
+    protected override void OnEnding(EndMarker marker) => _control.Close(this, marker);
 
     protected override void CleanUp()
     {
@@ -55,34 +79,54 @@ internal sealed class SourceStage<TOut>(StageSetup setup, Func<SourceBody<TOut>>
         if (!Has(Attention.Control))
             return default;
         Clear(Attention.Control);
-        return _context!.Ticks.TryTake() ? _body!.TickAsync(DiscardToken) : default;
+        return _control.CheckpointAsync();
     }
 
-    /// <summary>Emits, and lets ticks in at each emit and while it waits.</summary>
+    /// <summary>Emits, and lets commands and ticks in at each emit and while it waits.</summary>
     private sealed class SourceEmitter(SourceStage<TOut> source, Link<TOut> link) : LinkEmitter<TOut>(source, link)
     {
-        private bool _isInTick;
+        private bool _isInCheckpoint;
 
         public override ValueTask EmitAsync(TOut value, CancellationToken cancellationToken) =>
-            source.Has(Attention.Control) && !_isInTick ? TickThenEmitAsync(value, cancellationToken) : base.EmitAsync(value, cancellationToken);
+            source.Has(Attention.Control) && !_isInCheckpoint ? CheckpointThenEmitAsync(value, cancellationToken) : base.EmitAsync(value, cancellationToken);
 
         protected override async ValueTask CheckpointAsync()
         {
-            // A tick may emit; that emit must not run the next tick inside of this one.
-            if (_isInTick)
+            // What runs there may emit; that emit must not run the next command or tick inside of this one.
+            if (_isInCheckpoint)
                 return;
-            _isInTick = true;
+            _isInCheckpoint = true;
             try
             {
                 await source.CheckpointAsync().ConfigureAwait(false);
             }
             finally
             {
-                _isInTick = false;
+                _isInCheckpoint = false;
             }
         }
 
-        private async ValueTask TickThenEmitAsync(TOut value, CancellationToken cancellationToken)
+        public override async ValueTask WaitAsync(TimeProvider time, TimeSpan limit, CancellationToken cancellationToken)
+        {
+            long begin = time.GetTimestamp();
+            await using ITimer? timer = limit == Timeout.InfiniteTimeSpan ? null : time.CreateTimer(static state => ((StageNode)state!).Wake(), source, limit, Timeout.InfiniteTimeSpan);
+            using CancellationTokenRegistration wake = cancellationToken.UnsafeRegister(static state => ((StageNode)state!).Wake(), source);
+            while (true)
+            {
+                cancellationToken.ThrowIfCancellationRequested();
+                source.StopToken.ThrowIfCancellationRequested();
+                bool hasControl = source.Has(Attention.Control) && !_isInCheckpoint;
+                await CheckpointAsync().ConfigureAwait(false);
+                if (hasControl ? limit == Timeout.InfiniteTimeSpan : limit != Timeout.InfiniteTimeSpan && time.GetElapsedTime(begin) >= limit)
+                    return;
+                if (hasControl)
+                    continue;
+                await source.WaitAsync(StageActivity.WaitingForInput).ConfigureAwait(false);
+                source.BeginWork();
+            }
+        }
+
+        private async ValueTask CheckpointThenEmitAsync(TOut value, CancellationToken cancellationToken)
         {
             await CheckpointAsync().ConfigureAwait(false);
             await base.EmitAsync(value, cancellationToken).ConfigureAwait(false);

@@ -1,12 +1,44 @@
+using Puma.Dataflow.Buffers;
 using Puma.Dataflow.Control;
 using Puma.Dataflow.Lifecycle;
 using Puma.Dataflow.Logging;
 
 namespace Puma.Dataflow.Stages;
 
-/// <summary>Makes what the user code of an instance knows of its stage, its ticks included.</summary>
+/// <summary>A stage whose instances can be called.</summary>
+internal interface IControlledStage
+{
+    /// <summary>What is called, by instance.</summary>
+    IReadOnlyList<ControlTarget> Instances { get; }
+}
+
+/// <summary>Makes what the user code of an instance knows of its stage, its ticks included, and what callers reach of it.</summary>
 internal static class StageContexts
 {
+    public static InstanceControl MakeControl(this StageNode stage, CallWatch watch, int index = 0) =>
+        new(stage.Name, index, stage.Graph.Logger, watch, stage.RaiseControl);
+
+    public static CallWatch MakeWatch(this StageNode stage) => new(stage.Name, stage.Graph.Logger, stage.Graph.Options);
+
+    /// <summary>Refuses all further commands of an instance, because its stage ends like this.</summary>
+    public static void Close(this InstanceControl control, StageNode stage, EndMarker marker)
+    {
+        string how = marker.Kind switch
+        {
+            EndKind.Faulted => $"the stage has failed. {marker.Cause?.Message}",
+            EndKind.Canceled => "the stage was cancelled.",
+            _ => "the stage has completed.",
+        };
+        control.Lane.Close(CommandFailure.StageEnded, how, marker.Cause);
+    }
+
+    /// <summary>Ends what an instance still lends; what that throws is no cause.</summary>
+    public static async ValueTask EndLeasesAsync(this StageNode stage, InstanceControl control)
+    {
+        foreach (Exception error in await control.EndLeasesAsync().ConfigureAwait(false))
+            stage.Graph.AddSecondary(new StageFaultedException(stage.Name, error));
+    }
+
     public static StageContext MakeContext(this StageNode stage, int index = 0)
     {
         var ticks = new TickSchedule(stage.Graph.Time, stage.Options.TickInterval, stage.Options.TicksPaused, stage.RaiseControl);

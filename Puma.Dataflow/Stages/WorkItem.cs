@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using Puma.Dataflow.Lifecycle;
 using Puma.Dataflow.Runnables;
 
@@ -21,8 +20,7 @@ internal sealed class WorkItem<TIn, TOut>(StageNode stage, Action<long> noteFail
     private bool _wasRefused;
 
     private bool _isDone;
-    private ItemHandler<TIn, TOut>? _handler;
-    private AttemptRunner? _attempts;
+    private PoolInstance<TIn, TOut>? _instance;
     private CancellationToken _token;
 
     // The instance's, like the emits that read it.
@@ -32,7 +30,8 @@ internal sealed class WorkItem<TIn, TOut>(StageNode stage, Action<long> noteFail
 
     public long Number { get; private set; }
 
-    public bool IsTick { get; private set; }
+    /// <summary>Whether it is no item, but a turn of the instance for its commands and ticks.</summary>
+    public bool IsCheckpoint { get; private set; }
 
     /// <summary>When the burst was taken that it came with.</summary>
     public long Since { get; private set; }
@@ -45,7 +44,7 @@ internal sealed class WorkItem<TIn, TOut>(StageNode stage, Action<long> noteFail
     public bool IsDone => Volatile.Read(ref _isDone);
 
     /// <summary>Makes it ready for another item. The stage's stream only.</summary>
-    public void Reset(TIn item, long number, bool isTick, long since)
+    public void Reset(TIn item, long number, bool isCheckpoint, long since)
     {
         lock (_gate)
         {
@@ -54,28 +53,29 @@ internal sealed class WorkItem<TIn, TOut>(StageNode stage, Action<long> noteFail
             (_room, _isHolding, _isRefusing, _wasRefused) = (null, false, false, false);
         }
 
-        (Item, Number, IsTick, IsStarted, Clock, Since) = (item, number, isTick, false, null, since);
+        (Item, Number, IsCheckpoint, IsStarted, Clock, Since) = (item, number, isCheckpoint, false, null, since);
         Volatile.Write(ref _isDone, false);
     }
 
-    public void Start(ItemHandler<TIn, TOut> handler, AttemptRunner attempts, CancellationToken token)
+    public void Start(PoolInstance<TIn, TOut> instance, CancellationToken token)
     {
-        (_handler, _attempts, _token, IsStarted) = (handler, attempts, token, true);
-
-        // A trace goes along, so that user code finds the activity of its stage; mostly there is none.
-        if (Activity.Current is null)
-            ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);
-        else
-            ThreadPool.QueueUserWorkItem(static work => work.Execute(), this, preferLocal: false);
+        (_instance, _token, IsStarted) = (instance, token, true);
+        ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);
     }
 
-    public void Execute() => stage.Graph.Own(RunAsync());
+    void IThreadPoolWorkItem.Execute()
+    {
+        // The thread drops it again when this returns.
+        if (_instance!.Flow is { } flow)
+            ExecutionContext.Restore(flow);
+        stage.Graph.Own(RunAsync());
+    }
 
     private async Task RunAsync()
     {
-        Fate fate = IsTick
-            ? await TickAsync().ConfigureAwait(false)
-            : await _attempts!.HandleAsync<TIn, TOut, WorkItem<TIn, TOut>>(_handler!, Item, Number, this, _token).ConfigureAwait(false);
+        Fate fate = IsCheckpoint
+            ? await CheckpointAsync().ConfigureAwait(false)
+            : await _instance!.Attempts.HandleAsync<TIn, TOut, WorkItem<TIn, TOut>>(_instance.Handler, Item, Number, this, _token).ConfigureAwait(false);
         EndWith(fate);
     }
 
@@ -90,11 +90,11 @@ internal sealed class WorkItem<TIn, TOut>(StageNode stage, Action<long> noteFail
         stage.Wake();
     }
 
-    private async ValueTask<Fate> TickAsync()
+    private async ValueTask<Fate> CheckpointAsync()
     {
         try
         {
-            await _handler!.TickAsync(_token).ConfigureAwait(false);
+            await _instance!.Control.CheckpointAsync().ConfigureAwait(false);
             return new Fate(FateKind.Delivered);
         }
         catch (Exception error)

@@ -1,0 +1,107 @@
+using System.Collections.Concurrent;
+using Microsoft.Extensions.Logging;
+using Puma.Dataflow.Diagnostics;
+
+namespace Puma.Dataflow.Control;
+
+/// <summary>Times the calls to one stage: ends those that take too long, and warns once per member of calls that are slow or too many. Any thread.</summary>
+internal sealed class CallWatch(string stage, ILogger logger, PipelineOptions options)
+{
+    private readonly ConcurrentDictionary<string, Member> _members = [];
+
+    /// <summary>Begins a call. Disposed when it has ended.</summary>
+    public WatchedCall Begin(ControlMember member, CancellationToken cancellationToken)
+    {
+        if (!member.IsWatched)
+            return new WatchedCall(null, cancellationToken);
+        Member seen = _members.GetOrAdd(member.Name, static (name, watch) => new Member(name, watch), this);
+        if (options.ChattyCallWarning is { } limit)
+            seen.Count(limit);
+        return new WatchedCall(seen, cancellationToken);
+    }
+
+    /// <summary>What is known of one member.</summary>
+    internal sealed class Member(string name, CallWatch watch)
+    {
+        private readonly Lock _gate = new();
+
+        // Guarded by _gate.
+        private long _secondBegan;
+        private int _inSecond;
+
+        // Set once, by any thread.
+        private int _hasWarnedOfSlow;
+        private int _hasWarnedOfChatty;
+
+        public PipelineOptions Options => watch.Pipeline;
+
+        public bool IsSlowNews => Volatile.Read(ref _hasWarnedOfSlow) == 0 && Options.SlowCallWarning != Timeout.InfiniteTimeSpan;
+
+        public string WhyTimedOut => $"it took longer than CallTimeout ({Options.CallTimeout}). Its token has fired, but the member may still run.";
+
+        public void Count(int limit)
+        {
+            lock (_gate)
+            {
+                long now = Options.TimeProvider.GetTimestamp();
+                if (_inSecond == 0 || Options.TimeProvider.GetElapsedTime(_secondBegan, now) >= TimeSpan.FromSeconds(1))
+                    (_secondBegan, _inSecond) = (now, 0);
+                if (++_inSecond <= limit)
+                    return;
+            }
+
+            if (Interlocked.Exchange(ref _hasWarnedOfChatty, 1) == 0)
+                Log.ChattyCalls(watch.Logger, name, watch.Stage, limit);
+        }
+
+        public void WarnOfSlow()
+        {
+            if (Interlocked.Exchange(ref _hasWarnedOfSlow, 1) == 0)
+                Log.SlowCall(watch.Logger, name, watch.Stage, Options.SlowCallWarning);
+        }
+    }
+
+    private PipelineOptions Pipeline => options;
+
+    private ILogger Logger => logger;
+
+    private string Stage => stage;
+}
+
+/// <summary>One call under way. Its caller's.</summary>
+internal sealed class WatchedCall : IDisposable
+{
+    private readonly CallWatch.Member? _member;
+    private readonly ITimer? _slow;
+    private readonly CancellationTokenSource? _source;
+    private readonly CancellationTokenRegistration _caller;
+
+    public WatchedCall(CallWatch.Member? member, CancellationToken cancellationToken)
+    {
+        _member = member;
+        Token = cancellationToken;
+        if (member is null)
+            return;
+        PipelineOptions options = member.Options;
+        if (member.IsSlowNews)
+            _slow = options.TimeProvider.CreateTimer(static state => ((CallWatch.Member)state!).WarnOfSlow(), member, options.SlowCallWarning, Timeout.InfiniteTimeSpan);
+        if (options.CallTimeout is { } timeout)
+        {
+            _source = new CancellationTokenSource(timeout, options.TimeProvider);
+            _caller = cancellationToken.UnsafeRegister(static state => ((CancellationTokenSource)state!).Cancel(), _source);
+            Token = _source.Token;
+        }
+    }
+
+    /// <summary>Fires when the caller gives up, or the time is over.</summary>
+    public CancellationToken Token { get; }
+
+    public string WhyTimedOut => _member!.WhyTimedOut;
+
+    public void Dispose()
+    {
+        _caller.Dispose();
+        _slow?.Dispose();
+        _source?.Dispose();
+    }
+}

@@ -1,0 +1,25 @@
+namespace Puma.Dataflow.Control;
+
+/// <summary>Something that runs on the stream of an instance, between two items. It answers its caller itself.</summary>
+internal abstract class Command
+{
+    /// <summary>Where it waits. Guarded by the lane.</summary>
+    internal LinkedListNode<Command>? Place { get; set; }
+
+    /// <summary>Runs it. Never throws. The instance's stream only.</summary>
+    /// <param name="instance">The instance.</param>
+    /// <param name="runnable">Its runnable.</param>
+    /// <param name="cancellationToken">Fires when the stage gives up.</param>
+    public abstract ValueTask RunAsync(InstanceControl instance, Runnable runnable, CancellationToken cancellationToken);
+
+    /// <summary>Answers it without having run it.</summary>
+    public abstract void Refuse(CommandFailure failure, string reason, Exception? cause);
+}
+
+/// <summary>The user code of an instance, as its control lane sees it. Called on the instance's stream.</summary>
+internal interface IControlledCode
+{
+    ValueTask RunCommandAsync(Command command, InstanceControl instance, CancellationToken cancellationToken);
+
+    ValueTask TickAsync(CancellationToken cancellationToken);
+}

@@ -1,0 +1,75 @@
+namespace Puma.Dataflow.Control;
+
+/// <summary>A call of a member, on its way to an instance of this process. The caller makes and awaits it; the instance's stream runs it.</summary>
+/// <param name="instance">The instance.</param>
+/// <param name="lent">The object of the instance that is called; 0 for its runnable.</param>
+/// <param name="member">The member.</param>
+/// <param name="arguments">All arguments but the token.</param>
+/// <param name="callerToken">Gives up the call.</param>
+internal sealed class ControlCall<TControl, TArguments, TResult>(
+    InstanceControl instance,
+    long lent,
+    ControlMember<TControl, TArguments, TResult> member,
+    TArguments arguments,
+    CancellationToken callerToken) : Command
+    where TControl : class
+{
+    // Settled by whoever is first: the stream, the lane or the caller's token.
+    private readonly TaskCompletionSource<TResult> _result = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    public Task<TResult> Result => _result.Task;
+
+    /// <summary>Lets the caller go, whose token has fired. A command that waits will never run; one that runs is told by the token.</summary>
+    public void GiveUp()
+    {
+        instance.Lane.TryRemove(this);
+        _result.TrySetCanceled(callerToken);
+    }
+
+    public override async ValueTask RunAsync(InstanceControl instance, Runnable runnable, CancellationToken cancellationToken)
+    {
+        if (_result.Task.IsCompleted)
+            return;
+        if (instance.Find<TControl>(member, lent, runnable) is not { } target)
+        {
+            Refuse(CommandFailure.NotServed, instance.WhyNotServed<TControl>(lent, runnable), null);
+            return;
+        }
+
+        ValueTask running = AnswerAsync(target, cancellationToken);
+
+        // A step of a stream that waits comes back to the lane by itself; nothing else may run beside it.
+        if (member.HoldsInstance)
+            await running.ConfigureAwait(false);
+        else
+            instance.Own(running);
+    }
+
+    public override void Refuse(CommandFailure failure, string reason, Exception? cause) =>
+        _result.TrySetException(instance.Failed(member.Name, failure, reason, cause));
+
+    private async ValueTask AnswerAsync(TControl target, CancellationToken discardToken)
+    {
+        using var token = CancellationTokenSource.CreateLinkedTokenSource(callerToken, discardToken);
+        try
+        {
+            // Keeps the context: with a thread of its own, the lent object is disposed there.
+            TResult result = await member.Invoke(target, arguments, instance.Inside, token.Token).ConfigureAwait(true);
+            if (!_result.TrySetResult(result) && result is IRemoteReference { Id: var id })
+                await instance.TakeBackAsync(id).ConfigureAwait(true);
+        }
+        catch (OperationCanceledException) when (callerToken.IsCancellationRequested)
+        {
+            _result.TrySetCanceled(callerToken);
+        }
+        catch (OperationCanceledException) when (discardToken.IsCancellationRequested)
+        {
+            Refuse(CommandFailure.StageEnded, "the stage gave up while the member ran.", null);
+        }
+        catch (Exception error)
+        {
+            if (!_result.TrySetException(instance.Failed(member.Name, CommandFailure.Threw, null, error)))
+                instance.LogLateFailure(member.Name, error);
+        }
+    }
+}

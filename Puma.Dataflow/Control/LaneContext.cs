@@ -1,0 +1,39 @@
+namespace Puma.Dataflow.Control;
+
+/// <summary>Continues on the stream of an instance, at its next checkpoint, what waited there.</summary>
+internal sealed class LaneContext(InstanceControl instance) : SynchronizationContext
+{
+    public override void Post(SendOrPostCallback d, object? state) => instance.Lane.Add(new Continuation(d, state));
+
+    public override void Send(SendOrPostCallback d, object? state) =>
+        throw new NotSupportedException("The stream of a runnable takes no synchronous calls; use Post.");
+
+    public override SynchronizationContext CreateCopy() => this;
+
+    private sealed class Continuation(SendOrPostCallback callback, object? state) : Command
+    {
+        public override ValueTask RunAsync(InstanceControl instance, Runnable runnable, CancellationToken cancellationToken)
+        {
+            SynchronizationContext? before = Current;
+            SetSynchronizationContext(instance.Steps);
+            try
+            {
+                callback(state);
+            }
+            catch (Exception error)
+            {
+                instance.LogLateFailure("IAsyncEnumerator", error);
+            }
+            finally
+            {
+                SetSynchronizationContext(before);
+            }
+
+            return default;
+        }
+
+        /// <summary>The instance has ended: what is left of the enumeration ends on the thread pool.</summary>
+        public override void Refuse(CommandFailure failure, string reason, Exception? cause) =>
+            ThreadPool.QueueUserWorkItem(static rest => rest.callback(rest.state), (callback, state), preferLocal: false);
+    }
+}
