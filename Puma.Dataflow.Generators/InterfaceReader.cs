@@ -125,7 +125,7 @@ internal sealed class InterfaceReader
             CheckValue(method, result, location);
 
         return new(
-            $"{type.ToDisplayString(SymbolDisplayFormat.MinimallyQualifiedFormat)}.{method.Name}",
+            $"{type.Name()}.{method.Name}",
             method.ContainingType.WriteNotNull(),
             Escape(method.Name),
             returned.Write(),

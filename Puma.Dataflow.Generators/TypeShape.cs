@@ -9,11 +9,17 @@ internal static class TypeShape
     private static readonly SymbolDisplayFormat Qualified =
         SymbolDisplayFormat.FullyQualifiedFormat.AddMiscellaneousOptions(SymbolDisplayMiscellaneousOptions.IncludeNullableReferenceTypeModifier);
 
+    private static readonly SymbolDisplayFormat Short =
+        SymbolDisplayFormat.MinimallyQualifiedFormat.RemoveMiscellaneousOptions(SymbolDisplayMiscellaneousOptions.EscapeKeywordIdentifiers);
+
     public static string Write(this ITypeSymbol type) => type.ToDisplayString(Qualified);
 
     public static string WriteNotNull(this ITypeSymbol type) => type.WithNullableAnnotation(NullableAnnotation.NotAnnotated).Write();
 
-    /// <summary>As people read it.</summary>
+    /// <summary>The mere name, as calls of its members are told of.</summary>
+    public static string Name(this INamedTypeSymbol type) => type.ToDisplayString(Short);
+
+    /// <summary>As people read it in a message of the compiler.</summary>
     public static string Show(this ISymbol symbol) => symbol.ToDisplayString(SymbolDisplayFormat.CSharpShortErrorMessageFormat);
 
     /// <summary>The type itself, then its element types, type arguments and the type arguments of the types that contain it.</summary>
