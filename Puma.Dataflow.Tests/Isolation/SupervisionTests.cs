@@ -1,4 +1,6 @@
 using Microsoft.Extensions.Logging.Abstractions;
+using Puma.Dataflow.Isolation.Calls;
+using Puma.Dataflow.Isolation.Codec;
 using Puma.Dataflow.Isolation;
 using Puma.Dataflow.Isolation.Codec;
 using Puma.Dataflow.Isolation.Protocol;
@@ -202,6 +204,13 @@ public sealed class SupervisionTests
         public void OnItemGoesOn() { }
 
         public void OnItemReturned() { }
+
+        public ItemCodecs Codecs { get; } = new(custom: null, []);
+
+        public void OnGone(Child child, ChildExit exit) { }
+
+        public void Serve<TControl, TArguments, TResult>(IncomingCall<TControl, TArguments, TResult> call)
+            where TControl : class => Assert.Fail("Nothing was given to this child.");
 
         public void Dispose() => IsDisposed = true;
     }

@@ -13,7 +13,15 @@ internal abstract class Command
     public abstract ValueTask RunAsync(InstanceControl instance, Runnable runnable, CancellationToken cancellationToken);
 
     /// <summary>Answers it without having run it.</summary>
-    public abstract void Refuse(CommandFailure failure, string reason, Exception? cause);
+    public abstract void Refuse(CommandRefusal refusal);
+}
+
+/// <summary>Why commands are not run.</summary>
+internal sealed record CommandRefusal(CommandFailure Failure, string Reason, Exception? Cause = null)
+{
+    public static readonly CommandRefusal NoRunnable = new(CommandFailure.NotServed, "it runs a delegate; only runnables have commands.");
+
+    public CommandFailedException ToException(string stage, int instance, string command) => new(stage, instance, command, Failure, Reason, Cause);
 }
 
 /// <summary>The user code of an instance, as its control lane sees it. Called on the instance's stream.</summary>

@@ -13,7 +13,7 @@ internal sealed class CommandLane(Action wake)
 
     // Guarded by _gate.
     private readonly LinkedList<Command> _waiting = [];
-    private Refusal? _refusal;
+    private CommandRefusal? _refusal;
 
     /// <summary>Whether the caller is the user code of this instance: what it calls there must run at once, because it would wait for itself.</summary>
     public bool IsCurrent => s_current.Value == this;
@@ -33,7 +33,7 @@ internal sealed class CommandLane(Action wake)
 
     public void Add(Command command)
     {
-        Refusal? refusal;
+        CommandRefusal? refusal;
         lock (_gate)
         {
             refusal = _refusal;
@@ -44,7 +44,7 @@ internal sealed class CommandLane(Action wake)
         if (refusal is null)
             wake();
         else
-            command.Refuse(refusal.Failure, refusal.Reason, refusal.Cause);
+            command.Refuse(refusal);
     }
 
     /// <summary>Takes a command back that has not been taken.</summary>
@@ -75,14 +75,14 @@ internal sealed class CommandLane(Action wake)
     }
 
     /// <summary>Refuses all commands from here on. The first reason stays.</summary>
-    public void Close(CommandFailure failure, string reason, Exception? cause)
+    public void Close(CommandRefusal refusal)
     {
         Command[] left;
         lock (_gate)
         {
             if (_refusal is not null)
                 return;
-            _refusal = new Refusal(failure, reason, cause);
+            _refusal = refusal;
             left = [.. _waiting];
             _waiting.Clear();
             foreach (Command command in left)
@@ -90,8 +90,6 @@ internal sealed class CommandLane(Action wake)
         }
 
         foreach (Command command in left)
-            command.Refuse(failure, reason, cause);
+            command.Refuse(refusal);
     }
-
-    private sealed record Refusal(CommandFailure Failure, string Reason, Exception? Cause);
 }

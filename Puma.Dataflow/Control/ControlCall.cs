@@ -4,14 +4,14 @@ namespace Puma.Dataflow.Control;
 /// <param name="instance">The instance.</param>
 /// <param name="lent">The object of the instance that is called; 0 for its runnable.</param>
 /// <param name="member">The member.</param>
-/// <param name="arguments">All arguments but the token.</param>
+/// <param name="arguments">All arguments but the token, unless they are read later.</param>
 /// <param name="callerToken">Gives up the call.</param>
-internal sealed class ControlCall<TControl, TArguments, TResult>(
+internal class ControlCall<TControl, TArguments, TResult>(
     InstanceControl instance,
     long lent,
     ControlMember<TControl, TArguments, TResult> member,
     TArguments arguments,
-    CancellationToken callerToken) : Command
+    CancellationToken callerToken) : Command, IPendingCall<TResult>
     where TControl : class
 {
     // Settled by whoever is first: the stream, the lane or the caller's token.
@@ -19,7 +19,11 @@ internal sealed class ControlCall<TControl, TArguments, TResult>(
 
     public Task<TResult> Result => _result.Task;
 
-    /// <summary>Lets the caller go, whose token has fired. A command that waits will never run; one that runs is told by the token.</summary>
+    /// <summary>The arguments, when they are needed. The stream only.</summary>
+    /// <exception cref="ItemCodecException">They could not be carried.</exception>
+    protected virtual TArguments ReadArguments() => arguments;
+
+    /// <summary>A command that waits will never run; one that runs is told by the token.</summary>
     public void GiveUp()
     {
         instance.Lane.TryRemove(this);
@@ -32,7 +36,7 @@ internal sealed class ControlCall<TControl, TArguments, TResult>(
             return;
         if (instance.Find<TControl>(member, lent, runnable) is not { } target)
         {
-            Refuse(CommandFailure.NotServed, instance.WhyNotServed<TControl>(lent, runnable), null);
+            Refuse(new(CommandFailure.NotServed, instance.WhyNotServed<TControl>(lent, runnable)));
             return;
         }
 
@@ -45,8 +49,8 @@ internal sealed class ControlCall<TControl, TArguments, TResult>(
             instance.Own(running);
     }
 
-    public override void Refuse(CommandFailure failure, string reason, Exception? cause) =>
-        _result.TrySetException(instance.Failed(member.Name, failure, reason, cause));
+    public override void Refuse(CommandRefusal refusal) =>
+        _result.TrySetException(instance.Failed(member.Name, refusal.Failure, refusal.Reason, refusal.Cause));
 
     private async ValueTask AnswerAsync(TControl target, CancellationToken discardToken)
     {
@@ -54,9 +58,9 @@ internal sealed class ControlCall<TControl, TArguments, TResult>(
         try
         {
             // Keeps the context: with a thread of its own, the lent object is disposed there.
-            TResult result = await member.Invoke(target, arguments, instance.Inside, token.Token).ConfigureAwait(true);
+            TResult result = await member.Invoke(target, ReadArguments(), instance.Inside.Results, token.Token).ConfigureAwait(true);
             if (!_result.TrySetResult(result) && result is IRemoteReference { Id: var id })
-                await instance.TakeBackAsync(id).ConfigureAwait(true);
+                await instance.EndLeaseAsync(id).ConfigureAwait(true);
         }
         catch (OperationCanceledException) when (callerToken.IsCancellationRequested)
         {
@@ -64,7 +68,11 @@ internal sealed class ControlCall<TControl, TArguments, TResult>(
         }
         catch (OperationCanceledException) when (discardToken.IsCancellationRequested)
         {
-            Refuse(CommandFailure.StageEnded, "the stage gave up while the member ran.", null);
+            Refuse(new(CommandFailure.StageEnded, "the stage gave up while the member ran."));
+        }
+        catch (ItemCodecException error)
+        {
+            Refuse(new(CommandFailure.NotCarried, error.Message, error));
         }
         catch (Exception error)
         {

@@ -24,8 +24,8 @@ public abstract class ControlMember
     /// <summary>Finds this object in any process of the program.</summary>
     internal Func<ControlMember> Self { get; }
 
-    /// <summary>What is called: of a stream, the member that opens it.</summary>
-    internal virtual ControlMember Callable => this;
+    /// <summary>Shows what is called, with its types: of a stream, the member that opens it.</summary>
+    internal abstract void Accept(IMemberVisitor visitor);
 
     /// <summary>Whether the instance does nothing else until the member has returned.</summary>
     internal bool HoldsInstance { get; init; } = true;
@@ -35,6 +35,13 @@ public abstract class ControlMember
 
     /// <summary>Whether calls that are slow or too many are warned of.</summary>
     internal bool IsWatched { get; init; } = true;
+}
+
+/// <summary>Is shown a member with its types.</summary>
+internal interface IMemberVisitor
+{
+    void Visit<TControl, TArguments, TResult>(ControlMember<TControl, TArguments, TResult> member)
+        where TControl : class;
 }
 
 /// <summary>A member that returns a <see cref="Task"/> or <see cref="ValueTask"/>, with or without a result. Immutable.</summary>
@@ -52,6 +59,8 @@ public sealed class ControlMember<TControl, TArguments, TResult>(
     where TControl : class
 {
     internal Func<TControl, TArguments, ControlSession, CancellationToken, ValueTask<TResult>> Invoke { get; } = invoke ?? throw new ArgumentNullException(nameof(invoke));
+
+    internal override void Accept(IMemberVisitor visitor) => visitor.Visit(this);
 }
 
 /// <summary>A member that returns an <see cref="IAsyncEnumerable{T}"/>. Immutable.</summary>
@@ -68,7 +77,7 @@ public sealed class ControlStream<TControl, TArguments, T>(
     Func<TControl, TArguments, ControlSession, CancellationToken, IAsyncEnumerable<T>> invoke) : ControlMember(name, self)
     where TControl : class
 {
-    internal override ControlMember Callable => Open;
+    internal override void Accept(IMemberVisitor visitor) => visitor.Visit(Open);
 
     /// <summary>Starts an enumeration and lends it.</summary>
     internal ControlMember<TControl, TArguments, Remote<IRemoteStream<T>>> Open { get; } = new(

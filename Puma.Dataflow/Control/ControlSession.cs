@@ -7,7 +7,15 @@ namespace Puma.Dataflow.Control;
 /// <param name="Id">The number of the object at its owner; 0 for null.</param>
 [EditorBrowsable(EditorBrowsableState.Never)]
 public readonly record struct Remote<T>(long Id) : IRemoteReference
-    where T : class;
+    where T : class
+{
+    /// <summary>The connection that it came by; does not travel.</summary>
+    internal object? Source { get; init; }
+
+    object? IRemoteReference.Source => Source;
+
+    IRemoteReference IRemoteReference.From(object source) => this with { Source = source };
+}
 
 /// <summary>The objects that one side of a control connection lends to the other. Safe for any thread.</summary>
 [EditorBrowsable(EditorBrowsableState.Never)]

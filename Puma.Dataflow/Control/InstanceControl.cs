@@ -13,9 +13,6 @@ internal sealed class InstanceControl
     private readonly int _index;
     private readonly ILogger _logger;
 
-    // Objects of callers, lent to the instance. They stay their owners'.
-    private readonly LentObjects _given = new();
-
     // Set by the stream when the instance has started.
     private IControlledCode? _code;
     private StageContext? _context;
@@ -27,27 +24,33 @@ internal sealed class InstanceControl
     /// <param name="watch">Times the calls of callers in this process.</param>
     /// <param name="wake">Makes the stream look at the lane.</param>
     /// <param name="given">Makes a target of an object that was given to the instance from elsewhere; null when callers are in this process.</param>
-    public InstanceControl(string stage, int index, ILogger logger, CallWatch watch, Action wake, Func<long, ControlTarget>? given = null)
+    public InstanceControl(string stage, int index, ILogger logger, CallWatch? watch, Action wake, Func<IRemoteReference, ControlTarget>? given = null)
     {
         (_stage, _index, _logger, Watch) = (stage, index, logger, watch);
         Lane = new CommandLane(wake);
         Steps = new LaneContext(this);
-        Outside = new LendingSession(_given, id => new InstanceTarget(this, id));
-        Inside = new LendingSession(Lent, given ?? (id => new GivenTarget(this, id)), Steps);
+        Outside = new LendingSide(Given, remote => new InstanceTarget(this, remote.Id));
+        Inside = new LendingSide(Lent, given ?? (remote => new GivenTarget(this, remote.Id)), Steps);
     }
+
+    public const string LeaseHasEnded = "the lease of the object has ended.";
 
     public CommandLane Lane { get; }
 
-    public CallWatch Watch { get; }
+    /// <summary>Times the calls of callers in this process; null when they are elsewhere.</summary>
+    public CallWatch? Watch { get; }
 
-    /// <summary>Objects of the instance, lent to callers. Each is disposed with its lease, at the latest with the instance.</summary>
+    /// <summary>Objects of the instance, lent to callers. Their leases end with the instance at the latest.</summary>
     public LentObjects Lent { get; } = new();
 
+    /// <summary>Objects of callers of this process, lent to the instance.</summary>
+    public LentObjects Given { get; } = new();
+
     /// <summary>By which callers lend and borrow.</summary>
-    public ControlSession Outside { get; }
+    public LendingSide Outside { get; }
 
     /// <summary>By which the instance lends and borrows.</summary>
-    public ControlSession Inside { get; }
+    public LendingSide Inside { get; }
 
     /// <summary>Where streams go on after a wait: on this instance's stream.</summary>
     public LaneContext Steps { get; }
@@ -75,22 +78,22 @@ internal sealed class InstanceControl
     }
 
     /// <summary>Disposes what the instance still lends. Before the end of its runnable.</summary>
-    /// <returns>What that threw.</returns>
-    public async ValueTask<IReadOnlyList<Exception>> EndLeasesAsync()
+    public ValueTask EndLeasesAsync()
     {
-        _given.TakeAll();
-        IAsyncDisposable[] left = Lent.TakeAll();
-        if (left.Length == 0)
-            return [];
-        var end = new EndOfLeases(left);
-        await _code!.RunCommandAsync(end, this, default).ConfigureAwait(false);
-        return end.Errors;
+        IAsyncDisposable[] left = [.. Lent.TakeAll(), .. Given.TakeAll()];
+        return left.Length == 0 ? default : _code!.RunCommandAsync(new EndOfLeases(this, left), this, CancellationToken.None);
     }
 
     // ---- What the calls need. --------------------------------------------------------------------------------------------------------
 
-    /// <summary>Runs a command that the instance's own user code gives: it must not wait for itself.</summary>
-    public ValueTask RunAtOnceAsync(Command command) => _code!.RunCommandAsync(command, this, _discardToken);
+    /// <summary>Takes a command: it waits for the next checkpoint, unless the instance's own user code gives it, which must not wait for itself.</summary>
+    public void Take(Command command)
+    {
+        if (Lane.IsCurrent && Volatile.Read(ref _code) is { } code)
+            Own(code.RunCommandAsync(command, this, _discardToken));
+        else
+            Lane.Add(command);
+    }
 
     /// <summary>The object that serves an interface; null when there is none.</summary>
     public TControl? Find<TControl>(ControlMember member, long lent, Runnable runnable)
@@ -102,15 +105,18 @@ internal sealed class InstanceControl
     }
 
     public string WhyNotServed<TControl>(long lent, Runnable runnable) => lent != 0
-        ? "the lease of the object has ended."
+        ? LeaseHasEnded
         : $"its {runnable.GetType().Name} does not implement {typeof(TControl).Name}.";
 
-    public IAsyncDisposable? FindGiven(long id) => _given.Find(id);
-
-    public void ForgetGiven(long id) => _given.Take(id);
-
     /// <summary>Ends the lease of an object that nobody has got. The stream only.</summary>
-    public ValueTask TakeBackAsync(long id) => Lent.Take(id)?.DisposeAsync() ?? default;
+    public ValueTask EndLeaseAsync(long id) => Lent.Take(id)?.DisposeAsync() ?? default;
+
+    /// <summary>Ends the lease of an object that nobody has got, at the next checkpoint. Any thread.</summary>
+    public void Return(long id)
+    {
+        if (Lent.Take(id) is { } owned)
+            Lane.Add(new EndOfLeases(this, [owned]));
+    }
 
     public CommandFailedException Failed(string member, CommandFailure failure, string? reason, Exception? cause) =>
         new(_stage, _index, member, failure, reason, cause);
@@ -133,10 +139,8 @@ internal sealed class InstanceControl
     }
 
     /// <summary>Disposes the objects whose leases end with the instance.</summary>
-    private sealed class EndOfLeases(IAsyncDisposable[] left) : Command
+    private sealed class EndOfLeases(InstanceControl control, IAsyncDisposable[] left) : Command
     {
-        public List<Exception> Errors { get; } = [];
-
         public override async ValueTask RunAsync(InstanceControl instance, Runnable runnable, CancellationToken cancellationToken)
         {
             foreach (IAsyncDisposable lent in left)
@@ -147,12 +151,13 @@ internal sealed class InstanceControl
                 }
                 catch (Exception error)
                 {
-                    Errors.Add(error);
+                    control.LogLateFailure(RemoteLease.End.Name, error);
                 }
             }
         }
 
-        public override void Refuse(CommandFailure failure, string reason, Exception? cause) =>
-            throw new InvalidOperationException("This command never waits in a lane.");
+        /// <summary>The instance has ended: what is left is disposed on the thread pool.</summary>
+        public override void Refuse(CommandRefusal refusal) =>
+            control.Own(RunAsync(control, null!, CancellationToken.None));
     }
 }

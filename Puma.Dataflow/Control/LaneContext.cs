@@ -33,7 +33,7 @@ internal sealed class LaneContext(InstanceControl instance) : SynchronizationCon
         }
 
         /// <summary>The instance has ended: what is left of the enumeration ends on the thread pool.</summary>
-        public override void Refuse(CommandFailure failure, string reason, Exception? cause) =>
+        public override void Refuse(CommandRefusal refusal) =>
             ThreadPool.QueueUserWorkItem(static rest => rest.callback(rest.state), (callback, state), preferLocal: false);
     }
 }

@@ -4,21 +4,37 @@ namespace Puma.Dataflow.Control;
 internal interface IRemoteReference
 {
     long Id { get; }
+
+    /// <summary>The connection that it came by; null within this process.</summary>
+    object? Source { get; }
+
+    /// <summary>The same reference, bound to the connection that it came by: the numbers of another one mean other objects.</summary>
+    IRemoteReference From(object source);
 }
 
-/// <summary>One side of a session.</summary>
+/// <summary>What one side of a session lends and borrows. Safe for any thread.</summary>
 /// <param name="mine">The objects that this side lends.</param>
 /// <param name="borrow">Makes the target of an object that the other side lends.</param>
 /// <param name="steps">Where this side's enumerations go on after a wait; null for the thread pool.</param>
-internal sealed class LendingSession(LentObjects mine, Func<long, ControlTarget> borrow, SynchronizationContext? steps = null) : ControlSession
+internal sealed class LendingSide(LentObjects mine, Func<IRemoteReference, ControlTarget> borrow, SynchronizationContext? steps = null)
+{
+    /// <summary>For the calls of this side: what is lent as an argument stays its owner's.</summary>
+    public LendingSession Arguments { get; } = new(mine, borrow, steps, ownsLent: false);
+
+    /// <summary>For the members that the other side calls: what is lent as a result is disposed with its lease.</summary>
+    public LendingSession Results { get; } = new(mine, borrow, steps, ownsLent: true);
+}
+
+/// <inheritdoc cref="LendingSide"/>
+internal sealed class LendingSession(LentObjects mine, Func<IRemoteReference, ControlTarget> borrow, SynchronizationContext? steps, bool ownsLent) : ControlSession
 {
     public SynchronizationContext? Steps => steps;
 
     public override Remote<T> Lend<T>(T? value)
-        where T : class => new(mine.Add(value));
+        where T : class => new(mine.Add(value, ownsLent));
 
     public override T? Borrow<T>(Remote<T> remote)
-        where T : class => remote.Id == 0 ? null : ControlProxies.Make<T>(TargetOf(remote.Id));
+        where T : class => remote.Id == 0 ? null : ControlProxies.Make<T>(TargetOf(remote));
 
-    public ControlTarget TargetOf(long id) => borrow(id);
+    public ControlTarget TargetOf(IRemoteReference remote) => borrow(remote);
 }

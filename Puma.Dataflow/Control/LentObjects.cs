@@ -6,7 +6,7 @@ internal sealed class LentObjects
     private readonly Lock _gate = new();
 
     // Guarded by _gate.
-    private readonly Dictionary<long, IAsyncDisposable> _objects = [];
+    private readonly Dictionary<long, Lent> _objects = [];
     private long _last;
 
     public int Count
@@ -18,14 +18,16 @@ internal sealed class LentObjects
         }
     }
 
+    /// <param name="value">The object.</param>
+    /// <param name="isOwned">Whether it is disposed with its lease.</param>
     /// <returns>Its number; 0 for null.</returns>
-    public long Add(IAsyncDisposable? value)
+    public long Add(IAsyncDisposable? value, bool isOwned)
     {
         if (value is null)
             return 0;
         lock (_gate)
         {
-            _objects.Add(++_last, value);
+            _objects.Add(++_last, new Lent(value, isOwned));
             return _last;
         }
     }
@@ -33,23 +35,35 @@ internal sealed class LentObjects
     public IAsyncDisposable? Find(long id)
     {
         lock (_gate)
-            return _objects.GetValueOrDefault(id);
+            return _objects.GetValueOrDefault(id).Value;
     }
 
-    /// <summary>Takes an object back; null when it is gone.</summary>
+    /// <summary>Ends the lease of an object.</summary>
+    /// <returns>What is to be disposed: the object, or nothing when it stays its owner's. Null when the lease had ended before.</returns>
     public IAsyncDisposable? Take(long id)
     {
         lock (_gate)
-            return _objects.Remove(id, out IAsyncDisposable? value) ? value : null;
+            return _objects.Remove(id, out Lent lent) ? lent.IsOwned ? lent.Value : Nothing.Instance : null;
     }
 
+    /// <summary>Ends all leases.</summary>
+    /// <returns>What is to be disposed.</returns>
     public IAsyncDisposable[] TakeAll()
     {
         lock (_gate)
         {
-            IAsyncDisposable[] all = [.. _objects.Values];
+            IAsyncDisposable[] owned = [.. _objects.Values.Where(static l => l.IsOwned).Select(static l => l.Value)];
             _objects.Clear();
-            return all;
+            return owned;
         }
+    }
+
+    private readonly record struct Lent(IAsyncDisposable Value, bool IsOwned);
+
+    private sealed class Nothing : IAsyncDisposable
+    {
+        public static readonly Nothing Instance = new();
+
+        public ValueTask DisposeAsync() => default;
     }
 }

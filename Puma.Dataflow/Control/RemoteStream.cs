@@ -81,7 +81,7 @@ internal sealed class StreamReader<TControl, TArguments, T>(ControlTarget target
     {
         using var both = CancellationTokenSource.CreateLinkedTokenSource(callToken, cancellationToken);
         Remote<IRemoteStream<T>> remote = await target.CallAsync(member.Open, arguments, both.Token).ConfigureAwait(false);
-        ControlTarget stream = ((LendingSession)target.Session).TargetOf(remote.Id);
+        ControlTarget stream = ((LendingSession)target.Session).TargetOf(remote);
         try
         {
             while (await stream.CallAsync(RemoteStream<T>.Next, default, both.Token).ConfigureAwait(false) is { HasValue: true } step)

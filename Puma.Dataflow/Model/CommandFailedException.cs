@@ -32,6 +32,7 @@ public sealed class CommandFailedException : PipelineException
         Instance = instance;
         Command = command;
         Failure = failure;
+        Reason = reason ?? "";
         ProcessId = FailureCause.ProcessOf(cause);
     }
 
@@ -46,6 +47,9 @@ public sealed class CommandFailedException : PipelineException
 
     /// <summary>Why there is no result.</summary>
     public CommandFailure Failure { get; }
+
+    /// <summary>Why there is no result, when it is not what the member threw.</summary>
+    internal string Reason { get; }
 
     /// <summary>The process in which it happened.</summary>
     public int ProcessId { get; }

@@ -17,7 +17,7 @@ internal abstract class ItemHandler<TIn, TOut> : IControlledCode, IDisposable
 
     public virtual ValueTask RunCommandAsync(Command command, InstanceControl instance, CancellationToken cancellationToken)
     {
-        command.Refuse(CommandFailure.NotServed, "it runs a delegate; only runnables have commands.", null);
+        command.Refuse(CommandRefusal.NoRunnable);
         return default;
     }
 
@@ -44,7 +44,7 @@ internal abstract class SourceBody<TOut> : IControlledCode, IDisposable
 
     public virtual ValueTask RunCommandAsync(Command command, InstanceControl instance, CancellationToken cancellationToken)
     {
-        command.Refuse(CommandFailure.NotServed, "it runs a delegate; only runnables have commands.", null);
+        command.Refuse(CommandRefusal.NoRunnable);
         return default;
     }
 

@@ -1,3 +1,4 @@
+using Puma.Dataflow.Control;
 using Puma.Dataflow.Diagnostics;
 using Puma.Dataflow.Isolation.Codec;
 using Puma.Dataflow.Isolation.Protocol;
@@ -27,20 +28,22 @@ internal sealed class ChildRoster
         _plan = plan;
         _startsWanted = CancellationTokenSource.CreateLinkedTokenSource(stage.DiscardToken);
         Slots = [.. Enumerable.Range(0, stage.Options.MaxDegreeOfParallelism).Select(static i => new ChildSlot(i))];
+        CallWatch watch = stage.MakeWatch();
+        Calls = [.. Slots.Select(s => new ChildCalls(stage, s.Index, watch))];
     }
 
     public ChildSlot[] Slots { get; }
 
+    /// <summary>The calls to each slot's child. Any thread.</summary>
+    public ChildCalls[] Calls { get; }
+
     /// <summary>What each child is told to run; set by the start of the stage.</summary>
     public StartRecord StartRecord { get; private set; } = null!;
 
-    private ItemCodecs Codecs { get; set; } = null!;
-
     /// <summary>Starts the first child of every slot, all at once.</summary>
     /// <exception cref="ChildProcessLostException">A child was lost, more often than the policy restarts it.</exception>
-    public async Task StartAllAsync(ItemCodecs codecs, Func<ChildSlot, Task<Child>> start)
+    public async Task StartAllAsync(Func<ChildSlot, Task<Child>> start)
     {
-        Codecs = codecs;
         StartRecord = MakeStartRecord();
         foreach (ChildSlot slot in Slots)
             slot.Starting = start(slot);
@@ -74,7 +77,7 @@ internal sealed class ChildRoster
             await Task.Delay(delay, ChildStage.Clock, wanted).ConfigureAwait(false);
         long begin = ChildStage.Clock.GetTimestamp();
         TimeSpan limit = _stage.Isolation?.StartTimeout ?? Timeout.InfiniteTimeSpan;
-        var watcher = new ChildWatcher(_stage);
+        var watcher = new ChildWatcher(_stage, Calls[index]);
         var log = new ChildLog(LogSink.Of(_stage.Graph.Loggers), _stage.Graph.Logger, _stage.Name, StartRecord.LogCategory, watcher.OnLogFailed);
         IChildBody body;
         try
@@ -98,10 +101,11 @@ internal sealed class ChildRoster
     public void Adopt(ChildSlot slot, Child child)
     {
         (slot.Child, slot.Starting) = (child, null);
-        slot.Outputs = [.. _plan.Outputs.Select((make, i) => make(_stage, _stage.Outputs[i], Codecs))];
+        slot.Outputs = [.. _plan.Outputs.Select((make, i) => make(_stage, _stage.Outputs[i], _stage.Codecs))];
         lock (_living)
             _living.Add(child);
         _stage.Graph.Own(_stage.WakeAfterAsync(child.Exited));
+        Calls[slot.Index].Attach(child.Calls);
         if (_stage.Isolation is not null)
             Log.ChildStarted(_stage.Graph.Logger, _stage.Name, child.ProcessId, slot.Index);
     }
@@ -202,7 +206,7 @@ internal sealed class ChildRoster
         var writer = new PayloadWriter();
         if (_plan.Recipe.OptionsType is { } type)
         {
-            Codecs.WriteUntyped(type, writer, _plan.Recipe.Options);
+            _stage.Codecs.WriteUntyped(type, writer, _plan.Recipe.Options);
             var buffer = new System.Buffers.ArrayBufferWriter<byte>();
             writer.CopyTo(buffer);
             options = buffer.WrittenSpan.ToArray();

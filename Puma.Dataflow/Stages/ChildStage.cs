@@ -1,4 +1,5 @@
 using Puma.Dataflow.Buffers;
+using Puma.Dataflow.Control;
 using Puma.Dataflow.Isolation.Codec;
 using Puma.Dataflow.Isolation.Protocol;
 using Puma.Dataflow.Isolation.Supervision;
@@ -11,7 +12,7 @@ namespace Puma.Dataflow.Stages;
 /// the slots and the order, and decides on errors and losses. A child is only ever told what to run.
 /// </summary>
 /// <remarks>Everything but what the watchers call belongs to the stage's stream.</remarks>
-internal sealed class ChildStage : StageNode
+internal sealed class ChildStage : StageNode, IControlledStage
 {
     /// <summary>How long a stage that is left behind may take to see it before it is left behind all the same.</summary>
     private static readonly TimeSpan LeaveGrace = TimeSpan.FromSeconds(1);
@@ -21,6 +22,7 @@ internal sealed class ChildStage : StageNode
     private readonly ChildRoster _roster;
     private readonly ChildReader _reader;
     private readonly ChildLosses _losses;
+    private readonly Lazy<ItemCodecs> _codecs;
     private readonly TaskCompletionSource _hasReturnedAll = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private ChildFeeder _feeder = null!;
     private bool _isFinishSaid;
@@ -35,11 +37,18 @@ internal sealed class ChildStage : StageNode
         : base(setup)
     {
         _plan = plan;
+        _codecs = new(() => new ItemCodecs(Graph.Options.ItemCodec?.Invoke(), Graph.Options.DerivedTypes));
         _order = new ItemOrder(this, Options.EnsureOrdered || Options.MaxDegreeOfParallelism == 1);
         _roster = new ChildRoster(this, plan);
         _reader = new ChildReader(this);
         _losses = new ChildLosses(this, plan, _roster, _order, _reader);
+        Instances = plan.IsForeign ? [] : [.. _roster.Calls.Select(static c => c.Target)];
     }
+
+    public IReadOnlyList<ControlTarget> Instances { get; }
+
+    /// <summary>What carries items, options and calls. Any thread.</summary>
+    public ItemCodecs Codecs => _codecs.Value;
 
     /// <summary>Deadlines of children are measured by the system's clock, whatever clock the run has.</summary>
     public static TimeProvider Clock => TimeProvider.System;
@@ -107,13 +116,18 @@ internal sealed class ChildStage : StageNode
 
     protected override async ValueTask StartAsync()
     {
-        var codecs = new ItemCodecs(Graph.Options.ItemCodec?.Invoke(), Graph.Options.DerivedTypes);
-        _feeder = new ChildFeeder(this, _plan, _roster, _order, [.. _plan.Inputs.Select((make, i) => make(this, Inputs[i], codecs))]);
-        await _roster.StartAllAsync(codecs, _losses.StartFirstAsync).ConfigureAwait(false);
+        _feeder = new ChildFeeder(this, _plan, _roster, _order, [.. _plan.Inputs.Select((make, i) => make(this, Inputs[i], Codecs))]);
+        await _roster.StartAllAsync(_losses.StartFirstAsync).ConfigureAwait(false);
     }
 
     protected override async ValueTask EndAsync(RunState outcome, Exception? cause) =>
         await _roster.EndAllAsync(new EndRecord(outcome, cause is null ? null : ErrorRecord.Of(cause))).ConfigureAwait(false);
+
+    protected override void OnEnding(EndMarker marker)
+    {
+        foreach (ChildCalls calls in _roster.Calls)
+            calls.Close(marker.ToRefusal());
+    }
 
     /// <summary>A stage that was left behind told its children of no end; they are parted with, whenever their code returns.</summary>
     protected override void CleanUp()

@@ -1,3 +1,5 @@
+using Puma.Dataflow.Isolation.Calls;
+using Puma.Dataflow.Isolation.Codec;
 using Puma.Dataflow.Isolation.Protocol;
 using Puma.Dataflow.Isolation.Supervision;
 
@@ -7,7 +9,7 @@ namespace Puma.Dataflow.Stages;
 /// Hears what one child says outside of its data, and measures the time of the item that it handles: when that has run out, the item's
 /// token fires in the child; when the handler has not returned one abort time-out later, the child is killed.
 /// </summary>
-internal sealed class ChildWatcher(ChildStage stage) : ItemTimer(stage.Graph.Time, stage.Options.ItemTimeout ?? Timeout.InfiniteTimeSpan, stage.Graph.Options.AbortTimeout), IChildOwner
+internal sealed class ChildWatcher(ChildStage stage, ChildCalls calls) : ItemTimer(stage.Graph.Time, stage.Options.ItemTimeout ?? Timeout.InfiniteTimeSpan, stage.Graph.Options.AbortTimeout), IChildOwner
 {
     // Guarded by Gate.
     private Child? _child;
@@ -15,7 +17,13 @@ internal sealed class ChildWatcher(ChildStage stage) : ItemTimer(stage.Graph.Tim
 
     private int _hasLogFailed;
 
+    public ItemCodecs Codecs => stage.Codecs;
+
     public void Wake() => stage.Wake();
+
+    public void OnGone(Child child, ChildExit exit) => calls.Detach(child.Calls, exit);
+
+    void ICallServer.Serve<TControl, TArguments, TResult>(IncomingCall<TControl, TArguments, TResult> call) => calls.Serve(call);
 
     public void OnFailing(long itemNumber) => stage.OnFailing(itemNumber);
 

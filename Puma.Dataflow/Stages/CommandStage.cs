@@ -66,11 +66,11 @@ internal sealed class CommandStage : StageNode, IControlledStage
     {
         if (_runnable is null)
             return;
-        await this.EndLeasesAsync(_control).ConfigureAwait(false);
+        await _control.EndLeasesAsync().ConfigureAwait(false);
         await CallAsync(() => _runnable.EndAsync(outcome, cause)).ConfigureAwait(false);
     }
 
-    protected override void OnEnding(EndMarker marker) => _control.Close(this, marker);
+    protected override void OnEnding(EndMarker marker) => _control.Lane.Close(marker.ToRefusal());
 
     protected override void CleanUp()
     {

@@ -200,7 +200,7 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
         {
             try
             {
-                await this.EndLeasesAsync(worker.Control).ConfigureAwait(false);
+                await worker.Control.EndLeasesAsync().ConfigureAwait(false);
                 await worker.Handler.EndAsync(outcome, cause).ConfigureAwait(false);
             }
             catch (Exception error)
@@ -216,7 +216,7 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
     protected override void OnEnding(EndMarker marker)
     {
         foreach (InstanceControl control in _controls)
-            control.Close(this, marker);
+            control.Lane.Close(marker.ToRefusal());
     }
 
     protected override void CleanUp()

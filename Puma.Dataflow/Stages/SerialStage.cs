@@ -98,7 +98,7 @@ internal sealed class SerialStage<TIn, TOut, TOutputs> : StageNode, IControlledS
     {
         if (_context is null)
             return;
-        await this.EndLeasesAsync(_control).ConfigureAwait(false);
+        await _control.EndLeasesAsync().ConfigureAwait(false);
         await _handler.EndAsync(outcome, cause).ConfigureAwait(false);
     }
 
@@ -109,7 +109,7 @@ internal sealed class SerialStage<TIn, TOut, TOutputs> : StageNode, IControlledS
         _handler?.Dispose();
     }
 
-    protected override void OnEnding(EndMarker marker) => _control.Close(this, marker);
+    protected override void OnEnding(EndMarker marker) => _control.Lane.Close(marker.ToRefusal());
 
     private ValueTask RunControlAsync()
     {

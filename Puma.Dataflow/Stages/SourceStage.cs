@@ -62,11 +62,11 @@ internal sealed class SourceStage<TOut> : StageNode, IControlledStage
     {
         if (_body is null)
             return;
-        await this.EndLeasesAsync(_control).ConfigureAwait(false);
+        await _control.EndLeasesAsync().ConfigureAwait(false);
         await _body.EndAsync(outcome, cause).ConfigureAwait(false);
     }
 
-    protected override void OnEnding(EndMarker marker) => _control.Close(this, marker);
+    protected override void OnEnding(EndMarker marker) => _control.Lane.Close(marker.ToRefusal());
 
     protected override void CleanUp()
     {

@@ -20,24 +20,16 @@ internal static class StageContexts
 
     public static CallWatch MakeWatch(this StageNode stage) => new(stage.Name, stage.Graph.Logger, stage.Graph.Options);
 
-    /// <summary>Refuses all further commands of an instance, because its stage ends like this.</summary>
-    public static void Close(this InstanceControl control, StageNode stage, EndMarker marker)
-    {
-        string how = marker.Kind switch
+    /// <summary>Why a stage that ends like this takes no more commands.</summary>
+    public static CommandRefusal ToRefusal(this EndMarker marker) => new(
+        CommandFailure.StageEnded,
+        marker.Kind switch
         {
             EndKind.Faulted => $"the stage has failed. {marker.Cause?.Message}",
             EndKind.Canceled => "the stage was cancelled.",
             _ => "the stage has completed.",
-        };
-        control.Lane.Close(CommandFailure.StageEnded, how, marker.Cause);
-    }
-
-    /// <summary>Ends what an instance still lends; what that throws is no cause.</summary>
-    public static async ValueTask EndLeasesAsync(this StageNode stage, InstanceControl control)
-    {
-        foreach (Exception error in await control.EndLeasesAsync().ConfigureAwait(false))
-            stage.Graph.AddSecondary(new StageFaultedException(stage.Name, error));
-    }
+        },
+        marker.Cause);
 
     public static StageContext MakeContext(this StageNode stage, int index = 0)
     {

@@ -93,6 +93,21 @@ internal enum FrameType : byte
     /// <summary>P: reports up to this one (Number) have arrived; as many more may be sent.</summary>
     StatusTaken,
 
+    /// <summary>Both ways: a member of a control interface (Number counts them) is called for the first time; the payload is the identity of what finds it.</summary>
+    ControlMember,
+
+    /// <summary>Both ways: a call (Number) of a member (Port); the payload is the number of the object and the arguments.</summary>
+    Call,
+
+    /// <summary>Both ways: the caller of a call (Number) has given it up. It is answered all the same.</summary>
+    CancelCall,
+
+    /// <summary>Both ways: the result of a call (Number).</summary>
+    Reply,
+
+    /// <summary>Both ways: a call (Number) has no result; the payload is the failure, the reason and an <see cref="ErrorRecord"/> if something was thrown.</summary>
+    CallFailed,
+
     // ---- Data connection. ----
 
     /// <summary>P: an item (Number) for an input port.</summary>

@@ -22,11 +22,15 @@ internal static class FrameFormat
     /// <summary>The longest log record: its two texts, its values and scopes, and an error.</summary>
     public const int MaxLog = 8 * 1024 * 1024;
 
+    /// <summary>The longest arguments or result of a call, encoded.</summary>
+    public const int MaxCall = 64 * 1024 * 1024;
+
     /// <summary>The longest payload of a frame on a connection with a limit. The options of a stage travel with its start and are no items.</summary>
     public static int LongestOf(FrameType type, int limit) => type switch
     {
         FrameType.Start => MaxData,
         FrameType.Log => Math.Max(MaxLog, limit),
+        FrameType.Call or FrameType.Reply => Math.Max(MaxCall, limit),
         _ => limit,
     };
 

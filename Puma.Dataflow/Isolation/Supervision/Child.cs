@@ -1,3 +1,5 @@
+using Puma.Dataflow.Isolation.Calls;
+using Puma.Dataflow.Isolation.Codec;
 using Puma.Dataflow.Isolation.Protocol;
 using Puma.Dataflow.Isolation.Transport;
 using Puma.Dataflow.Logging;
@@ -5,8 +7,11 @@ using Puma.Dataflow.Logging;
 namespace Puma.Dataflow.Isolation.Supervision;
 
 /// <summary>What a child tells its stage outside of its data. Called by the child's pumps; must neither block nor throw. Disposed with the child.</summary>
-internal interface IChildOwner : IDisposable
+internal interface IChildOwner : ICallServer, IDisposable
 {
+    /// <summary>What carries the arguments and results of calls.</summary>
+    ItemCodecs Codecs { get; }
+
     void Wake();
 
     void OnFailing(long itemNumber);
@@ -21,6 +26,9 @@ internal interface IChildOwner : IDisposable
     void OnItemGoesOn();
 
     void OnItemReturned();
+
+    /// <summary>The child has ended, and so has all that it said.</summary>
+    void OnGone(Child child, ChildExit exit);
 }
 
 /// <summary>A child that has started its user code: its body, its two connections, and what it said last.</summary>
@@ -53,6 +61,7 @@ internal sealed class Child : IAsyncDisposable
         _log = log;
         _status = status;
         _control = new FrameChannel(body.Control, FrameFormat.MaxControl, OnControlReadable);
+        Calls = new CallConnection(_control, () => owner.Codecs, owner);
         Data = new FrameChannel(body.Data, maxPayload, owner.Wake, owner.Wake);
         _control.Start();
         Data.Start();
@@ -62,6 +71,9 @@ internal sealed class Child : IAsyncDisposable
     public int ProcessId => _body.ProcessId;
 
     public FrameChannel Data { get; }
+
+    /// <summary>The calls to its user code, and from there.</summary>
+    public CallConnection Calls { get; }
 
     /// <summary>Ends with how the child ended.</summary>
     public Task<ChildExit> Exited => _body.Exited;
@@ -248,6 +260,7 @@ internal sealed class Child : IAsyncDisposable
 
         // What it had said comes first, then what it could not say any more.
         await Task.WhenAny(_control.Receiving, Task.Delay(ExitGrace, TimeProvider.System)).ConfigureAwait(false);
+        _owner.OnGone(this, await _body.Exited.ConfigureAwait(false));
         _log.Recover(_body.ReadLogAfter);
     }
 
@@ -328,6 +341,8 @@ internal sealed class Child : IAsyncDisposable
                 break;
             case FrameType.Status:
                 _status.Add(frame);
+                break;
+            case var _ when Calls.TryReceive(frame):
                 break;
             default:
                 throw new ProtocolViolationException($"A child sent a {frame.Type} frame on the control connection.");

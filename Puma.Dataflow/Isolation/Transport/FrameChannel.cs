@@ -93,7 +93,7 @@ internal sealed class FrameChannel(Stream stream, int maxPayload, Action onReada
     /// <summary>Writes a frame with an encoded item.</summary>
     public void Write(FrameType type, long number, PayloadWriter payload, ushort port, int attempt)
     {
-        Debug.Assert(payload.Length <= maxPayload, "The writer keeps payloads within bounds.");
+        Debug.Assert(payload.Length <= FrameFormat.LongestOf(type, maxPayload), "The writer keeps payloads within bounds.");
         lock (_gate)
         {
             if (_isClosed)

@@ -63,6 +63,8 @@ internal sealed class ChildEmitter<T>(ChildWorker worker, StartRecord start, Res
 
     public override int Room => (int)Math.Max(0, Volatile.Read(ref _credits));
 
+    public override ValueTask WaitAsync(TimeProvider time, TimeSpan limit, CancellationToken cancellationToken) => worker.WaitForControlAsync(time, limit, cancellationToken);
+
     public void AddCredits(long count) => Interlocked.Add(ref _credits, count);
 
     /// <exception cref="InvalidOperationException">Another emit has not returned.</exception>
@@ -155,7 +157,7 @@ internal sealed class ChildEmitter<T>(ChildWorker worker, StartRecord start, Res
         }
     }
 
-    /// <summary>Lets a tick in, which may emit, too.</summary>
+    /// <summary>Lets commands and ticks in, which may emit, too.</summary>
     private async ValueTask CheckpointAsync()
     {
         if (!worker.NeedsCheckpoint)

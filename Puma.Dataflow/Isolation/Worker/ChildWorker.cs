@@ -1,4 +1,6 @@
 using Microsoft.Extensions.Logging;
+using Puma.Dataflow.Control;
+using Puma.Dataflow.Isolation.Calls;
 using Puma.Dataflow.Isolation.Codec;
 using Puma.Dataflow.Isolation.Protocol;
 using Puma.Dataflow.Isolation.Recipes;
@@ -26,9 +28,10 @@ internal sealed class ChildWorker
     private readonly ResultWriter _results;
     private HostedCode _code = null!;
     private StageContext _context = null!;
+    private InstanceControl _instance = null!;
 
     // The stream's own.
-    private bool _isInTick;
+    private bool _isInCheckpoint;
 
     private ChildWorker(FrameChannel data, WorkerControl control, StartRecord start, TimeProvider time)
     {
@@ -79,7 +82,7 @@ internal sealed class ChildWorker
         {
             isCompleted = _code.HasBody
                 ? await RunBodyAsync().ConfigureAwait(false)
-                : await new ItemLoop(_start, _code, _context, _data, Control, _results).RunAsync().ConfigureAwait(false);
+                : await new ItemLoop(_start, _code, _context, _instance, _data, Control, _results).RunAsync().ConfigureAwait(false);
         }
         catch (Exception error)
         {
@@ -87,6 +90,7 @@ internal sealed class ChildWorker
             _results.SendFailed(0, 0, error, isOurs ? FrameFlags.Canceled : FrameFlags.None);
         }
 
+        _instance.Lane.Close(new CommandRefusal(CommandFailure.StageEnded, "the instance handles nothing more."));
         _results.SendOver(isCompleted);
         await EndAsync().ConfigureAwait(false);
     }
@@ -97,17 +101,18 @@ internal sealed class ChildWorker
         {
             Func<IItemCodec>? makeCodec = (Func<IItemCodec>?)_start.Codec?.Resolve();
             var codecs = new ItemCodecs(makeCodec?.Invoke(), [.. _start.DerivedTypes.Select(DelegateIdentity.FindType)]);
-            var ticks = new TickSchedule(_time, _start.TickInterval == 0 ? null : TimeSpan.FromTicks(_start.TickInterval), _start.TicksPaused, Control.RaiseTick);
+            var ticks = new TickSchedule(_time, _start.TickInterval == 0 ? null : TimeSpan.FromTicks(_start.TickInterval), _start.TicksPaused, Control.RaiseControl);
             await Control.Logging.Ready.ConfigureAwait(false);
             ILogger logger = Control.Logging.CreateLogger(_start.LogCategory);
             Control.Logger = logger;
             if (_start.ItemTimeout > 0)
                 Control.Item.Measure(new AttemptTime(_time, TimeSpan.FromTicks(_start.ItemTimeout)));
             Control.Logging.Context = _context = new StageContext(_start.Stage, _start.Instance, logger, _time, ticks, new ChildStatus(Control.Status, codecs, _time), Control.RequestFinish);
+            _instance = MakeInstance(logger, codecs);
             var host = (HostMaker)_start.Host.Resolve();
             _code = host(ReadRecipe(host, codecs), new HostSetup(this, _start, codecs, _results, _time));
             await _code.StartAsync(_context, Control.DiscardToken).ConfigureAwait(false);
-            ticks.Start();
+            _instance.Begin(_code, _context, Control.DiscardToken);
         }
         catch (Exception error)
         {
@@ -120,6 +125,17 @@ internal sealed class ChildWorker
         Control.Status.SendAll(isLast: false);
         Control.Say(FrameType.Started);
         return true;
+    }
+
+    /// <summary>Makes what callers reach of the user code. Before the parent knows that there is any.</summary>
+    private InstanceControl MakeInstance(ILogger logger, ItemCodecs codecs)
+    {
+        var server = new InstanceServer(Control.Logging.Sender.DrainAsync);
+        var calls = new CallConnection(Control.Channel, () => codecs, server);
+        var instance = new InstanceControl(_start.Stage, _start.Instance, logger, watch: null, Control.RaiseControl, remote => server.TargetOf(calls, remote.Id));
+        server.Instance = instance;
+        Control.Calls = calls;
+        return instance;
     }
 
     private Recipe ReadRecipe(HostMaker host, ItemCodecs codecs)
@@ -144,6 +160,7 @@ internal sealed class ChildWorker
         Exception? failure = null;
         try
         {
+            await _instance.EndLeasesAsync().ConfigureAwait(false);
             EndRecord? end = Control.End.IsCompletedSuccessfully ? await Control.End.ConfigureAwait(false) : null;
             await _code.EndAsync(end?.Outcome ?? RunState.Canceled, end?.Cause?.ToException()).ConfigureAwait(false);
         }
@@ -191,30 +208,48 @@ internal sealed class ChildWorker
         return true;
     }
 
-    /// <summary>Whether a tick is due that an emit lets in. Only code with a body has ticks there; others have them between two items.</summary>
-    public bool NeedsCheckpoint => Control.Has(WorkerAttention.Tick) && !_isInTick && _code is { HasBody: true };
+    /// <summary>Whether commands or a tick wait that an emit lets in. Only code with a body has them there; others have them between two items.</summary>
+    public bool NeedsCheckpoint => Control.Has(WorkerAttention.Control) && !_isInCheckpoint && _code is { HasBody: true };
 
-    /// <summary>Runs the tick that is due in code with a body, if there is one. The stream only.</summary>
+    /// <summary>Runs the commands and the tick that wait in code with a body. The stream only.</summary>
     public async ValueTask CheckpointAsync()
     {
         if (!NeedsCheckpoint)
             return;
 
-        // A tick may emit; that emit must not run the next tick inside of this one.
-        _isInTick = true;
+        // What runs there may emit; that emit must not run the next command or tick inside of this one.
+        _isInCheckpoint = true;
         try
         {
-            Control.ClearTick();
-            if (_context.Ticks.TryTake())
-                await _code.TickAsync(Control.DiscardToken).ConfigureAwait(false);
+            Control.ClearControl();
+            await _instance.CheckpointAsync().ConfigureAwait(false);
         }
         finally
         {
-            _isInTick = false;
+            _isInCheckpoint = false;
         }
     }
 
-    /// <summary>Waits until the code is asked to end; runs its ticks meanwhile. The stream only.</summary>
+    /// <summary>Waits in a body until a command or a tick has run, or for a time. The stream only.</summary>
+    public async ValueTask WaitForControlAsync(TimeProvider time, TimeSpan limit, CancellationToken cancellationToken)
+    {
+        long begin = time.GetTimestamp();
+        await using ITimer? timer = limit == Timeout.InfiniteTimeSpan ? null : time.CreateTimer(static state => ((WorkerControl)state!).Wake(), Control, limit, Timeout.InfiniteTimeSpan);
+        using CancellationTokenRegistration wake = cancellationToken.UnsafeRegister(static state => ((WorkerControl)state!).Wake(), Control);
+        while (true)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            Control.StopToken.ThrowIfCancellationRequested();
+            bool hasControl = NeedsCheckpoint;
+            await CheckpointAsync().ConfigureAwait(false);
+            if (hasControl ? limit == Timeout.InfiniteTimeSpan : limit != Timeout.InfiniteTimeSpan && time.GetElapsedTime(begin) >= limit)
+                return;
+            if (!hasControl)
+                await _results.WaitAsync().ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>Waits until the code is asked to end; runs its commands and ticks meanwhile. The stream only.</summary>
     public async ValueTask WaitForStopAsync()
     {
         while (!Control.IsStopping)

@@ -1,3 +1,4 @@
+using Puma.Dataflow.Control;
 using Puma.Dataflow.Isolation.Codec;
 using Puma.Dataflow.Isolation.Protocol;
 using Puma.Dataflow.Runnables;
@@ -5,7 +6,7 @@ using Puma.Dataflow.Runnables;
 namespace Puma.Dataflow.Isolation.Worker;
 
 /// <summary>The user code of one instance in a child, whatever its kind. Its members are never called concurrently.</summary>
-internal abstract class HostedCode
+internal abstract class HostedCode : IControlledCode
 {
     /// <summary>Whether it runs of its own accord instead of handling items.</summary>
     public virtual bool HasBody => false;
@@ -16,6 +17,12 @@ internal abstract class HostedCode
     public virtual HeldItem Read(int port, PayloadReader payload) => throw new NotSupportedException("This code handles no items.");
 
     public virtual ValueTask InputEndedAsync(int port, CancellationToken cancellationToken) => default;
+
+    public virtual ValueTask RunCommandAsync(Command command, InstanceControl instance, CancellationToken cancellationToken)
+    {
+        command.Refuse(CommandRefusal.NoRunnable);
+        return default;
+    }
 
     public virtual ValueTask TickAsync(CancellationToken cancellationToken) => default;
 
@@ -75,6 +82,8 @@ internal abstract class HostedRunnable<TRunnable>(Func<TRunnable> make, HostSetu
             throw;
         }
     }
+
+    public override ValueTask RunCommandAsync(Command command, InstanceControl instance, CancellationToken cancellationToken) => CallAsync(() => command.RunAsync(instance, Runnable, cancellationToken));
 
     public override ValueTask TickAsync(CancellationToken cancellationToken) => CallAsync(() => Runnable.TickAsync(cancellationToken));
 

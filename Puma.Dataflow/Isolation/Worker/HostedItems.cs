@@ -1,3 +1,4 @@
+using Puma.Dataflow.Control;
 using Puma.Dataflow.Isolation.Codec;
 using Puma.Dataflow.Isolation.Recipes;
 using Puma.Dataflow.Runnables;
@@ -33,6 +34,8 @@ internal sealed class HostedItems<TIn, TOut> : HostedCode
         _held.Item = _codec.Read(payload);
         return _held;
     }
+
+    public override ValueTask RunCommandAsync(Command command, InstanceControl instance, CancellationToken cancellationToken) => _handler.RunCommandAsync(command, instance, cancellationToken);
 
     public override ValueTask TickAsync(CancellationToken cancellationToken) => _handler.TickAsync(cancellationToken);
 
@@ -73,6 +76,8 @@ internal sealed class HostedSource<TOut> : HostedCode
     public override ValueTask StartAsync(StageContext context, CancellationToken cancellationToken) => _body.StartAsync(context, _output, cancellationToken);
 
     public override ValueTask ProduceAsync(CancellationToken stopToken) => _body.ProduceAsync(_output, stopToken);
+
+    public override ValueTask RunCommandAsync(Command command, InstanceControl instance, CancellationToken cancellationToken) => _body.RunCommandAsync(command, instance, cancellationToken);
 
     public override ValueTask TickAsync(CancellationToken cancellationToken) => _body.TickAsync(cancellationToken);
 

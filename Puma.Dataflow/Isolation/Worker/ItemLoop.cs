@@ -1,3 +1,4 @@
+using Puma.Dataflow.Control;
 using Puma.Dataflow.Isolation.Codec;
 using Puma.Dataflow.Isolation.Protocol;
 using Puma.Dataflow.Isolation.Transport;
@@ -5,7 +6,7 @@ using Puma.Dataflow.Isolation.Transport;
 namespace Puma.Dataflow.Isolation.Worker;
 
 /// <summary>Hands the items that come to code without a body, one after the other, and each as often as the parent says. Belongs to the worker's stream.</summary>
-internal sealed class ItemLoop(StartRecord start, HostedCode code, StageContext context, FrameChannel data, WorkerControl control, ResultWriter results)
+internal sealed class ItemLoop(StartRecord start, HostedCode code, StageContext context, InstanceControl instance, FrameChannel data, WorkerControl control, ResultWriter results)
 {
     private readonly ItemInWork _item = control.Item;
     private readonly ChildOutputs _outputs = control.Outputs;
@@ -18,11 +19,10 @@ internal sealed class ItemLoop(StartRecord start, HostedCode code, StageContext 
         {
             if (control.IsOver)
                 return false;
-            if (control.Has(WorkerAttention.Tick))
+            if (control.Has(WorkerAttention.Control))
             {
-                control.ClearTick();
-                if (context.Ticks.TryTake())
-                    await code.TickAsync(control.DiscardToken).ConfigureAwait(false);
+                control.ClearControl();
+                await instance.CheckpointAsync().ConfigureAwait(false);
             }
 
             if (!data.TryPeek(out Frame frame))
@@ -32,7 +32,7 @@ internal sealed class ItemLoop(StartRecord start, HostedCode code, StageContext 
                 await code.IdleAsync(control.DiscardToken).ConfigureAwait(false);
 
                 // It may have waited, and taken the signals of what came meanwhile.
-                if (!data.TryPeek(out _) && !data.HasEnded && !control.IsOver && !control.Has(WorkerAttention.Tick))
+                if (!data.TryPeek(out _) && !data.HasEnded && !control.IsOver && !control.Has(WorkerAttention.Control))
                     await results.WaitAsync().ConfigureAwait(false);
                 continue;
             }

@@ -1,5 +1,6 @@
 using Microsoft.Extensions.Logging;
 using Puma.Dataflow.Buffers;
+using Puma.Dataflow.Isolation.Calls;
 using Puma.Dataflow.Isolation.Protocol;
 using Puma.Dataflow.Isolation.Transport;
 using Puma.Dataflow.Logging.Forwarding;
@@ -21,8 +22,8 @@ internal enum WorkerAttention
     /// <summary>Everything is given up.</summary>
     Discard = 4,
 
-    /// <summary>A tick may be due.</summary>
-    Tick = 8,
+    /// <summary>Commands wait, or a tick may be due.</summary>
+    Control = 8,
 
     /// <summary>A body begins.</summary>
     Begin = 16,
@@ -40,7 +41,7 @@ internal sealed class WorkerControl : IAsyncDisposable
     private readonly TaskCompletionSource<EndRecord> _end = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly TaskCompletionSource _parentGone = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
-    // Bits are set by any thread; Tick is cleared by the stream, the others never.
+    // Bits are set by any thread; Control is cleared by the stream, the others never.
     private int _attention;
 
     // What the parent decided of a failed item. Written by the pump, taken by the stream.
@@ -58,6 +59,9 @@ internal sealed class WorkerControl : IAsyncDisposable
     }
 
     public FrameChannel Channel => _channel;
+
+    /// <summary>The calls to the user code, and from there. Set by the stream before the parent knows that there is any.</summary>
+    public CallConnection? Calls { get; set; }
 
     public ItemInWork Item { get; }
 
@@ -123,15 +127,15 @@ internal sealed class WorkerControl : IAsyncDisposable
         Stop(WorkerAttention.Finish);
     }
 
-    public void RaiseTick() => Raise(WorkerAttention.Tick);
+    public void RaiseControl() => Raise(WorkerAttention.Control);
 
     public void Wake() => _wakeup.Set();
 
     /// <summary>Waits until something may have changed. The stream only.</summary>
     public ValueTask WaitAsync() => _wakeup.WaitAsync();
 
-    /// <summary>Clears the tick bit; the schedule knows whether a tick is due. The stream only.</summary>
-    public void ClearTick() => Interlocked.And(ref _attention, ~(int)WorkerAttention.Tick);
+    /// <summary>Clears the control bit; the lane and the schedule know what is due. The stream only.</summary>
+    public void ClearControl() => Interlocked.And(ref _attention, ~(int)WorkerAttention.Control);
 
     /// <summary>Takes what the parent decided last. The stream only.</summary>
     /// <returns>Whether the item is tried again; null when nothing was decided of it. A verdict of another item is dropped: that item is settled.</returns>
@@ -210,6 +214,8 @@ internal sealed class WorkerControl : IAsyncDisposable
 
                 // Code that was never told to begin ends, too.
                 Raise(WorkerAttention.Finish);
+                break;
+            case var _ when Calls?.TryReceive(frame) == true:
                 break;
             default:
                 throw new ProtocolViolationException($"The parent sent a {frame.Type} frame on the control connection.");

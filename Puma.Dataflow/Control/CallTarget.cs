@@ -1,0 +1,57 @@
+namespace Puma.Dataflow.Control;
+
+/// <summary>A call under way, as its caller sees it.</summary>
+internal interface IPendingCall<TResult>
+{
+    Task<TResult> Result { get; }
+
+    /// <summary>Lets the caller go, whose token has fired: <see cref="Result"/> is cancelled, and so is the member, as soon as it is told.</summary>
+    void GiveUp();
+}
+
+/// <summary>A target whose calls are on their way for a while: they can be given up, run into the time limit, and are watched.</summary>
+internal abstract class CallTarget : ControlTarget
+{
+    /// <summary>Times the calls; null for calls that nobody times.</summary>
+    protected virtual CallWatch? Watch => null;
+
+    /// <summary>Sends a call on its way. Does not wait.</summary>
+    /// <exception cref="CommandFailedException">It cannot go.</exception>
+    protected abstract IPendingCall<TResult> Begin<TControl, TArguments, TResult>(ControlMember<TControl, TArguments, TResult> member, TArguments arguments, CancellationToken cancellationToken)
+        where TControl : class;
+
+    protected abstract CommandFailedException Failed(string member, CommandFailure failure, string? reason, Exception? cause);
+
+    public override async ValueTask<TResult> CallAsync<TControl, TArguments, TResult>(ControlMember<TControl, TArguments, TResult> member, TArguments arguments, CancellationToken cancellationToken)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        using WatchedCall watched = Watch?.Begin(member, cancellationToken) ?? new WatchedCall(null, cancellationToken);
+        IPendingCall<TResult> call = Begin(member, arguments, watched.Token);
+        try
+        {
+            using (watched.Token.UnsafeRegister(static state => ((IPendingCall<TResult>)state!).GiveUp(), call))
+                return await call.Result.ConfigureAwait(false);
+        }
+        catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
+        {
+            throw new OperationCanceledException(cancellationToken);
+        }
+        catch (OperationCanceledException) when (watched.Token.IsCancellationRequested)
+        {
+            throw Failed(member.Name, CommandFailure.TimedOut, watched.WhyTimedOut, null);
+        }
+    }
+
+    /// <summary>Ends the lease of a lent object; that it has ended by itself is no failure.</summary>
+    public override async ValueTask ReleaseAsync()
+    {
+        try
+        {
+            await CallAsync(RemoteLease.End, default, CancellationToken.None).ConfigureAwait(false);
+        }
+        catch (CommandFailedException ended) when (ended.Failure is CommandFailure.StageEnded or CommandFailure.NotServed or CommandFailure.ProcessLost)
+        {
+            // What an instance lends ends with it.
+        }
+    }
+}

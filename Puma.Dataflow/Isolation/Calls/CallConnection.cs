@@ -1,0 +1,194 @@
+using System.Buffers;
+using Puma.Dataflow.Control;
+using Puma.Dataflow.Isolation.Codec;
+using Puma.Dataflow.Isolation.Protocol;
+using Puma.Dataflow.Isolation.Recipes;
+using Puma.Dataflow.Isolation.Transport;
+
+namespace Puma.Dataflow.Isolation.Calls;
+
+/// <summary>Runs the calls of the other side. Called by the pump of the connection; must neither block nor throw.</summary>
+internal interface ICallServer
+{
+    void Serve<TControl, TArguments, TResult>(IncomingCall<TControl, TArguments, TResult> call)
+        where TControl : class;
+}
+
+/// <summary>
+/// Calls over one control connection, both ways at once. A member is told once, by its identity, and then meant by its number; a call is
+/// answered exactly once, or ends with the connection.
+/// </summary>
+/// <remarks>Any thread calls; the pump of the connection hands over what comes. No user code runs under the lock.</remarks>
+internal sealed class CallConnection(FrameChannel channel, Func<ItemCodecs> codecs, ICallServer server)
+{
+    private readonly Lock _gate = new();
+
+    // Guarded by _gate.
+    private readonly Dictionary<ControlMember, int> _told = [];
+    private readonly Dictionary<long, IOutgoingCall> _pending = [];
+    private readonly Dictionary<long, IncomingCall> _serving = [];
+    private long _lastCall;
+    private Func<IOutgoingCall, CommandFailedException>? _end;
+
+    // The pump's own.
+    private readonly List<ControlMember> _known = [];
+
+    public ItemCodecs Codecs => codecs();
+
+    // ---- Calls of this side. Any thread. -----------------------------------------------------------------------------------------------
+
+    /// <summary>Sends a call.</summary>
+    public void Send(IOutgoingCall call)
+    {
+        Func<IOutgoingCall, CommandFailedException>? end;
+        lock (_gate)
+        {
+            end = _end;
+            if (end is null)
+                SendLocked(call);
+        }
+
+        if (end is null)
+            channel.Flush();
+        else
+            call.Fail(end(call));
+    }
+
+    private void SendLocked(IOutgoingCall call)
+    {
+        if (!_told.TryGetValue(call.Member, out int number))
+        {
+            _told.Add(call.Member, number = _told.Count);
+            var fields = new FieldWriter();
+            DelegateIdentity.Of(call.Member.Self).WriteTo(fields);
+            channel.Write(FrameType.ControlMember, number, fields.Written);
+        }
+
+        (call.Id, call.Connection) = (++_lastCall, this);
+        _pending.Add(call.Id, call);
+        channel.Write(FrameType.Call, call.Id, call.Payload, (ushort)number, attempt: 0);
+    }
+
+    /// <summary>Tells the other side that nobody waits for a call any more. It is answered all the same.</summary>
+    public void Cancel(IOutgoingCall call)
+    {
+        lock (_gate)
+        {
+            if (!_pending.ContainsKey(call.Id))
+                return;
+        }
+
+        channel.Write(FrameType.CancelCall, call.Id);
+        channel.Flush();
+    }
+
+    /// <summary>Fails all calls that wait for an answer, and all further ones.</summary>
+    public void End(Func<IOutgoingCall, CommandFailedException> why)
+    {
+        IOutgoingCall[] left;
+        IncomingCall[] serving;
+        lock (_gate)
+        {
+            if (_end is not null)
+                return;
+            _end = why;
+            left = [.. _pending.Values];
+            _pending.Clear();
+            serving = [.. _serving.Values];
+        }
+
+        foreach (IOutgoingCall call in left)
+            call.Fail(why(call));
+        foreach (IncomingCall call in serving)
+            call.Cancel();
+    }
+
+    // ---- What comes. The pump only. ----------------------------------------------------------------------------------------------------
+
+    /// <returns>False when the frame has nothing to do with calls.</returns>
+    /// <exception cref="ProtocolViolationException">The other side sent what no side of this library sends.</exception>
+    public bool TryReceive(Frame frame)
+    {
+        var reader = new FieldReader(frame.Payload);
+        switch (frame.Type)
+        {
+            case FrameType.ControlMember:
+                Learn(frame.Number, DelegateIdentity.ReadFrom(ref reader));
+                return true;
+            case FrameType.Call:
+                if (frame.Port >= _known.Count)
+                    throw new ProtocolViolationException($"A call is to the control member {frame.Port}, which was never told.");
+                _known[frame.Port].Accept(new Receiver(this, frame, reader.Long()));
+                return true;
+            case FrameType.CancelCall:
+                lock (_gate)
+                    _serving.GetValueOrDefault(frame.Number)?.Cancel();
+                return true;
+            case FrameType.Reply or FrameType.CallFailed:
+                IOutgoingCall? pending;
+                lock (_gate)
+                    _pending.Remove(frame.Number, out pending);
+                (pending ?? throw new ProtocolViolationException($"Call {frame.Number} was answered, which waits for no answer.")).Receive(frame);
+                return true;
+            default:
+                return false;
+        }
+    }
+
+    private void Learn(long number, DelegateIdentity identity)
+    {
+        if (number != _known.Count)
+            throw new ProtocolViolationException($"Control member {number} was told after {_known.Count} others.");
+        try
+        {
+            _known.Add(((Func<ControlMember>)identity.Resolve())());
+        }
+        catch (Exception error)
+        {
+            throw new ProtocolViolationException($"The control member {identity.DeclaringType} cannot be found here: {error.Message}", error);
+        }
+    }
+
+    // ---- Answers to the other side. Any thread. ------------------------------------------------------------------------------------------
+
+    /// <summary>Answers a call that was served.</summary>
+    public void Reply(long id, PayloadWriter result)
+    {
+        Forget(id);
+        channel.Write(FrameType.Reply, id, result, port: 0, attempt: 0);
+        channel.Flush();
+    }
+
+    /// <inheritdoc cref="Reply"/>
+    public void Fail(long id, CommandFailure failure, string reason, Exception? cause)
+    {
+        Forget(id);
+        var fields = new FieldWriter();
+        fields.Byte((byte)failure);
+        fields.Text(reason, maxBytes: 8 * 1024);
+        if (cause is not null)
+            ErrorRecord.Of(cause).WriteTo(fields);
+        channel.Write(FrameType.CallFailed, id, fields.Written);
+        channel.Flush();
+    }
+
+    private void Forget(long id)
+    {
+        lock (_gate)
+            _serving.Remove(id);
+    }
+
+    private sealed class Receiver(CallConnection connection, Frame frame, long lent) : IMemberVisitor
+    {
+        public void Visit<TControl, TArguments, TResult>(ControlMember<TControl, TArguments, TResult> member)
+            where TControl : class
+        {
+            var call = new IncomingCall<TControl, TArguments, TResult>(connection, frame.Number, lent, member, frame.Payload.Slice(sizeof(long)).ToArray(), frame.Flags.HasFlag(FrameFlags.HasBlocks));
+            lock (connection._gate)
+                connection._serving.Add(frame.Number, call);
+            connection.Server.Serve(call);
+        }
+    }
+
+    private ICallServer Server => server;
+}

@@ -1,0 +1,73 @@
+using System.Buffers;
+using Puma.Dataflow.Control;
+using Puma.Dataflow.Isolation.Codec;
+using Puma.Dataflow.Isolation.Protocol;
+
+namespace Puma.Dataflow.Isolation.Calls;
+
+/// <summary>A call that came from another process.</summary>
+internal abstract class IncomingCall
+{
+    /// <summary>Fires its token: nobody waits for it any more. Any thread; called by the pump, so what is registered runs elsewhere.</summary>
+    public abstract void Cancel();
+}
+
+/// <inheritdoc/>
+internal sealed class IncomingCall<TControl, TArguments, TResult>(CallConnection connection, long id, long lent, ControlMember<TControl, TArguments, TResult> member, byte[] payload, bool hasBlocks) : IncomingCall
+    where TControl : class
+{
+    private readonly CancellationTokenSource _canceled = new();
+
+    public CallConnection Connection => connection;
+
+    public ControlMember<TControl, TArguments, TResult> Member => member;
+
+    /// <summary>The object that is called; 0 for the runnable itself.</summary>
+    public long Lent => lent;
+
+    public CancellationToken Token => _canceled.Token;
+
+    public override void Cancel() => _ = _canceled.CancelAsync();
+
+    /// <exception cref="ItemCodecException">They could not be carried.</exception>
+    public TArguments ReadArguments()
+    {
+        if (typeof(TArguments) == typeof(NoValue))
+            return default!;
+        var reader = new PayloadReader();
+        reader.Reset(new ReadOnlySequence<byte>(payload), hasBlocks);
+        return connection.Codecs.For<TArguments>().Read(reader);
+    }
+
+    /// <summary>Answers the call as its result ends, whatever way. Never throws.</summary>
+    /// <param name="result">The result.</param>
+    /// <param name="before">What comes before the answer.</param>
+    public async Task AnswerAsync(Task<TResult> result, Func<Task> before)
+    {
+        try
+        {
+            TResult value = await result.ConfigureAwait(false);
+            await before().ConfigureAwait(false);
+            var writer = new PayloadWriter();
+            if (typeof(TResult) != typeof(NoValue))
+                connection.Codecs.For<TResult>().Write(writer, value);
+            if (writer.Length > FrameFormat.MaxCall)
+                throw new ItemCodecException(typeof(TResult), null, $"the encoded result has {writer.Length} bytes; at most {FrameFormat.MaxCall} can travel with a call");
+            connection.Reply(id, writer);
+        }
+        catch (CommandFailedException error)
+        {
+            await before().ConfigureAwait(false);
+            connection.Fail(id, error.Failure, error.Reason, error.InnerException);
+        }
+        catch (ItemCodecException error)
+        {
+            connection.Fail(id, CommandFailure.NotCarried, error.Message, error);
+        }
+        catch (Exception error)
+        {
+            await before().ConfigureAwait(false);
+            connection.Fail(id, CommandFailure.Threw, error.Message, error);
+        }
+    }
+}

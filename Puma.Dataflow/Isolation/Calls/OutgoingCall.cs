@@ -1,0 +1,119 @@
+using System.Buffers;
+using Puma.Dataflow.Control;
+using Puma.Dataflow.Isolation.Codec;
+using Puma.Dataflow.Isolation.Protocol;
+
+namespace Puma.Dataflow.Isolation.Calls;
+
+/// <summary>A call that goes to another process.</summary>
+internal interface IOutgoingCall
+{
+    ControlMember Member { get; }
+
+    PayloadWriter Payload { get; }
+
+    /// <summary>Its number. Set by the connection that sends it, under its lock.</summary>
+    long Id { get; set; }
+
+    /// <summary>The connection that it goes by. Set by the connection that sends it, under its lock.</summary>
+    CallConnection? Connection { get; set; }
+
+    /// <summary>Takes the answer. The pump only: nothing is decoded here.</summary>
+    void Receive(Frame frame);
+
+    void Fail(CommandFailedException failure);
+}
+
+/// <inheritdoc/>
+/// <param name="member">The member.</param>
+/// <param name="codecs">Carry its arguments and its result.</param>
+/// <param name="failed">Makes its failure.</param>
+/// <param name="giveUp">Takes it back, or tells the other side that nobody waits for it.</param>
+/// <param name="release">Ends the lease of an object that nobody has got.</param>
+/// <param name="callerToken">Gives up the call.</param>
+internal sealed class OutgoingCall<TResult>(
+    ControlMember member,
+    ItemCodecs codecs,
+    Func<string, CommandFailure, string?, Exception?, CommandFailedException> failed,
+    Action<IOutgoingCall> giveUp,
+    Action<IRemoteReference> release,
+    CancellationToken callerToken) : IOutgoingCall, IPendingCall<TResult>
+{
+    private readonly TaskCompletionSource<TResult> _result = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    public ControlMember Member => member;
+
+    public PayloadWriter Payload { get; } = new();
+
+    public long Id { get; set; }
+
+    public CallConnection? Connection { get; set; }
+
+    public Task<TResult> Result => _result.Task;
+
+    /// <summary>Encodes the arguments.</summary>
+    /// <exception cref="CommandFailedException">They cannot be carried.</exception>
+    public void Encode<TArguments>(long lent, TArguments arguments)
+    {
+        try
+        {
+            System.Buffers.Binary.BinaryPrimitives.WriteInt64LittleEndian(Payload.GetSpan(sizeof(long)), lent);
+            Payload.Advance(sizeof(long));
+            if (typeof(TArguments) != typeof(NoValue))
+                codecs.For<TArguments>().Write(Payload, arguments);
+            if (Payload.Length > FrameFormat.MaxCall)
+                throw new ItemCodecException(typeof(TArguments), null, $"the encoded arguments have {Payload.Length} bytes; at most {FrameFormat.MaxCall} can travel with a call");
+        }
+        catch (ItemCodecException error)
+        {
+            throw failed(member.Name, CommandFailure.NotCarried, error.Message, error);
+        }
+    }
+
+    public void GiveUp()
+    {
+        if (_result.TrySetCanceled(callerToken))
+            giveUp(this);
+    }
+
+    public void Fail(CommandFailedException failure) => _result.TrySetException(failure);
+
+    public void Receive(Frame frame)
+    {
+        byte[] payload = frame.Payload.ToArray();
+        FrameFlags flags = frame.Flags;
+        if (frame.Type == FrameType.Reply)
+            ThreadPool.UnsafeQueueUserWorkItem(_ => Take(payload, flags.HasFlag(FrameFlags.HasBlocks)), null);
+        else
+            TakeFailure(payload);
+    }
+
+    private void Take(byte[] payload, bool hasBlocks)
+    {
+        try
+        {
+            var reader = new PayloadReader();
+            reader.Reset(new ReadOnlySequence<byte>(payload), hasBlocks);
+            TResult result = typeof(TResult) == typeof(NoValue) ? default! : codecs.For<TResult>().Read(reader);
+            if (result is IRemoteReference remote)
+                result = (TResult)remote.From(Connection!);
+            if (!_result.TrySetResult(result) && result is IRemoteReference { Id: not 0 } late)
+                release(late);
+        }
+        catch (Exception error)
+        {
+            Fail(failed(member.Name, CommandFailure.NotCarried, error.Message, error));
+        }
+    }
+
+    /// <exception cref="ProtocolViolationException">It is none.</exception>
+    private void TakeFailure(byte[] payload)
+    {
+        var reader = new FieldReader(new ReadOnlySequence<byte>(payload));
+        var failure = (CommandFailure)reader.Byte();
+        if (!Enum.IsDefined(failure))
+            throw new ProtocolViolationException($"A call failed for the unknown reason {(byte)failure}.");
+        string reason = reader.RequiredText();
+        Fail(failed(member.Name, failure, reason, reader.IsAtEnd ? null : ErrorRecord.ReadFrom(ref reader).ToException()));
+    }
+}

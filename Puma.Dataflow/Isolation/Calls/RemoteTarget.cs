@@ -1,0 +1,34 @@
+using Puma.Dataflow.Control;
+
+namespace Puma.Dataflow.Isolation.Calls;
+
+/// <summary>An object that the other side of a connection lends.</summary>
+/// <param name="connection">The connection.</param>
+/// <param name="lent">The object.</param>
+/// <param name="side">What this side lends and borrows.</param>
+/// <param name="failed">Makes the failure of a call.</param>
+/// <param name="watch">Times the calls; null for none.</param>
+internal sealed class RemoteTarget(
+    CallConnection connection,
+    long lent,
+    Func<LendingSide> side,
+    Func<string, CommandFailure, string?, Exception?, CommandFailedException> failed,
+    CallWatch? watch) : CallTarget
+{
+    public override ControlSession Session => side().Arguments;
+
+    protected override CallWatch? Watch => watch;
+
+    protected override IPendingCall<TResult> Begin<TControl, TArguments, TResult>(ControlMember<TControl, TArguments, TResult> member, TArguments arguments, CancellationToken cancellationToken)
+    {
+        var call = new OutgoingCall<TResult>(member, connection.Codecs, failed, connection.Cancel, Release, cancellationToken);
+        call.Encode(lent, arguments);
+        connection.Send(call);
+        return call;
+    }
+
+    protected override CommandFailedException Failed(string member, CommandFailure failure, string? reason, Exception? cause) => failed(member, failure, reason, cause);
+
+    /// <summary>Ends the lease of an object that came too late for its caller. Nobody waits for it: what its disposal throws is logged where it lives.</summary>
+    private void Release(IRemoteReference late) => _ = new RemoteTarget(connection, late.Id, side, failed, watch: null).ReleaseAsync().AsTask();
+}

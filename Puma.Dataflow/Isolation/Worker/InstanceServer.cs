@@ -1,0 +1,36 @@
+using Puma.Dataflow.Control;
+using Puma.Dataflow.Isolation.Calls;
+
+namespace Puma.Dataflow.Isolation.Worker;
+
+/// <summary>Hands the calls that come from the parent to the instance, and answers as they end. The pump of the control connection calls.</summary>
+/// <param name="drainLog">Ends when what was logged so far is written: it is in the log before the caller goes on.</param>
+internal sealed class InstanceServer(Func<Task> drainLog) : ICallServer
+{
+    /// <summary>How long what was logged before an answer may hold it up.</summary>
+    private static readonly TimeSpan LogGrace = TimeSpan.FromSeconds(1);
+
+    /// <summary>Set before the first call can come.</summary>
+    public InstanceControl Instance { get; set; } = null!;
+
+    /// <summary>An object of the parent that was given to the instance.</summary>
+    public RemoteTarget TargetOf(CallConnection calls, long given) => new(calls, given, () => Instance.Inside, Instance.Failed, watch: null);
+
+    void ICallServer.Serve<TControl, TArguments, TResult>(IncomingCall<TControl, TArguments, TResult> call)
+    {
+        var command = new ReceivedCall<TControl, TArguments, TResult>(Instance, call);
+        call.Token.UnsafeRegister(static state => ((ReceivedCall<TControl, TArguments, TResult>)state!).GiveUp(), command);
+        Instance.Lane.Add(command);
+        _ = call.AnswerAsync(command.Result, () => Task.WhenAny(drainLog(), Task.Delay(LogGrace, TimeProvider.System)));
+    }
+
+    /// <summary>A call whose arguments are decoded when it runs: on the instance's stream, because their types are the user's.</summary>
+    private sealed class ReceivedCall<TControl, TArguments, TResult>(InstanceControl instance, IncomingCall<TControl, TArguments, TResult> call)
+        : ControlCall<TControl, TArguments, TResult>(instance, call.Lent, call.Member, default!, call.Token)
+        where TControl : class
+    {
+        private readonly IncomingCall<TControl, TArguments, TResult> _call = call;
+
+        protected override TArguments ReadArguments() => _call.ReadArguments();
+    }
+}

@@ -1,0 +1,151 @@
+using Puma.Dataflow.Control;
+using Puma.Dataflow.Isolation.Calls;
+using Puma.Dataflow.Isolation.Codec;
+
+namespace Puma.Dataflow.Stages;
+
+/// <summary>
+/// The calls to one instance of an isolated stage: they wait while there is no child, go to the one that is there, and fail when it is
+/// lost. Also runs the calls of children on objects that they were given. Any thread.
+/// </summary>
+internal sealed class ChildCalls
+{
+    private readonly ChildStage _stage;
+    private readonly int _index;
+    private readonly CallWatch _watch;
+    private readonly Lock _gate = new();
+
+    // Objects of callers, lent to the children.
+    private readonly LentObjects _given = new();
+
+    // Guarded by _gate.
+    private readonly LinkedList<IOutgoingCall> _waiting = [];
+    private CallConnection? _connection;
+    private CommandRefusal? _refusal;
+
+    public ChildCalls(ChildStage stage, int index, CallWatch watch)
+    {
+        (_stage, _index, _watch) = (stage, index, watch);
+        Side = new LendingSide(_given, remote => TargetOf((CallConnection)remote.Source!, remote.Id));
+        Target = new Runnable(this);
+    }
+
+    /// <summary>What callers in this process lend and borrow.</summary>
+    public LendingSide Side { get; }
+
+    /// <summary>The runnable.</summary>
+    public ControlTarget Target { get; }
+
+    /// <summary>A child is there: what has waited goes to it, in order of arrival.</summary>
+    public void Attach(CallConnection connection)
+    {
+        lock (_gate)
+        {
+            _connection = connection;
+            foreach (IOutgoingCall call in _waiting)
+                connection.Send(call);
+            _waiting.Clear();
+        }
+    }
+
+    /// <summary>A child is gone, and with it what it was called and had not answered.</summary>
+    public void Detach(CallConnection connection, ChildExit exit)
+    {
+        CommandRefusal? refusal;
+        lock (_gate)
+        {
+            refusal = _refusal;
+            if (_connection == connection)
+                _connection = null;
+        }
+
+        var lost = new ChildProcessLostException(_stage.Name, exit, inFlight: 0);
+        connection.End(call => refusal?.ToException(_stage.Name, _index, call.Member.Name)
+            ?? Failed(call.Member.Name, CommandFailure.ProcessLost, $"whether it ran is unknown. {lost.Message}", lost));
+    }
+
+    /// <summary>Refuses all calls from here on that no child has.</summary>
+    public void Close(CommandRefusal refusal)
+    {
+        IOutgoingCall[] left;
+        lock (_gate)
+        {
+            _refusal ??= refusal;
+            left = [.. _waiting];
+            _waiting.Clear();
+        }
+
+        foreach (IOutgoingCall call in left)
+            call.Fail(refusal.ToException(_stage.Name, _index, call.Member.Name));
+        _given.TakeAll();
+    }
+
+    private void Send(IOutgoingCall call)
+    {
+        CommandRefusal? refusal;
+        lock (_gate)
+        {
+            refusal = _refusal;
+            if (refusal is null && _connection is null)
+                _waiting.AddLast(call);
+
+            // Under the lock, so that the order stays. It only writes.
+            else if (refusal is null)
+                _connection!.Send(call);
+        }
+
+        if (refusal is not null)
+            call.Fail(refusal.ToException(_stage.Name, _index, call.Member.Name));
+    }
+
+    private void GiveUp(IOutgoingCall call)
+    {
+        lock (_gate)
+        {
+            if (_waiting.Remove(call))
+                return;
+        }
+
+        call.Connection?.Cancel(call);
+    }
+
+    private CommandFailedException Failed(string member, CommandFailure failure, string? reason, Exception? cause) =>
+        new(_stage.Name, _index, member, failure, reason, cause);
+
+    private RemoteTarget TargetOf(CallConnection connection, long lent) => new(connection, lent, () => Side, Failed, _watch);
+
+    /// <summary>A child calls an object that it was given. It runs on the thread pool, not on any stream.</summary>
+    public void Serve<TControl, TArguments, TResult>(IncomingCall<TControl, TArguments, TResult> call)
+        where TControl : class
+    {
+        LendingSession session = new LendingSide(_given, remote => TargetOf(call.Connection, remote.Id)).Results;
+        Task<TResult> result = Task.Run(async () =>
+        {
+            if ((call.Member.EndsLease ? _given.Take(call.Lent) : _given.Find(call.Lent)) is not TControl given)
+                throw Failed(call.Member.Name, CommandFailure.NotServed, InstanceControl.LeaseHasEnded, null);
+            return await call.Member.Invoke(given, call.ReadArguments(), session, call.Token).ConfigureAwait(false);
+        });
+        _stage.Graph.Own(call.AnswerAsync(result, static () => Task.CompletedTask));
+    }
+
+    /// <summary>The runnable of the instance, whichever child it lives in.</summary>
+    private sealed class Runnable(ChildCalls calls) : CallTarget
+    {
+        public override ControlSession Session => calls.Side.Arguments;
+
+        protected override CallWatch Watch => calls._watch;
+
+        protected override IPendingCall<TResult> Begin<TControl, TArguments, TResult>(ControlMember<TControl, TArguments, TResult> member, TArguments arguments, CancellationToken cancellationToken)
+        {
+            var call = new OutgoingCall<TResult>(member, calls._stage.Codecs, calls.Failed, calls.GiveUp, calls.Release, cancellationToken);
+            call.Encode(0, arguments);
+            calls.Send(call);
+            return call;
+        }
+
+        protected override CommandFailedException Failed(string member, CommandFailure failure, string? reason, Exception? cause) => calls.Failed(member, failure, reason, cause);
+    }
+
+    /// <summary>Ends the lease of an object that came too late for its caller. Nobody waits for it: what its disposal throws is logged where it lives.</summary>
+    private void Release(IRemoteReference late) => _ = TargetOf((CallConnection)late.Source!, late.Id).ReleaseAsync().AsTask();
+}
