@@ -15,6 +15,9 @@ internal abstract class CallTarget : ControlTarget
     /// <summary>Times the calls; null for calls that nobody times.</summary>
     protected virtual CallWatch? Watch => null;
 
+    /// <summary>Whether calls are served by now. One that waits for the start is not slow.</summary>
+    protected virtual bool HasBegun => true;
+
     /// <summary>Sends a call on its way. Does not wait.</summary>
     /// <exception cref="CommandFailedException">It cannot go.</exception>
     protected abstract IPendingCall<TResult> Begin<TControl, TArguments, TResult>(ControlMember<TControl, TArguments, TResult> member, TArguments arguments, CancellationToken cancellationToken)
@@ -25,7 +28,7 @@ internal abstract class CallTarget : ControlTarget
     public override async ValueTask<TResult> CallAsync<TControl, TArguments, TResult>(ControlMember<TControl, TArguments, TResult> member, TArguments arguments, CancellationToken cancellationToken)
     {
         cancellationToken.ThrowIfCancellationRequested();
-        using WatchedCall watched = Watch?.Begin(member, cancellationToken) ?? new WatchedCall(null, cancellationToken);
+        using WatchedCall watched = Watch?.Begin(member, HasBegun, cancellationToken) ?? new WatchedCall(null, false, cancellationToken);
         IPendingCall<TResult> call = Begin(member, arguments, watched.Token);
         try
         {

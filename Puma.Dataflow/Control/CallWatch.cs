@@ -10,14 +10,17 @@ internal sealed class CallWatch(string stage, ILogger logger, PipelineOptions op
     private readonly ConcurrentDictionary<string, Member> _members = [];
 
     /// <summary>Begins a call. Disposed when it has ended.</summary>
-    public WatchedCall Begin(ControlMember member, CancellationToken cancellationToken)
+    /// <param name="member">The member.</param>
+    /// <param name="hasBegun">Whether the instance has; else the call waits for it and is not slow.</param>
+    /// <param name="cancellationToken">The caller's.</param>
+    public WatchedCall Begin(ControlMember member, bool hasBegun, CancellationToken cancellationToken)
     {
         if (!member.IsWatched)
-            return new WatchedCall(null, cancellationToken);
+            return new WatchedCall(null, hasBegun, cancellationToken);
         Member seen = _members.GetOrAdd(member.Name, static (name, watch) => new Member(name, watch), this);
         if (options.ChattyCallWarning is { } limit)
             seen.Count(limit);
-        return new WatchedCall(seen, cancellationToken);
+        return new WatchedCall(seen, hasBegun, cancellationToken);
     }
 
     /// <summary>What is known of one member.</summary>
@@ -76,14 +79,14 @@ internal sealed class WatchedCall : IDisposable
     private readonly CancellationTokenSource? _source;
     private readonly CancellationTokenRegistration _caller;
 
-    public WatchedCall(CallWatch.Member? member, CancellationToken cancellationToken)
+    public WatchedCall(CallWatch.Member? member, bool hasBegun, CancellationToken cancellationToken)
     {
         _member = member;
         Token = cancellationToken;
         if (member is null)
             return;
         PipelineOptions options = member.Options;
-        if (member.IsSlowNews)
+        if (hasBegun && member.IsSlowNews)
             _slow = options.TimeProvider.CreateTimer(static state => ((CallWatch.Member)state!).WarnOfSlow(), member, options.SlowCallWarning, Timeout.InfiniteTimeSpan);
         if (options.CallTimeout is { } timeout)
         {

@@ -55,6 +55,8 @@ internal sealed class InstanceControl
     /// <summary>Where streams go on after a wait: on this instance's stream.</summary>
     public LaneContext Steps { get; }
 
+    public bool HasBegun => Volatile.Read(ref _code) is not null;
+
     // ---- The stream's. ---------------------------------------------------------------------------------------------------------------
 
     /// <summary>Lets commands in, from the next checkpoint on.</summary>

@@ -9,6 +9,8 @@ internal sealed class InstanceTarget(InstanceControl instance, long lent = 0) : 
 
     protected override CallWatch? Watch => instance.Watch;
 
+    protected override bool HasBegun => instance.HasBegun;
+
     protected override IPendingCall<TResult> Begin<TControl, TArguments, TResult>(ControlMember<TControl, TArguments, TResult> member, TArguments arguments, CancellationToken cancellationToken)
     {
         var call = new ControlCall<TControl, TArguments, TResult>(instance, lent, member, arguments, cancellationToken);

@@ -135,6 +135,15 @@ internal sealed class ChildCalls
 
         protected override CallWatch Watch => calls._watch;
 
+        protected override bool HasBegun
+        {
+            get
+            {
+                lock (calls._gate)
+                    return calls._connection is not null;
+            }
+        }
+
         protected override IPendingCall<TResult> Begin<TControl, TArguments, TResult>(ControlMember<TControl, TArguments, TResult> member, TArguments arguments, CancellationToken cancellationToken)
         {
             var call = new OutgoingCall<TResult>(member, calls._stage.Codecs, calls.Failed, calls.GiveUp, calls.Release, cancellationToken);
