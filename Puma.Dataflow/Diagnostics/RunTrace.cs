@@ -91,16 +91,25 @@ internal sealed class RunTrace
 
     private void Stop(Activity activity, StageFaultedException? failure)
     {
-        if (failure is not null)
-        {
-            Exception error = failure.InnerException ?? failure;
-            activity.SetStatus(ActivityStatusCode.Error, failure.Message);
-            activity.SetTag(TagNames.ErrorType, error is RemoteRunnableException remote ? remote.TypeName : error.GetType().FullName);
-            activity.AddException(error);
-        }
-
         // Stopping sets the current activity, which here is somebody else's.
         Activity? around = Activity.Current;
+        try
+        {
+            if (failure is not null)
+            {
+                Exception error = failure.InnerException ?? failure;
+                activity.SetStatus(ActivityStatusCode.Error, failure.Message);
+                activity.SetTag(TagNames.ErrorType, error is RemoteRunnableException remote ? remote.TypeName : error.GetType().FullName);
+
+                // Asks the exception what it is, and the listener.
+                activity.AddException(error);
+            }
+        }
+        catch (Exception error)
+        {
+            _onFailure(error);
+        }
+
         try
         {
             activity.Stop();

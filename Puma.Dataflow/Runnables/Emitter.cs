@@ -12,9 +12,8 @@ internal abstract class Emitter<T>
     /// <summary>How many values would be accepted now without a wait.</summary>
     public virtual int Room => 0;
 
-    /// <summary>Waits in a body, with commands and ticks let in: until one of them has run, or with a limit for that time. Ends cancelled when the stage is to stop.</summary>
-    public virtual ValueTask WaitAsync(TimeProvider time, TimeSpan limit, CancellationToken cancellationToken) =>
-        throw new NotSupportedException("Only a source waits for what it is told.");
+    /// <summary>The stream of the body that emits here; null when it is none.</summary>
+    public virtual IBodyStream? Body => null;
 }
 
 /// <summary>The time that a handler may take for an item.</summary>

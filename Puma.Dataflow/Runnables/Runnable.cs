@@ -113,13 +113,14 @@ public abstract class SourceRunnable<TOut> : Runnable
     protected ValueTask EmitAsync(TOut value, CancellationToken cancellationToken = default) =>
         (Output ?? throw NotStarted(this)).EmitAsync(value, cancellationToken);
 
-    /// <summary>Waits until a command or a tick has run, which run here.</summary>
+    /// <summary>Waits until a command or a tick has run, which run here. For <see cref="ProduceAsync"/> only.</summary>
     /// <param name="cancellationToken">Ends the wait.</param>
+    /// <exception cref="InvalidOperationException">A command or a tick calls it: it would wait for itself.</exception>
     /// <exception cref="OperationCanceledException">The source is to stop, or the token fired.</exception>
     protected ValueTask WaitForControlAsync(CancellationToken cancellationToken = default) =>
-        (Output ?? throw NotStarted(this)).WaitAsync(Context.TimeProvider, Timeout.InfiniteTimeSpan, cancellationToken);
+        BodyWait.ForControlAsync(Body, cancellationToken);
 
-    /// <summary>Waits for a time, by the clock of the pipeline. Commands and ticks run meanwhile.</summary>
+    /// <summary>Waits for a time, by the clock of the pipeline. Commands and ticks run meanwhile, unless one of them calls it.</summary>
     /// <param name="delay">The time; not negative, at most 49 days.</param>
     /// <param name="cancellationToken">Ends the wait.</param>
     /// <exception cref="ArgumentOutOfRangeException"><paramref name="delay"/> is negative or too long for a timer.</exception>
@@ -128,8 +129,10 @@ public abstract class SourceRunnable<TOut> : Runnable
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(delay, TimeSpan.Zero);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(delay, TimeLimits.Longest);
-        return (Output ?? throw NotStarted(this)).WaitAsync(Context.TimeProvider, delay, cancellationToken);
+        return BodyWait.ForAsync(Body, Context.TimeProvider, delay, cancellationToken);
     }
+
+    private IBodyStream Body => (Output ?? throw NotStarted(this)).Body ?? throw new InvalidOperationException($"{GetType().Name} waits outside of a stage.");
 
     internal ValueTask BodyAsync(CancellationToken stopToken) => ProduceAsync(stopToken);
 }

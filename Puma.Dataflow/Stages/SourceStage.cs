@@ -83,12 +83,12 @@ internal sealed class SourceStage<TOut> : StageNode, IControlledStage
     }
 
     /// <summary>Emits, and lets commands and ticks in at each emit and while it waits.</summary>
-    private sealed class SourceEmitter(SourceStage<TOut> source, Link<TOut> link) : LinkEmitter<TOut>(source, link)
+    private sealed class SourceEmitter(SourceStage<TOut> source, Link<TOut> link) : LinkEmitter<TOut>(source, link), IBodyStream
     {
         private bool _isInCheckpoint;
 
         public override ValueTask EmitAsync(TOut value, CancellationToken cancellationToken) =>
-            source.Has(Attention.Control) && !_isInCheckpoint ? CheckpointThenEmitAsync(value, cancellationToken) : base.EmitAsync(value, cancellationToken);
+            NeedsCheckpoint ? CheckpointThenEmitAsync(value, cancellationToken) : base.EmitAsync(value, cancellationToken);
 
         protected override async ValueTask CheckpointAsync()
         {
@@ -106,25 +106,23 @@ internal sealed class SourceStage<TOut> : StageNode, IControlledStage
             }
         }
 
-        public override async ValueTask WaitAsync(TimeProvider time, TimeSpan limit, CancellationToken cancellationToken)
+        public override IBodyStream Body => this;
+
+        public CancellationToken StopToken => source.StopToken;
+
+        public bool IsInCheckpoint => _isInCheckpoint;
+
+        public bool NeedsCheckpoint => source.Has(Attention.Control) && !_isInCheckpoint;
+
+        ValueTask IBodyStream.CheckpointAsync() => CheckpointAsync();
+
+        async ValueTask IBodyStream.WaitAsync()
         {
-            long begin = time.GetTimestamp();
-            await using ITimer? timer = limit == Timeout.InfiniteTimeSpan ? null : time.CreateTimer(static state => ((StageNode)state!).Wake(), source, limit, Timeout.InfiniteTimeSpan);
-            using CancellationTokenRegistration wake = cancellationToken.UnsafeRegister(static state => ((StageNode)state!).Wake(), source);
-            while (true)
-            {
-                cancellationToken.ThrowIfCancellationRequested();
-                source.StopToken.ThrowIfCancellationRequested();
-                bool hasControl = source.Has(Attention.Control) && !_isInCheckpoint;
-                await CheckpointAsync().ConfigureAwait(false);
-                if (hasControl ? limit == Timeout.InfiniteTimeSpan : limit != Timeout.InfiniteTimeSpan && time.GetElapsedTime(begin) >= limit)
-                    return;
-                if (hasControl)
-                    continue;
-                await source.WaitAsync(StageActivity.WaitingForInput).ConfigureAwait(false);
-                source.BeginWork();
-            }
+            await source.WaitAsync(StageActivity.WaitingForInput).ConfigureAwait(false);
+            source.BeginWork();
         }
+
+        public void Wake() => source.Wake();
 
         private async ValueTask CheckpointThenEmitAsync(TOut value, CancellationToken cancellationToken)
         {

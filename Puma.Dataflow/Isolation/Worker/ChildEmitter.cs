@@ -63,7 +63,7 @@ internal sealed class ChildEmitter<T>(ChildWorker worker, StartRecord start, Res
 
     public override int Room => (int)Math.Max(0, Volatile.Read(ref _credits));
 
-    public override ValueTask WaitAsync(TimeProvider time, TimeSpan limit, CancellationToken cancellationToken) => worker.WaitForControlAsync(time, limit, cancellationToken);
+    public override IBodyStream Body => worker;
 
     public void AddCredits(long count) => Interlocked.Add(ref _credits, count);
 

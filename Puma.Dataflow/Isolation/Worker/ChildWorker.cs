@@ -5,6 +5,7 @@ using Puma.Dataflow.Isolation.Codec;
 using Puma.Dataflow.Isolation.Protocol;
 using Puma.Dataflow.Isolation.Recipes;
 using Puma.Dataflow.Isolation.Transport;
+using Puma.Dataflow.Runnables;
 
 namespace Puma.Dataflow.Isolation.Worker;
 
@@ -16,7 +17,7 @@ namespace Puma.Dataflow.Isolation.Worker;
 /// The stream alone runs user code and reads the data connection. What comes by the control connection is handled by its pump, which
 /// only sets bits, fires tokens and wakes the stream.
 /// </remarks>
-internal sealed class ChildWorker
+internal sealed class ChildWorker : IBodyStream
 {
     /// <summary>How long what was logged may take to be sent at the end.</summary>
     private static readonly TimeSpan LogGrace = TimeSpan.FromSeconds(2);
@@ -230,24 +231,13 @@ internal sealed class ChildWorker
         }
     }
 
-    /// <summary>Waits in a body until a command or a tick has run, or for a time. The stream only.</summary>
-    public async ValueTask WaitForControlAsync(TimeProvider time, TimeSpan limit, CancellationToken cancellationToken)
-    {
-        long begin = time.GetTimestamp();
-        await using ITimer? timer = limit == Timeout.InfiniteTimeSpan ? null : time.CreateTimer(static state => ((WorkerControl)state!).Wake(), Control, limit, Timeout.InfiniteTimeSpan);
-        using CancellationTokenRegistration wake = cancellationToken.UnsafeRegister(static state => ((WorkerControl)state!).Wake(), Control);
-        while (true)
-        {
-            cancellationToken.ThrowIfCancellationRequested();
-            Control.StopToken.ThrowIfCancellationRequested();
-            bool hasControl = NeedsCheckpoint;
-            await CheckpointAsync().ConfigureAwait(false);
-            if (hasControl ? limit == Timeout.InfiniteTimeSpan : limit != Timeout.InfiniteTimeSpan && time.GetElapsedTime(begin) >= limit)
-                return;
-            if (!hasControl)
-                await _results.WaitAsync().ConfigureAwait(false);
-        }
-    }
+    CancellationToken IBodyStream.StopToken => Control.StopToken;
+
+    bool IBodyStream.IsInCheckpoint => _isInCheckpoint;
+
+    ValueTask IBodyStream.WaitAsync() => _results.WaitAsync();
+
+    void IBodyStream.Wake() => Control.Wake();
 
     /// <summary>Waits until the code is asked to end; runs its commands and ticks meanwhile. The stream only.</summary>
     public async ValueTask WaitForStopAsync()

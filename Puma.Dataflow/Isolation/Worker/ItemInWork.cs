@@ -67,7 +67,7 @@ internal sealed class ItemInWork(IWorkMark? mark, CancellationToken discardToken
             token = default;
             if (IsAboveLimit(number))
                 return false;
-            if (_source.IsCancellationRequested)
+            if (_source.IsCancellationRequested || _canceled == number)
             {
                 _source.Dispose();
                 _source = CancellationTokenSource.CreateLinkedTokenSource(discardToken);
@@ -75,6 +75,8 @@ internal sealed class ItemInWork(IWorkMark? mark, CancellationToken discardToken
 
             (_number, _attempt, _isRunning) = (number, attempt, true);
             token = _source.Token;
+
+            // Nobody has registered anything there yet.
             if (_canceled == number)
                 _source.Cancel();
         }
