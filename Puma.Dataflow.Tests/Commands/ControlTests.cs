@@ -185,6 +185,21 @@ public sealed class ControlTests : ChildTest
     }
 
     [Theory, MemberData(nameof(Places))] // S42
+    public async Task AStreamThatWaits_WhenTheStageEnds_FailsWithTheReason(string place)
+    {
+        PipelineRun<int> run = StartCounter(place);
+        IAsyncEnumerator<int> sums = run.Control<ICounter>("counter").WatchAsync(TestToken).GetAsyncEnumerator(TestToken);
+        Assert.True(await sums.MoveNextAsync().AsTask().Within());
+        Task<bool> next = sums.MoveNextAsync().AsTask();
+
+        await EndAsync(run);
+
+        CommandFailedException ended = await Assert.ThrowsAsync<CommandFailedException>(() => next.Within());
+        Assert.Equal(CommandFailure.StageEnded, ended.Failure);
+        await sums.DisposeAsync().AsTask().Within();
+    }
+
+    [Theory, MemberData(nameof(Places))] // S42
     public async Task ARemoteObject_StaysWhereItLives_UntilItsLeaseEnds(string place)
     {
         PipelineRun<int> run = StartCounter(place);
@@ -223,6 +238,32 @@ public sealed class ControlTests : ChildTest
         Assert.True(failure.IsCausedBy<ArgumentException>());
         await EndAsync(run);
         Assert.False(oracle.IsDisposed);
+    }
+
+    [Theory] // S41
+    [InlineData("in process")]
+    [InlineData("own thread")]
+    public async Task AnObjectOfTheCaller_ThatCallsTheRunnableWhichWaitsForIt_IsAnswered(string place)
+    {
+        PipelineRun<int> run = StartCounter(place);
+        ICounter counter = run.Control<ICounter>("counter");
+        await counter.AddAsync(7).AsTask().Within();
+
+        Assert.Equal("7", await counter.AskAsync(new CallingBack(counter), "sum").AsTask().Within());
+        await EndAsync(run);
+    }
+
+    [Theory, MemberData(nameof(Places))] // S44, Puma 74
+    public async Task Timestamps_OfAllProcesses_CanBeCompared(string place)
+    {
+        PipelineRun<int> run = StartCounter(place, Options with { TimeProvider = TimeProvider.System });
+        ICounter counter = run.Control<ICounter>("counter");
+
+        long before = TimeProvider.System.GetTimestamp();
+        long there = await counter.TimestampAsync().AsTask().Within();
+
+        Assert.InRange(there, before, TimeProvider.System.GetTimestamp());
+        await EndAsync(run);
     }
 
     [Theory, MemberData(nameof(Places))] // S42
@@ -351,6 +392,14 @@ public sealed class ControlTests : ChildTest
         }
 
         return read;
+    }
+
+    private sealed class CallingBack(ICounter counter) : IOracle
+    {
+        public async ValueTask<string> AnswerAsync(string question, CancellationToken cancellationToken) =>
+            $"{await counter.SumAsync()}";
+
+        public ValueTask DisposeAsync() => default;
     }
 
     private sealed class Oracle : IOracle

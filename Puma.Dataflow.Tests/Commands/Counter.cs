@@ -18,6 +18,8 @@ public interface ICounter
 
     Task<int> ProcessIdAsync();
 
+    ValueTask<long> TimestampAsync();
+
     IAsyncEnumerable<int> CountAsync(int from, int count, CancellationToken cancellationToken = default);
 
     IAsyncEnumerable<int> WatchAsync(CancellationToken cancellationToken = default);
@@ -100,6 +102,8 @@ public sealed class Counter : Runnable<int, int>, ICounter
     public async ValueTask WaitForeverAsync(CancellationToken cancellationToken) => await Task.Delay(Timeout.Infinite, cancellationToken);
 
     public Task<int> ProcessIdAsync() => Task.FromResult(Environment.ProcessId);
+
+    public ValueTask<long> TimestampAsync() => ValueTask.FromResult(Context.TimeProvider.GetTimestamp());
 
     public async IAsyncEnumerable<int> CountAsync(int from, int count, [EnumeratorCancellation] CancellationToken cancellationToken)
     {

@@ -70,6 +70,10 @@ internal class ControlCall<TControl, TArguments, TResult>(
         {
             Refuse(new(CommandFailure.StageEnded, "the stage gave up while the member ran."));
         }
+        catch (OperationCanceledException) when (!member.HoldsInstance && instance.HasEndedLeases)
+        {
+            Refuse(new(CommandFailure.StageEnded, "the stage has ended while the stream went on."));
+        }
         catch (ItemCodecException error)
         {
             Refuse(new(CommandFailure.NotCarried, error.Message, error));

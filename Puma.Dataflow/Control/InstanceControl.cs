@@ -18,6 +18,9 @@ internal sealed class InstanceControl
     private StageContext? _context;
     private CancellationToken _discardToken;
 
+    // Set by the stream when leases end with the instance, before they do.
+    private volatile bool _hasEndedLeases;
+
     /// <param name="stage">The stage.</param>
     /// <param name="index">Which of its instances.</param>
     /// <param name="logger">Where failures go that no caller takes.</param>
@@ -55,6 +58,9 @@ internal sealed class InstanceControl
     /// <summary>Where streams go on after a wait: on this instance's stream.</summary>
     public LaneContext Steps { get; }
 
+    /// <summary>Whether its leases have ended because the instance does.</summary>
+    public bool HasEndedLeases => _hasEndedLeases;
+
     public bool HasBegun => Volatile.Read(ref _code) is not null;
 
     // ---- The stream's. ---------------------------------------------------------------------------------------------------------------
@@ -82,6 +88,7 @@ internal sealed class InstanceControl
     /// <summary>Disposes what the instance still lends. Before the end of its runnable.</summary>
     public ValueTask EndLeasesAsync()
     {
+        _hasEndedLeases = true;
         IAsyncDisposable[] left = [.. Lent.TakeAll(), .. Given.TakeAll()];
         return left.Length == 0 ? default : _code!.RunCommandAsync(new EndOfLeases(this, left), this, CancellationToken.None);
     }
