@@ -11,6 +11,7 @@ try
     await StageSnippets.RunAsync(folder, CancellationToken.None);
     await OtherSnippets.RunAsync();
     await StatusSnippets.RunAsync();
+    await ControlSnippets.RunAsync();
     LoggingSnippets.Run();
     await MonitoringSnippets.RunAsync();
     await WorkersSnippets.RunAsync(folder, CancellationToken.None);
