@@ -6,19 +6,9 @@ namespace Puma.Dataflow.Tests.Commands;
 /// <summary>Typed calls to a runnable, wherever it lives.</summary>
 public sealed class ControlTests : ChildTest
 {
-    public static TheoryData<string> Places => ["in process", "own thread", "loopback", "child process"];
+    public static TheoryData<string> Places => Placed.All;
 
-    private static StageOptions At(string place, string name = "counter") => new()
-    {
-        Name = name,
-        OwnThread = place == "own thread",
-        Placement = place switch
-        {
-            "loopback" => Placement.Loopback,
-            "child process" => Placement.ChildProcess,
-            _ => Placement.InProcess,
-        },
-    };
+    private static StageOptions At(string place) => Placed.At(place, "counter");
 
     private PipelineRun<int> StartCounter(string place, PipelineOptions? options = null) =>
         Start(Pipeline.Accept<int>().Then(static () => new Counter(), At(place)).ForEach(static _ => { }), options);

@@ -148,6 +148,8 @@ public sealed class NullArgumentTests : PipelineTest
             return Pipeline.Accept<string>().Route().When(static _ => true, static b => b.Transform(static x => x));
         if (type == typeof(PortBuilder<NoInput, Ports>))
             return Pipeline.From(["a"]).Into(static () => new Ports(), static r => r.First);
+        if (type == typeof(SharedCompletion))
+            return new SharedCompletion(static _ => default);
         if (type == typeof(BranchBuilder<string>))
             return Branch();
         if (type == typeof(PipelineRun))

@@ -15,20 +15,50 @@ public abstract class PortRunnable : Runnable
 /// <summary>An input of a <see cref="PortRunnable"/>.</summary>
 public abstract class InputPort
 {
-    private protected InputPort(Func<CancellationToken, ValueTask>? onCompleted) => OnCompleted = onCompleted;
+    private readonly Func<CancellationToken, ValueTask>? _onCompleted;
+    private readonly SharedCompletion? _shared;
 
-    internal Func<CancellationToken, ValueTask>? OnCompleted { get; }
+    private protected InputPort(Func<CancellationToken, ValueTask>? onCompleted) => _onCompleted = onCompleted;
+
+    private protected InputPort(SharedCompletion completion)
+    {
+        ArgumentNullException.ThrowIfNull(completion);
+        completion.Join();
+        _shared = completion;
+    }
+
+    /// <summary>Notes that this input has ended. Called once, on the stream of the runnable.</summary>
+    /// <returns>What is to run now, if anything.</returns>
+    internal Func<CancellationToken, ValueTask>? End() => _shared is null ? _onCompleted : _shared.Leave();
 
     internal abstract TResult Accept<TResult>(IInputVisitor<TResult> visitor);
 }
 
 /// <summary>An input of a <see cref="PortRunnable"/> for items of one type.</summary>
 /// <typeparam name="T">The item type.</typeparam>
-/// <param name="onItem">Handles one item.</param>
-/// <param name="onCompleted">Runs once when this input has ended and its last item was handled; may be null.</param>
-public sealed class Input<T>(Func<T, CancellationToken, ValueTask> onItem, Func<CancellationToken, ValueTask>? onCompleted = null) : InputPort(onCompleted)
+public sealed class Input<T> : InputPort
 {
-    internal Func<T, CancellationToken, ValueTask> OnItem { get; } = onItem ?? throw new ArgumentNullException(nameof(onItem));
+    /// <summary>Creates an input.</summary>
+    /// <param name="onItem">Handles one item.</param>
+    /// <param name="onCompleted">Runs once when this input has ended and its last item was handled; may be null.</param>
+    public Input(Func<T, CancellationToken, ValueTask> onItem, Func<CancellationToken, ValueTask>? onCompleted = null)
+        : base(onCompleted)
+    {
+        ArgumentNullException.ThrowIfNull(onItem);
+        OnItem = onItem;
+    }
+
+    /// <summary>Creates an input that ends together with others.</summary>
+    /// <param name="onItem">Handles one item.</param>
+    /// <param name="completion">What runs once when all inputs that share it have ended.</param>
+    public Input(Func<T, CancellationToken, ValueTask> onItem, SharedCompletion completion)
+        : base(completion)
+    {
+        ArgumentNullException.ThrowIfNull(onItem);
+        OnItem = onItem;
+    }
+
+    internal Func<T, CancellationToken, ValueTask> OnItem { get; }
 
     internal override TResult Accept<TResult>(IInputVisitor<TResult> visitor) => visitor.Visit(this);
 }

@@ -156,7 +156,7 @@ internal abstract class PortReader
     /// <summary>Handles and settles the next item of this input, if there is one.</summary>
     public abstract ValueTask<bool> TryHandleNextAsync(long number);
 
-    /// <summary>What runs when the input has ended; handed out once.</summary>
+    /// <summary>What runs now that the input has ended, if anything; handed out once.</summary>
     public abstract Func<CancellationToken, ValueTask>? TakeCompletion();
 }
 
@@ -187,7 +187,7 @@ internal sealed class PortReader<T>(PortStage stage, Input<T> port, Link<T> link
         if (_isEndTold)
             return null;
         Volatile.Write(ref _isEndTold, true);
-        return port.OnCompleted;
+        return port.End();
     }
 
     private sealed class PortHandler(PortStage stage, Input<T> port) : ItemHandler<T, NoOutput>

@@ -60,6 +60,30 @@ public sealed class Sorter : PortRunnable
 }
 #endregion
 
+#region ports-shared
+public sealed class Total : PortRunnable
+{
+    private int _total;
+
+    public Total()
+    {
+        var completion = new SharedCompletion(ct => Sum.EmitAsync(_total, ct));
+        Income = new((amount, _) => AddAsync(amount), completion);
+        Expenses = new((amount, _) => AddAsync(-amount), completion);
+    }
+
+    public Input<int> Income { get; }
+    public Input<int> Expenses { get; }
+    public Output<int> Sum { get; } = new();
+
+    private ValueTask AddAsync(int amount)
+    {
+        _total += amount;
+        return default;
+    }
+}
+#endregion
+
 internal static class StageSnippets
 {
     public static async Task RunAsync(string folder, CancellationToken cancellationToken)
@@ -75,6 +99,7 @@ internal static class StageSnippets
         await Then();
         await PartitionBy();
         await Ports();
+        await SharedCompletion();
         await Through();
         await Part();
         await Batch();
@@ -275,6 +300,23 @@ internal static class StageSnippets
 
         await pipeline.Start().Completion;
         Check.That(even.SequenceEqual([2, -2]) && odd.SequenceEqual([1, 3]));
+    }
+
+    private static async Task SharedCompletion()
+    {
+        List<int> sums = [];
+
+        #region ports-shared-wiring
+        Pipeline pipeline = Pipeline.From([100, 20])
+            .Into(static () => new Total(), r => r.Income)
+            .From(r => r.Expenses, Pipeline.From([30]))
+            .Continue(r => r.Sum)
+            .ForEach(sums.Add)
+            .Build();
+        #endregion
+
+        await pipeline.Start().Completion;
+        Check.That(sums.SequenceEqual([90]));
     }
 
     private static async Task Through()

@@ -42,7 +42,7 @@ internal sealed class HostedPorts : HostedRunnable<PortRunnable>
     }
 
     public override ValueTask InputEndedAsync(int port, CancellationToken cancellationToken) =>
-        _inputs[port].OnCompleted is { } onCompleted ? CallAsync(() => onCompleted(cancellationToken)) : default;
+        _inputs[port].End() is { } onCompleted ? CallAsync(() => onCompleted(cancellationToken)) : default;
 
     [UnconditionalSuppressMessage("Trimming", "IL2075", Justification = "The builder that connects the ports keeps the public properties of the runnable.")]
     private TPort Port<TPort>(string name)
@@ -53,14 +53,15 @@ internal sealed class HostedPorts : HostedRunnable<PortRunnable>
     /// <summary>One input: decodes and handles its items.</summary>
     private abstract class HostedInput
     {
-        public abstract Func<CancellationToken, ValueTask>? OnCompleted { get; }
+        /// <inheritdoc cref="InputPort.End"/>
+        public abstract Func<CancellationToken, ValueTask>? End();
 
         public abstract HeldItem Read(PayloadReader payload);
     }
 
     private sealed class HostedInput<T>(Input<T> input, ItemCodec<T> codec) : HostedInput
     {
-        public override Func<CancellationToken, ValueTask>? OnCompleted => input.OnCompleted;
+        public override Func<CancellationToken, ValueTask>? End() => input.End();
 
         public override HeldItem Read(PayloadReader payload) => new Held(input, codec.Read(payload));
 
