@@ -102,8 +102,8 @@ internal static class IsolationCommand
 
             // A full line holds exactly the slots of both links and the frame that the source waits with. A border adds the frame that is being
             // sent, the one that is being received, and its decoded copy while that waits for a slot; with the other end in this process also
-            // that end's: the frame received, its decoded copy in work, the result being sent, and the one sent last, which its writer keeps.
-            int bound = 1 + (2 * FrameCapacity) + (placement switch { InProcessPlacement => 0, LoopbackPlacement => 7, _ => 3 });
+            // that end's: the frame received, its decoded copy in work, and the result being sent.
+            int bound = 1 + (2 * FrameCapacity) + (placement switch { InProcessPlacement => 0, LoopbackPlacement => 6, _ => 3 });
 
             // In whole frames, because the heap holds more than frames: the run itself, headers, and the parts of frames in buffers that are passed on in pieces.
             bool isCorrect = seen == Frames && wrong == 0 && most / FrameBytes <= bound;

@@ -84,8 +84,10 @@ internal sealed class OwnThread : SynchronizationContext, IDisposable
     private void Run()
     {
         SetSynchronizationContext(this);
-        foreach ((SendOrPostCallback callback, object? state) in _queue.GetConsumingEnumerable())
-            callback(state);
+
+        // An enumerator would keep the last callback, and the item in it, while it waits for the next.
+        while (_queue.TryTake(out (SendOrPostCallback Callback, object? State) next, Timeout.Infinite))
+            next.Callback(next.State);
     }
 }
 

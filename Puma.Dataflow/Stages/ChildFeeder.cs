@@ -121,6 +121,7 @@ internal sealed class ChildFeeder(ChildStage stage, ChildPlan plan, ChildRoster 
             }
             catch (Exception error)
             {
+                _writer.Reset();
                 await GiveUpAsync(item, error).ConfigureAwait(false);
                 if (stage.IsDiscarding)
                     return;
@@ -128,6 +129,7 @@ internal sealed class ChildFeeder(ChildStage stage, ChildPlan plan, ChildRoster 
             }
 
             child.Data.Write(FrameType.Item, item.Number, _writer, (ushort)Array.IndexOf(inputs, item.Port), item.Attempt);
+            _writer.Reset();
             slot.Sent.Enqueue(item);
             plan.OnSent?.Invoke(item, child);
         }

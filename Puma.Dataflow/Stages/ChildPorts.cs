@@ -39,11 +39,7 @@ internal sealed class ChildInput<T>(StageNode stage, Link<T> link, ItemCodecs co
 
         public override object? Untyped => value;
 
-        public override void Encode(PayloadWriter writer)
-        {
-            writer.Reset();
-            _input._codec.Write(writer, value);
-        }
+        public override void Encode(PayloadWriter writer) => _input._codec.Write(writer, value);
 
         protected override ValueTask BookAsync(Fate fate)
         {

@@ -188,6 +188,8 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
                 DiscardInWork(work.Item, ReasonToDiscard);
                 _input.Release(1);
             }
+
+            work.Forget();
         }
 
         _window.Clear();
@@ -389,7 +391,7 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
             {
                 _window.RemoveAt(_window.IndexOf(work, _head));
                 _input.Discard(work.Item, DiscardReason.NoDemand);
-                _spares.Push(work);
+                Recycle(work);
             }
         }
     }
@@ -398,7 +400,7 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
     {
         if (!_spares.TryPop(out WorkItem<TIn, TOut>? work))
             work = new WorkItem<TIn, TOut>(this, NoteFailure, Math.Min(_output?.Capacity ?? 1, 64), _isOneToOne);
-        work.Reset(item, isCheckpoint ? _number : ++_number, isCheckpoint, base.WorkingSince);
+        work.Take(item, isCheckpoint ? _number : ++_number, isCheckpoint, base.WorkingSince);
         _window.Add(work);
         return work;
     }
@@ -422,6 +424,7 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
                 worker.Current = null;
         }
 
+        work.Forget();
         _spares.Push(work);
     }
 

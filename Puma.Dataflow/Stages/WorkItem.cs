@@ -43,8 +43,15 @@ internal sealed class WorkItem<TIn, TOut>(StageNode stage, Action<long> noteFail
 
     public bool IsDone => Volatile.Read(ref _isDone);
 
-    /// <summary>Makes it ready for another item. The stage's stream only.</summary>
-    public void Reset(TIn item, long number, bool isCheckpoint, long since)
+    /// <summary>Takes an item. The stage's stream only.</summary>
+    public void Take(TIn item, long number, bool isCheckpoint, long since)
+    {
+        (Item, Number, IsCheckpoint, IsStarted, Since) = (item, number, isCheckpoint, false, since);
+        Volatile.Write(ref _isDone, false);
+    }
+
+    /// <summary>Lets go of an item that is settled, and is ready for another. The stage's stream only.</summary>
+    public void Forget()
     {
         lock (_gate)
         {
@@ -53,8 +60,7 @@ internal sealed class WorkItem<TIn, TOut>(StageNode stage, Action<long> noteFail
             (_room, _isHolding, _isRefusing, _wasRefused) = (null, false, false, false);
         }
 
-        (Item, Number, IsCheckpoint, IsStarted, Clock, Since) = (item, number, isCheckpoint, false, null, since);
-        Volatile.Write(ref _isDone, false);
+        (Item, Fate, Clock) = (default!, default, null);
     }
 
     public void Start(PoolInstance<TIn, TOut> instance, CancellationToken token)

@@ -20,6 +20,7 @@ internal sealed class PayloadWriter : IBufferWriter<byte>
     /// <summary>The length of the whole payload in bytes.</summary>
     public long Length => _head.WrittenCount + _blockBytes + (HasBlocks ? 4 + (4L * _blocks.Count) : 0);
 
+    /// <summary>Makes it ready for another value, and forgets this one: its blocks are the item's own memory.</summary>
     public void Reset()
     {
         // One large value must not hold its memory for ever.

@@ -13,7 +13,7 @@ internal abstract class HostedCode : IControlledCode
 
     public abstract ValueTask StartAsync(StageContext context, CancellationToken cancellationToken);
 
-    /// <summary>Decodes an item; it stays until the next one is decoded.</summary>
+    /// <summary>Decodes an item; it stays until it is left.</summary>
     public virtual HeldItem Read(int port, PayloadReader payload) => throw new NotSupportedException("This code handles no items.");
 
     public virtual ValueTask InputEndedAsync(int port, CancellationToken cancellationToken) => default;
@@ -44,6 +44,9 @@ internal abstract class HeldItem
     public virtual bool EmitsLast => false;
 
     public abstract ValueTask HandleAsync(CancellationToken cancellationToken);
+
+    /// <summary>Lets go of the item, which is not tried again.</summary>
+    public virtual void Leave() { }
 }
 
 /// <summary>Hosts a runnable itself, on a thread of its own if the stage says so.</summary>

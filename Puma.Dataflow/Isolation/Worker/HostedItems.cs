@@ -50,6 +50,8 @@ internal sealed class HostedItems<TIn, TOut> : HostedCode
         public override bool EmitsLast => code._handler.EmitsLast;
 
         public override ValueTask HandleAsync(CancellationToken cancellationToken) => code._handler.HandleAsync(Item, code._output, cancellationToken);
+
+        public override void Leave() => Item = default!;
     }
 }
 

@@ -84,6 +84,7 @@ internal sealed class ItemLoop(StartRecord start, HostedCode code, StageContext 
         data.Advance();
         while (!await TryHandleAsync(item, number, attempt).ConfigureAwait(false) && await WaitForVerdictAsync(number).ConfigureAwait(false))
             attempt++;
+        item.Leave();
         _item.Leave();
         _reader.Release();
     }

@@ -42,12 +42,19 @@ internal sealed class ResultWriter(FrameChannel data, StartRecord start, WorkerC
     /// <exception cref="ItemCodecException">It cannot be carried; nothing was sent.</exception>
     public void Send<T>(ushort port, T value, ItemCodec<T> codec, PayloadWriter writer)
     {
-        writer.Reset();
-        codec.Write(writer, value);
-        if (writer.Length > start.MaxPayload)
-            throw new ItemCodecException(typeof(T), null, $"its encoded form has {writer.Length} bytes; at most {start.MaxPayload} can travel (MaxItemSize)");
-        MarkStatus();
-        data.Write(FrameType.Result, control.Item.Number, writer, port, control.Item.Attempt);
+        try
+        {
+            codec.Write(writer, value);
+            if (writer.Length > start.MaxPayload)
+                throw new ItemCodecException(typeof(T), null, $"its encoded form has {writer.Length} bytes; at most {start.MaxPayload} can travel (MaxItemSize)");
+            MarkStatus();
+            data.Write(FrameType.Result, control.Item.Number, writer, port, control.Item.Attempt);
+        }
+        finally
+        {
+            writer.Reset();
+        }
+
         if (!_isInBurst)
             data.Flush();
     }
