@@ -1,27 +1,47 @@
 using System.Diagnostics;
 using System.Globalization;
+using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Puma.Dataflow.Benchmarks;
 
 /// <summary>
-/// How long does it take until a stop, a cancel and a tick are seen by a stage whose input is flooded? Prints the median and the longest
-/// of many rounds, and how many items the stage began after it was told. Sensitive to the work of one item, which is the least anybody can wait.
+/// How long does it take until a stop, a cancel, a command and a tick are seen by a stage whose input is flooded, and how many items does it
+/// begin after it was told? How long is the way of a command to an idle stage and back, and how many can be given? In process and in a child.
 /// </summary>
+/// <remarks>Sensitive to the work of one item, which is the least anybody can wait, and to how many processors the child has for itself.</remarks>
 internal static class ControlCommand
 {
+    private const int Capacity = 1024;
     private const int Rounds = 50;
+    private const int Calls = 1000;
 
-    public static async Task RunAsync()
+    /// <summary>S25.</summary>
+    private const long PromisedItems = 1;
+
+    private static readonly TimeSpan Lap = TimeSpan.FromSeconds(2);
+
+    private static readonly PipelineOptions Quiet = new() { LoggerFactory = NullLoggerFactory.Instance, SlowCallWarning = Timeout.InfiniteTimeSpan };
+
+    /// <returns>0 when nothing was seen later than after one more item, and every call had its own answer.</returns>
+    public static async Task<int> RunAsync()
     {
-        Console.WriteLine($"{Rounds} rounds each, one instance, capacity 1024, an endless source");
-        Console.WriteLine("what      median µs   longest µs   most items begun after it");
-        await MeasureAsync("complete", static run => run.Complete(), waitFor: "source");
-        await MeasureAsync("cancel", static run => run.Cancel(), waitFor: "work");
-        await MeasureTicksAsync();
+        Console.WriteLine($"{Rounds} rounds each, one instance, capacity {Capacity}, an endless source");
+        Console.WriteLine("what      where            median µs   longest µs   most items begun after it");
+        bool isRight = await MeasureEndAsync("complete", static run => run.Complete(), waitFor: "source");
+        isRight &= await MeasureEndAsync("cancel", static run => run.Cancel(), waitFor: "work");
+        isRight &= await MeasureFloodAsync(Placement.InProcess);
+        isRight &= await MeasureFloodAsync(Placement.ChildProcess);
+        Console.WriteLine();
+        Console.WriteLine($"commands to an idle stage: {Calls} one after the other, and as many as go in {Lap.TotalSeconds:0} s");
+        Console.WriteLine("where            median µs   longest µs   1 caller /s   100 callers /s");
+        foreach (Placement placement in (Placement[])[Placement.InProcess, Placement.Loopback, Placement.ChildProcess])
+            isRight &= await MeasureIdleAsync(placement);
+        Console.WriteLine(isRight ? "All correct." : "NOT correct, see above.");
+        return isRight ? 0 : 1;
     }
 
     /// <summary>Floods a stage, tells the run something, and takes the time until the stage that has to see it has ended.</summary>
-    private static async Task MeasureAsync(string what, Action<PipelineRun> tell, string waitFor)
+    private static async Task<bool> MeasureEndAsync(string what, Action<PipelineRun> tell, string waitFor)
     {
         var times = new List<double>();
         long mostAfter = 0;
@@ -34,8 +54,8 @@ internal static class ControlCommand
                 {
                     if (Interlocked.Increment(ref begun) == 2000)
                         isFlooded.SetResult();
-                    Spin();
-                }, new() { Name = "work", BoundedCapacity = 1024 })
+                    ControlProbe.Spin();
+                }, new() { Name = "work", BoundedCapacity = Capacity })
                 .Build(Quiet)
                 .Start();
             await isFlooded.Task;
@@ -49,66 +69,123 @@ internal static class ControlCommand
                 mostAfter = Math.Max(mostAfter, Interlocked.Read(ref begun) - begunWhenTold);
         }
 
-        Print(what, times, waitFor == "work" ? mostAfter.ToString(CultureInfo.InvariantCulture) : "(drains)");
+        return Print(what, Placement.InProcess, times, waitFor == "work" ? mostAfter : null, "(drains)");
     }
 
-    /// <summary>Takes how late the ticks of a flooded stage are against their grid.</summary>
-    private static async Task MeasureTicksAsync()
+    /// <summary>Floods a stage, gives it commands, and looks at its ticks.</summary>
+    private static async Task<bool> MeasureFloodAsync(Placement placement)
     {
-        var probe = new TickProbe();
-        await using PipelineRun run = Pipeline.From(Endless())
-            .To(probe, new() { Name = "work", BoundedCapacity = 1024, TickInterval = TimeSpan.FromMilliseconds(5) })
+        await using PipelineRun run = Pipeline.From(Endless(), new() { Name = "source" })
+            .To(static () => new ControlProbe(), new() { Name = "work", BoundedCapacity = Capacity, TickInterval = ControlProbe.TickInterval, Placement = placement })
             .Build(Quiet)
             .Start();
-        await probe.Done.Task;
-        Print("tick", [.. probe.Late], "(one item at most)");
+        await run.Started;
+        IProbe probe = run.Control<IProbe>("work");
+        while (run.Snapshot().Stage("work").SlotsHeld < Capacity)
+            await Task.Yield();
+        await probe.NowAsync();
+
+        List<double> times = [];
+        for (int round = 0; round < Rounds; round++)
+        {
+            long told = Stopwatch.GetTimestamp();
+            Moment ran = await probe.NowAsync();
+            times.Add(Stopwatch.GetElapsedTime(told, ran.Timestamp).TotalMicroseconds);
+        }
+
+        bool isRight = Print("command", placement, times, await CountAfterAsync(probe), "");
+        await probe.RestartTicksAsync();
+        double[] late;
+        do
+            late = await probe.LatenessAsync();
+        while (late.Length < Rounds);
+        return isRight & Print("tick", placement, [.. late], null, "(one item at most)");
     }
 
-    private static void Print(string what, List<double> times, string after)
+    /// <summary>
+    /// The most items that were begun between the arrival of a command and its run. An item stands at a gate meanwhile, which opens when the
+    /// command has been sent; both come by one connection, in this order.
+    /// </summary>
+    private static async Task<long> CountAfterAsync(IProbe probe)
+    {
+        long most = 0;
+        for (int round = 0; round < Rounds; round++)
+        {
+            var gate = new Gate();
+            await probe.HoldNextAsync(gate);
+            long begun = await gate.Arrived;
+            ValueTask<Moment> asked = probe.NowAsync();
+            gate.Open();
+            most = Math.Max(most, (await asked).Begun - begun);
+        }
+
+        return most;
+    }
+
+    private static async Task<bool> MeasureIdleAsync(Placement placement)
+    {
+        await using PipelineRun<int> run = Pipeline.Accept<int>()
+            .To(static () => new ControlProbe(), new() { Name = "work", Placement = placement })
+            .Build(Quiet)
+            .Start();
+        IProbe probe = run.Control<IProbe>("work");
+        List<double> times = [];
+        bool isRight = true;
+        for (int i = -Calls / 10; i < Calls; i++)
+        {
+            long begin = Stopwatch.GetTimestamp();
+            isRight &= await probe.AddOneAsync(i) == i + 1;
+            if (i >= 0)
+                times.Add(Stopwatch.GetElapsedTime(begin).TotalMicroseconds);
+        }
+
+        times.Sort();
+        (double one, bool isOneRight) = await RateAsync(probe, callers: 1);
+        (double hundred, bool areAllRight) = await RateAsync(probe, callers: 100);
+        isRight &= isOneRight & areAllRight;
+        run.Complete();
+        await run.Completion;
+        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{NameOf(placement),-14} {times[times.Count / 2],11:0}   {times[^1],10:0}   {one,11:N0}   {hundred,14:N0}{(isRight ? "" : "   WRONG")}"));
+        return isRight;
+    }
+
+    private static async Task<(double PerSecond, bool IsRight)> RateAsync(IProbe probe, int callers)
+    {
+        long begin = Stopwatch.GetTimestamp();
+        (int Count, bool IsRight)[] done = await Task.WhenAll(Enumerable.Range(0, callers).Select(caller => Task.Run(async () =>
+        {
+            int count = 0;
+            bool isRight = true;
+            for (; Stopwatch.GetElapsedTime(begin) < Lap; count++)
+                isRight &= await probe.AddOneAsync((caller << 24) + count) == (caller << 24) + count + 1;
+            return (count, isRight);
+        })));
+        return (done.Sum(static d => d.Count) / Stopwatch.GetElapsedTime(begin).TotalSeconds, done.All(static d => d.IsRight));
+    }
+
+    /// <param name="what">What the stage was told.</param>
+    /// <param name="placement">Where it lives.</param>
+    /// <param name="times">How long it took each time.</param>
+    /// <param name="after">How many items it began at most after it was told; null when that is not counted.</param>
+    /// <param name="instead">What is printed then.</param>
+    private static bool Print(string what, Placement placement, List<double> times, long? after, string instead)
     {
         times.Sort();
-        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{what,-8} {times[times.Count / 2],9:0}   {times[^1],10:0}   {after}"));
+        bool isRight = after is not > PromisedItems;
+        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{what,-8}  {NameOf(placement),-14} {times[times.Count / 2],11:0}   {times[^1],10:0}   {after?.ToString(CultureInfo.InvariantCulture) ?? instead}{(isRight ? "" : "   WRONG")}"));
+        return isRight;
     }
 
-    private static PipelineOptions Quiet => new() { LoggerFactory = Microsoft.Extensions.Logging.Abstractions.NullLoggerFactory.Instance };
+    private static string NameOf(Placement placement) => placement switch
+    {
+        InProcessPlacement => "in process",
+        LoopbackPlacement => "loopback",
+        _ => "child process",
+    };
 
     private static IEnumerable<int> Endless()
     {
         for (int i = 0; ; i++)
             yield return i;
-    }
-
-    private static void Spin() => Thread.SpinWait(500);
-
-    /// <summary>Notes how late its ticks are against their grid.</summary>
-    private sealed class TickProbe : SinkRunnable<int>
-    {
-        private long _start;
-        private int _ticks;
-
-        public TaskCompletionSource Done { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
-
-        public List<double> Late { get; } = [];
-
-        protected override ValueTask OnStartAsync(CancellationToken cancellationToken)
-        {
-            _start = Stopwatch.GetTimestamp();
-            return default;
-        }
-
-        protected override ValueTask OnItemAsync(int item, CancellationToken cancellationToken)
-        {
-            Spin();
-            return default;
-        }
-
-        protected override ValueTask OnTickAsync(CancellationToken cancellationToken)
-        {
-            double elapsed = Stopwatch.GetElapsedTime(_start).TotalMicroseconds;
-            Late.Add(elapsed % 5000);
-            if (++_ticks == Rounds)
-                Done.TrySetResult();
-            return default;
-        }
     }
 }

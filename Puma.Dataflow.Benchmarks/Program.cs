@@ -1,14 +1,13 @@
 using BenchmarkDotNet.Running;
 using Puma.Dataflow.Benchmarks;
 
-// control: how soon a flooded stage sees what it is told. isolation: what a process border costs. chaos: whether anything is lost when children are killed.
+// control: how soon a flooded stage sees what it is told, and how fast its commands are. isolation: what a process border costs. chaos: whether anything is lost when children are killed.
 // log: whether everything that children log is in the one log.
 // Anything else goes to BenchmarkDotNet, for example: --filter '*Chain*'
 switch (args)
 {
     case ["control"]:
-        await ControlCommand.RunAsync();
-        return 0;
+        return await ControlCommand.RunAsync();
     case ["isolation", "as-parent"]:
         return await IsolationCommand.RunParentAsync();
     case ["isolation"]:
