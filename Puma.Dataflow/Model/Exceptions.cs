@@ -39,7 +39,7 @@ public sealed class PipelineClosedException : PipelineException
 public sealed class BroadcastClosedException : PipelineException
 {
     internal BroadcastClosedException(string stage, RunState state, EndReason reason, Exception? cause)
-        : base($"The broadcast '{stage}' takes no more branches: {(reason == EndReason.None ? "" : $"it has ended ({reason}), and ")}the run is {state}{(cause is null ? "" : $" ({cause.Message})")}. The branch was not attached.", cause)
+        : base($"The broadcast '{stage}' takes no more branches: {(reason == EndReason.None ? "" : $"it has ended ({reason}), and ")}the run is {state}{(cause is null ? "" : $" ({ExceptionText.MessageOf(cause)})")}. The branch was not attached.", cause)
     {
         Stage = stage;
         State = state;

@@ -19,7 +19,7 @@ public sealed class JobFailedException : PipelineException
     }
 
     internal JobFailedException(string workers, StageFaultedException cause, bool hasBegun)
-        : base($"A job of '{workers}' was {(hasBegun ? "given up in work; whether it has done its work is unknown" : "not run")}, because the workers have faulted. {cause.Message}", cause)
+        : base($"A job of '{workers}' was {(hasBegun ? "given up in work; whether it has done its work is unknown" : "not run")}, because the workers have faulted. {ExceptionText.MessageOf(cause)}", cause)
     {
         WorkersName = workers;
         ProcessId = cause.ProcessId;
@@ -48,7 +48,7 @@ public sealed class JobFailedException : PipelineException
     {
         string which = jobNumber is null ? "A job" : $"Job {jobNumber}";
         return cause is ChildProcessLostException
-            ? $"{which} of '{workers}' was lost with its worker, so whether it has done its work is unknown. {cause.Message}"
-            : $"{which} of '{workers}' failed in process {FailureCause.ProcessOf(cause)}. {FailureCause.TypeNameOf(cause)}: {cause.Message}";
+            ? $"{which} of '{workers}' was lost with its worker, so whether it has done its work is unknown. {ExceptionText.MessageOf(cause)}"
+            : $"{which} of '{workers}' failed in process {FailureCause.ProcessOf(cause)}. {FailureCause.TypeNameOf(cause)}: {ExceptionText.MessageOf(cause)}";
     }
 }

@@ -68,7 +68,7 @@ internal sealed class AttachedBranch
         Exception error = scope.Failure ?? (cancellationToken.IsCancellationRequested
             ? new OperationCanceledException(cancellationToken)
             : (Exception)new BroadcastClosedException(broadcast.Name, graph.State, broadcast.EndReason, graph.Cause));
-        Log.BranchRefused(graph.Logger, scope.Name, broadcast.Name, error.Message, scope.Failure?.InnerException);
+        Log.BranchRefused(graph.Logger, scope.Name, broadcast.Name, ExceptionText.MessageOf(error), scope.Failure?.InnerException);
         throw error;
     }
 

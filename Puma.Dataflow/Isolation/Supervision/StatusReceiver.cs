@@ -46,7 +46,7 @@ internal sealed class StatusReceiver(ItemCodecs codecs, StatusBoard board, int i
         }
         catch (Exception error)
         {
-            throw new ProtocolViolationException($"A report of a child cannot be decoded: {error.Message}", error);
+            throw new ProtocolViolationException($"A report of a child cannot be decoded: {ExceptionText.MessageOf(error)}", error);
         }
 
         Volatile.Write(ref _taken, frame.Number);
