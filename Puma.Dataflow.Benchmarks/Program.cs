@@ -3,6 +3,7 @@ using Puma.Dataflow.Benchmarks;
 
 // control: how soon a flooded stage sees what it is told, and how fast its commands are. isolation: what a process border costs. chaos: whether anything is lost when children are killed.
 // log: whether everything that children log is in the one log.
+// leases: whether anything stays behind of objects that were lent and calls that were given up.
 // Anything else goes to BenchmarkDotNet, for example: --filter '*Chain*'
 switch (args)
 {
@@ -14,6 +15,9 @@ switch (args)
         return await IsolationCommand.RunAsync();
     case ["chaos", .. var rest]:
         return await ChaosCommand.RunAsync(rest);
+    case ["leases"]:
+        await LeaseCommand.RunAsync();
+        return 0;
     case ["log", .. var rest]:
         return await LogCommand.RunAsync(rest);
     default:

@@ -104,7 +104,7 @@ public class PipelineRun : IAsyncDisposable
             return instances[index];
         }
 
-        return instances.Count == 1 ? instances[0] : new PoolTarget(node.Name, instances);
+        return instances.Count == 1 ? instances[0] : new PoolTarget(node.Name, node.Graph.Logger, instances);
     }
 
     /// <summary>Cancels the run if it has not ended, and returns when it has, at the latest after the abort time-out. Never throws.</summary>

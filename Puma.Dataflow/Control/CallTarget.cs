@@ -15,6 +15,9 @@ internal abstract class CallTarget : ControlTarget
     /// <summary>Times the calls; null for calls that nobody times.</summary>
     protected virtual CallWatch? Watch => null;
 
+    /// <summary>The objects that the arguments of calls were lent from.</summary>
+    protected abstract LentObjects Lent { get; }
+
     /// <summary>Whether calls are served by now. One that waits for the start is not slow.</summary>
     protected virtual bool HasBegun => true;
 
@@ -27,7 +30,12 @@ internal abstract class CallTarget : ControlTarget
 
     public override async ValueTask<TResult> CallAsync<TControl, TArguments, TResult>(ControlMember<TControl, TArguments, TResult> member, TArguments arguments, CancellationToken cancellationToken)
     {
-        cancellationToken.ThrowIfCancellationRequested();
+        if (cancellationToken.IsCancellationRequested)
+        {
+            Lent.GiveBack(arguments);
+            throw new OperationCanceledException(cancellationToken);
+        }
+
         using WatchedCall watched = Watch?.Begin(member, HasBegun, cancellationToken) ?? new WatchedCall(null, false, cancellationToken);
         IPendingCall<TResult> call = Begin(member, arguments, watched.Token);
         try

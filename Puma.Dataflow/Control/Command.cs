@@ -6,13 +6,16 @@ internal abstract class Command
     /// <summary>Where it waits. Guarded by the lane.</summary>
     internal LinkedListNode<Command>? Place { get; set; }
 
+    /// <summary>Whether somebody waits for it, who is to be let go when the instance ends while it runs.</summary>
+    internal virtual bool HasCaller => false;
+
     /// <summary>Runs it. Never throws. The instance's stream only.</summary>
     /// <param name="instance">The instance.</param>
     /// <param name="runnable">Its runnable.</param>
     /// <param name="cancellationToken">Fires when the stage gives up.</param>
     public abstract ValueTask RunAsync(InstanceControl instance, Runnable runnable, CancellationToken cancellationToken);
 
-    /// <summary>Answers it without having run it.</summary>
+    /// <summary>Answers it without having run it, or while it runs and nobody waits until it has.</summary>
     public abstract void Refuse(CommandRefusal refusal);
 }
 

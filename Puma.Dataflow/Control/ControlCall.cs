@@ -19,23 +19,34 @@ internal class ControlCall<TControl, TArguments, TResult>(
 
     public Task<TResult> Result => _result.Task;
 
+    protected InstanceControl Instance => instance;
+
     /// <summary>The arguments, when they are needed. The stream only.</summary>
     /// <exception cref="ItemCodecException">They could not be carried.</exception>
     protected virtual TArguments ReadArguments() => arguments;
 
+    internal override bool HasCaller => true;
+
     /// <summary>A command that waits will never run; one that runs is told by the token.</summary>
-    public void GiveUp()
+    public virtual void GiveUp()
     {
-        instance.Lane.TryRemove(this);
+        if (instance.Lane.TryRemove(this))
+            instance.Given.GiveBack(arguments);
         _result.TrySetCanceled(callerToken);
     }
 
     public override async ValueTask RunAsync(InstanceControl instance, Runnable runnable, CancellationToken cancellationToken)
     {
         if (_result.Task.IsCompleted)
+        {
+            instance.Lane.End(this);
+            instance.Given.GiveBack(arguments);
             return;
+        }
+
         if (instance.Find<TControl>(member, lent, runnable) is not { } target)
         {
+            instance.Lane.End(this);
             Refuse(new(CommandFailure.NotServed, instance.WhyNotServed<TControl>(lent, runnable)));
             return;
         }
@@ -49,12 +60,18 @@ internal class ControlCall<TControl, TArguments, TResult>(
             instance.Own(running);
     }
 
-    public override void Refuse(CommandRefusal refusal) =>
+    public override void Refuse(CommandRefusal refusal)
+    {
+        instance.Given.GiveBack(arguments);
+        Fail(refusal);
+    }
+
+    private void Fail(CommandRefusal refusal) =>
         _result.TrySetException(instance.Failed(member.Name, refusal.Failure, refusal.Reason, refusal.Cause));
 
     private async ValueTask AnswerAsync(TControl target, CancellationToken discardToken)
     {
-        using var token = CancellationTokenSource.CreateLinkedTokenSource(callerToken, discardToken);
+        using var token = new MemberToken(instance, member.Name, callerToken, discardToken);
         try
         {
             // Keeps the context: with a thread of its own, the lent object is disposed there.
@@ -68,7 +85,11 @@ internal class ControlCall<TControl, TArguments, TResult>(
         }
         catch (OperationCanceledException) when (discardToken.IsCancellationRequested)
         {
-            Refuse(new(CommandFailure.StageEnded, "the stage gave up while the member ran."));
+            Fail(new(CommandFailure.StageEnded, "the stage gave up while the member ran."));
+        }
+        catch (OperationCanceledException) when (_result.Task.IsCompleted)
+        {
+            // Its caller was let go when the instance ended.
         }
         catch (OperationCanceledException) when (!member.HoldsInstance && instance.HasEndedLeases)
         {
@@ -76,12 +97,16 @@ internal class ControlCall<TControl, TArguments, TResult>(
         }
         catch (ItemCodecException error)
         {
-            Refuse(new(CommandFailure.NotCarried, error.Message, error));
+            Fail(new(CommandFailure.NotCarried, error.Message, error));
         }
         catch (Exception error)
         {
             if (!_result.TrySetException(instance.Failed(member.Name, CommandFailure.Threw, null, error)))
                 instance.LogLateFailure(member.Name, error);
+        }
+        finally
+        {
+            instance.Lane.End(this);
         }
     }
 }

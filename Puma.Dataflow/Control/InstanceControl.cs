@@ -69,6 +69,8 @@ internal sealed class InstanceControl
     public void Begin(IControlledCode code, StageContext context, CancellationToken discardToken)
     {
         (_context, _discardToken) = (context, discardToken);
+        // What the start left running is a caller like others.
+        Lane.Leave();
         Volatile.Write(ref _code, code);
         context.Ticks.Start();
     }
@@ -98,11 +100,21 @@ internal sealed class InstanceControl
     /// <summary>Takes a command: it waits for the next checkpoint, unless the instance's own user code gives it, which must not wait for itself.</summary>
     public void Take(Command command)
     {
-        if (Lane.IsCurrent && Volatile.Read(ref _code) is { } code)
-            Own(code.RunCommandAsync(command, this, _discardToken));
-        else
+        if (!Lane.IsCurrent)
             Lane.Add(command);
+        else if (Volatile.Read(ref _code) is not { } code)
+            command.Refuse(new(CommandFailure.NotServed, "it was called by its own start, which it would wait for. Call the method itself there."));
+        else if (Lane.TryBegin(command))
+            Own(code.RunCommandAsync(command, this, _discardToken));
     }
+
+    /// <summary>Runs a command for which the instance's own user code waits, by way of another object. Any thread.</summary>
+    public void TakeNested(Command command) => Own(new ValueTask(Task.Run(async () =>
+    {
+        Lane.Enter();
+        if (Lane.TryBegin(command))
+            await _code!.RunCommandAsync(command, this, _discardToken).ConfigureAwait(false);
+    })));
 
     /// <summary>The object that serves an interface; null when there is none.</summary>
     public TControl? Find<TControl>(ControlMember member, long lent, Runnable runnable)
@@ -120,17 +132,10 @@ internal sealed class InstanceControl
     /// <summary>Ends the lease of an object that nobody has got. The stream only.</summary>
     public ValueTask EndLeaseAsync(long id) => Lent.Take(id)?.DisposeAsync() ?? default;
 
-    /// <summary>Ends the lease of an object that nobody has got, at the next checkpoint. Any thread.</summary>
-    public void Return(long id)
-    {
-        if (Lent.Take(id) is { } owned)
-            Lane.Add(new EndOfLeases(this, [owned]));
-    }
-
     public CommandFailedException Failed(string member, CommandFailure failure, string? reason, Exception? cause) =>
         new(_stage, _index, member, failure, reason, cause);
 
-    public void LogLateFailure(string member, Exception error) => Log.LateCallFailed(_logger, member, _stage, error.Message, error);
+    public void LogLateFailure(string member, Exception error) => Log.LateCallFailed(_logger, member, _stage, ExceptionText.MessageOf(error), error);
 
     /// <summary>Sees to the failures of what goes on beside the stream.</summary>
     public void Own(ValueTask running) => _ = OwnAsync(running);

@@ -18,6 +18,9 @@ internal interface IRemoteReference
 /// <param name="steps">Where this side's enumerations go on after a wait; null for the thread pool.</param>
 internal sealed class LendingSide(LentObjects mine, Func<IRemoteReference, ControlTarget> borrow, SynchronizationContext? steps = null)
 {
+    /// <summary>The objects that this side lends.</summary>
+    public LentObjects Mine => mine;
+
     /// <summary>For the calls of this side: what is lent as an argument stays its owner's.</summary>
     public LendingSession Arguments { get; } = new(mine, borrow, steps, ownsLent: false);
 

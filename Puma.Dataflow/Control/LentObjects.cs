@@ -1,3 +1,5 @@
+using System.Runtime.CompilerServices;
+
 namespace Puma.Dataflow.Control;
 
 /// <summary>The objects that one side lends to the other, by their numbers. Safe for any thread.</summary>
@@ -56,6 +58,36 @@ internal sealed class LentObjects
             _objects.Clear();
             return owned;
         }
+    }
+
+    /// <summary>Whether there are objects among arguments of a type.</summary>
+    public static bool AreIn<TArguments>() => Kind<TArguments>.HasObjects;
+
+    /// <summary>Ends the leases of objects that were lent as the arguments of a call that never runs.</summary>
+    public void GiveBack<TArguments>(TArguments arguments)
+    {
+        if (!AreIn<TArguments>())
+            return;
+        if (arguments is IRemoteReference one)
+        {
+            Take(one.Id);
+        }
+        else if (arguments is ITuple several)
+        {
+            for (int i = 0; i < several.Length; i++)
+            {
+                if (several[i] is IRemoteReference remote)
+                    Take(remote.Id);
+            }
+        }
+    }
+
+    private static class Kind<TArguments>
+    {
+        public static readonly bool HasObjects = Has(typeof(TArguments));
+
+        private static bool Has(Type type) =>
+            type.IsAssignableTo(typeof(IRemoteReference)) || (type.IsAssignableTo(typeof(ITuple)) && Array.Exists(type.GetGenericArguments(), Has));
     }
 
     private readonly record struct Lent(IAsyncDisposable Value, bool IsOwned);

@@ -11,6 +11,8 @@ internal sealed class InstanceTarget(InstanceControl instance, long lent = 0) : 
 
     protected override bool HasBegun => instance.HasBegun;
 
+    protected override LentObjects Lent => instance.Given;
+
     protected override IPendingCall<TResult> Begin<TControl, TArguments, TResult>(ControlMember<TControl, TArguments, TResult> member, TArguments arguments, CancellationToken cancellationToken)
     {
         var call = new ControlCall<TControl, TArguments, TResult>(instance, lent, member, arguments, cancellationToken);

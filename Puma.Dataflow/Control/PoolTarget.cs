@@ -1,7 +1,10 @@
+using Microsoft.Extensions.Logging;
+using Puma.Dataflow.Diagnostics;
+
 namespace Puma.Dataflow.Control;
 
 /// <summary>All instances of a pool: a member without a result goes to each of them.</summary>
-internal sealed class PoolTarget(string stage, IReadOnlyList<ControlTarget> instances) : ControlTarget
+internal sealed class PoolTarget(string stage, ILogger logger, IReadOnlyList<ControlTarget> instances) : ControlTarget
 {
     public override ControlSession Session => throw NeedsInstance("An object is lent to one instance");
 
@@ -9,7 +12,23 @@ internal sealed class PoolTarget(string stage, IReadOnlyList<ControlTarget> inst
     {
         if (typeof(TResult) != typeof(NoValue))
             throw NeedsInstance($"{member.Name} has a result");
-        await Task.WhenAll(instances.Select(i => i.CallAsync(member, arguments, cancellationToken).AsTask())).ConfigureAwait(false);
+        Task[] calls = [.. instances.Select(i => i.CallAsync(member, arguments, cancellationToken).AsTask())];
+        try
+        {
+            await Task.WhenAll(calls).ConfigureAwait(false);
+        }
+        catch (CommandFailedException first)
+        {
+            // The caller gets one of them.
+            foreach (Task call in calls)
+            {
+                if (call.Exception?.InnerException is CommandFailedException other && other != first)
+                    Log.PoolCallFailed(logger, member.Name, stage, other.Message, other);
+            }
+
+            throw;
+        }
+
         return default!;
     }
 

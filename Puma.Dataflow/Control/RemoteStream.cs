@@ -48,14 +48,21 @@ internal sealed class RemoteStream<T> : IRemoteStream<T>
             return await step.ConfigureAwait(false) ? new StreamStep<T>(true, _values.Current) : default;
     }
 
-    public async ValueTask DisposeAsync()
-    {
-        await _ended.CancelAsync().ConfigureAwait(false);
+    public ValueTask DisposeAsync() => new(OnSteps(EndAsync));
 
-        // An enumerator is not disposed while it moves.
-        await _step.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-        await OnSteps(() => _values.DisposeAsync().AsTask()).ConfigureAwait(false);
-        _ended.Dispose();
+    // Its awaits keep the context on purpose: the enumeration ends on the instance's stream.
+    private async Task EndAsync()
+    {
+        try
+        {
+            await _ended.CancelAsync().ConfigureAwait(true);
+        }
+        finally
+        {
+            // An enumerator is not disposed while it moves.
+            await _step.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing | ConfigureAwaitOptions.ContinueOnCapturedContext);
+            await _values.DisposeAsync().ConfigureAwait(true);
+        }
     }
 
     private TTask OnSteps<TTask>(Func<TTask> step)
@@ -89,14 +96,24 @@ internal sealed class StreamReader<TControl, TArguments, T>(ControlTarget target
         }
         finally
         {
-            try
-            {
-                await stream.CallAsync(RemoteStream<T>.End, default, CancellationToken.None).ConfigureAwait(false);
-            }
-            catch (CommandFailedException ended) when (ended.Failure is CommandFailure.StageEnded or CommandFailure.NotServed or CommandFailure.ProcessLost)
-            {
-                // It ended with the instance.
-            }
+            Task ending = EndAsync(stream);
+            // A reader that has given up waits for nothing, however long the enumeration takes to see it.
+            if (both.IsCancellationRequested)
+                _ = ending.ContinueWith(static t => t.Exception, CancellationToken.None, TaskContinuationOptions.OnlyOnFaulted, TaskScheduler.Default);
+            else
+                await ending.ConfigureAwait(false);
+        }
+    }
+
+    private static async Task EndAsync(ControlTarget stream)
+    {
+        try
+        {
+            await stream.CallAsync(RemoteStream<T>.End, default, CancellationToken.None).ConfigureAwait(false);
+        }
+        catch (CommandFailedException ended) when (ended.Failure is CommandFailure.StageEnded or CommandFailure.NotServed or CommandFailure.ProcessLost)
+        {
+            // It ended with the instance.
         }
     }
 }

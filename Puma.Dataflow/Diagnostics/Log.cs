@@ -97,4 +97,7 @@ internal static partial class Log
 
     [LoggerMessage(52, LogLevel.Warning, "{Command} of stage '{Stage}' failed after its caller had given it up: {Error}")]
     public static partial void LateCallFailed(ILogger logger, string command, string stage, string error, Exception? exception);
+
+    [LoggerMessage(53, LogLevel.Warning, "{Command} failed on more than one instance of stage '{Stage}'; its caller got another failure: {Error}")]
+    public static partial void PoolCallFailed(ILogger logger, string command, string stage, string error, Exception? exception);
 }

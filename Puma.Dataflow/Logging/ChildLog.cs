@@ -29,6 +29,9 @@ internal sealed class ChildLog : IAsyncDisposable
     private readonly long[] _dropped = new long[(int)LogLevel.None];
     private readonly long[] _taken = new long[(int)LogLevel.None];
 
+    // Written by the writing stream, read by any thread.
+    private long _lastWritten;
+
     // Guarded by _taking. By level, how many records the child had accepted; none before it is gone.
     private IReadOnlyList<long> _accepted = LastLog.None.Accepted;
 
@@ -114,6 +117,18 @@ internal sealed class ChildLog : IAsyncDisposable
     /// <summary>Ends when everything is written that was taken in so far.</summary>
     public Task FlushAsync() => _writing.FlushAsync();
 
+    /// <summary>The same for records alone, without a wait when there are none.</summary>
+    public Task FlushRecordsAsync()
+    {
+        lock (_taking)
+        {
+            if (Volatile.Read(ref _lastWritten) >= _lastNumber)
+                return Task.CompletedTask;
+        }
+
+        return FlushAsync();
+    }
+
     /// <summary>Writes what is left and ends.</summary>
     public async ValueTask DisposeAsync()
     {
@@ -156,6 +171,8 @@ internal sealed class ChildLog : IAsyncDisposable
     /// <summary>The child is told that there is room again. The writing stream only.</summary>
     private void OnWritten(long number)
     {
+        if (number > 0)
+            Volatile.Write(ref _lastWritten, number);
         if (number > 0)
             _say?.Invoke(FrameType.LogTaken, number, default);
         _lines.TellLeftOut(isLast: false);

@@ -64,7 +64,7 @@ public sealed class CommandFailedException : PipelineException
     {
         string where = instance == 0 ? $"stage '{stage}'" : $"instance {instance} of stage '{stage}'";
         return failure == CommandFailure.Threw && cause is not null
-            ? $"{command} of {where} failed in process {FailureCause.ProcessOf(cause)}. {FailureCause.TypeNameOf(cause)}: {cause.Message}"
+            ? $"{command} of {where} failed in process {FailureCause.ProcessOf(cause)}. {FailureCause.TypeNameOf(cause)}: {ExceptionText.MessageOf(cause)}"
             : $"{command} of {where} has no result: {reason}";
     }
 }

@@ -58,9 +58,14 @@ internal sealed class OwnThread : SynchronizationContext, IDisposable
         var done = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         Post(static state =>
         {
-            (Func<ValueTask> call, TaskCompletionSource source) = ((Func<ValueTask>, TaskCompletionSource))state!;
-            _ = CompleteAsync(call, source);
-        }, (callback, done));
+            (Func<ValueTask> call, TaskCompletionSource source, ExecutionContext? flow) = ((Func<ValueTask>, TaskCompletionSource, ExecutionContext?))state!;
+
+            // The callback runs in the flow of its stage, as without a thread of its own: by it, it is known for the instance's.
+            if (flow is null)
+                _ = CompleteAsync(call, source);
+            else
+                ExecutionContext.Run(flow, _ => _ = CompleteAsync(call, source), null);
+        }, (callback, done, ExecutionContext.Capture()));
         return new ValueTask(done.Task);
     }
 

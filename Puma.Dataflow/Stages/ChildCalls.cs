@@ -1,4 +1,5 @@
 using Puma.Dataflow.Control;
+using Puma.Dataflow.Diagnostics;
 using Puma.Dataflow.Isolation.Calls;
 using Puma.Dataflow.Isolation.Codec;
 
@@ -21,6 +22,8 @@ internal sealed class ChildCalls
     // Guarded by _gate.
     private readonly LinkedList<IOutgoingCall> _waiting = [];
     private CallConnection? _connection;
+
+    // Written under _gate, read by any thread.
     private CommandRefusal? _refusal;
 
     public ChildCalls(ChildStage stage, int index, CallWatch watch)
@@ -41,6 +44,9 @@ internal sealed class ChildCalls
     {
         lock (_gate)
         {
+            // It may be gone already; what has waited waits for the next.
+            if (connection.HasEnded)
+                return;
             _connection = connection;
             foreach (IOutgoingCall call in _waiting)
                 connection.Send(call);
@@ -51,17 +57,16 @@ internal sealed class ChildCalls
     /// <summary>A child is gone, and with it what it was called and had not answered.</summary>
     public void Detach(CallConnection connection, ChildExit exit)
     {
-        CommandRefusal? refusal;
+        var lost = new ChildProcessLostException(_stage.Name, exit, inFlight: 0);
+        connection.End(call => Volatile.Read(ref _refusal)?.ToException(_stage.Name, _index, call.Member.Name)
+            ?? Failed(call.Member.Name, CommandFailure.ProcessLost, $"whether it ran is unknown. {lost.Message}", lost));
+
+        // After its end: whoever attaches it before that is followed by this, whoever comes later sees the end.
         lock (_gate)
         {
-            refusal = _refusal;
             if (_connection == connection)
                 _connection = null;
         }
-
-        var lost = new ChildProcessLostException(_stage.Name, exit, inFlight: 0);
-        connection.End(call => refusal?.ToException(_stage.Name, _index, call.Member.Name)
-            ?? Failed(call.Member.Name, CommandFailure.ProcessLost, $"whether it ran is unknown. {lost.Message}", lost));
     }
 
     /// <summary>Refuses all calls from here on that no child has.</summary>
@@ -103,7 +108,7 @@ internal sealed class ChildCalls
         lock (_gate)
         {
             if (_waiting.Remove(call))
-                return;
+                call.GiveBack();
         }
 
         call.Connection?.Cancel(call);
@@ -112,7 +117,7 @@ internal sealed class ChildCalls
     private CommandFailedException Failed(string member, CommandFailure failure, string? reason, Exception? cause) =>
         new(_stage.Name, _index, member, failure, reason, cause);
 
-    private RemoteTarget TargetOf(CallConnection connection, long lent) => new(connection, lent, () => Side, Failed, _watch);
+    private RemoteTarget TargetOf(CallConnection connection, long lent) => new(connection, lent, () => Side, Failed, _watch, Own);
 
     /// <summary>A child calls an object that it was given. It runs on the thread pool, not on any stream.</summary>
     public void Serve<TControl, TArguments, TResult>(IncomingCall<TControl, TArguments, TResult> call)
@@ -121,6 +126,7 @@ internal sealed class ChildCalls
         LendingSession session = new LendingSide(_given, remote => TargetOf(call.Connection, remote.Id)).Results;
         Task<TResult> result = Task.Run(async () =>
         {
+            CallConnection.Enter(call);
             if ((call.Member.EndsLease ? _given.Take(call.Lent) : _given.Find(call.Lent)) is not TControl given)
                 throw Failed(call.Member.Name, CommandFailure.NotServed, InstanceControl.LeaseHasEnded, null);
             return await call.Member.Invoke(given, call.ReadArguments(), session, call.Token).ConfigureAwait(false);
@@ -135,6 +141,8 @@ internal sealed class ChildCalls
 
         protected override CallWatch Watch => calls._watch;
 
+        protected override LentObjects Lent => calls._given;
+
         protected override bool HasBegun
         {
             get
@@ -146,7 +154,7 @@ internal sealed class ChildCalls
 
         protected override IPendingCall<TResult> Begin<TControl, TArguments, TResult>(ControlMember<TControl, TArguments, TResult> member, TArguments arguments, CancellationToken cancellationToken)
         {
-            var call = new OutgoingCall<TResult>(member, calls._stage.Codecs, calls.Failed, calls.GiveUp, calls.Release, cancellationToken);
+            var call = new OutgoingCall<TResult>(member, calls._stage.Codecs, calls.Failed, calls.GiveUp, calls.Release, calls._given, cancellationToken);
             call.Encode(0, arguments);
             calls.Send(call);
             return call;
@@ -155,6 +163,20 @@ internal sealed class ChildCalls
         protected override CommandFailedException Failed(string member, CommandFailure failure, string? reason, Exception? cause) => calls.Failed(member, failure, reason, cause);
     }
 
-    /// <summary>Ends the lease of an object that came too late for its caller. Nobody waits for it: what its disposal throws is logged where it lives.</summary>
-    private void Release(IRemoteReference late) => _ = TargetOf((CallConnection)late.Source!, late.Id).ReleaseAsync().AsTask();
+    /// <summary>Ends the lease of an object that came too late for its caller. Nobody waits for it.</summary>
+    private void Release(IRemoteReference late) => Own(TargetOf((CallConnection)late.Source!, late.Id).ReleaseAsync());
+
+    private void Own(ValueTask running) => _ = OwnAsync(running);
+
+    private async Task OwnAsync(ValueTask running)
+    {
+        try
+        {
+            await running.ConfigureAwait(false);
+        }
+        catch (Exception error)
+        {
+            Log.LateCallFailed(_stage.Graph.Logger, RemoteLease.End.Name, _stage.Name, error.Message, error);
+        }
+    }
 }

@@ -41,12 +41,18 @@ internal sealed class PoolInstance<TIn, TOut> : IDisposable
     {
         Control.Lane.Enter();
         await Handler.StartAsync(_context, output, discardToken).ConfigureAwait(false);
+        Control.Begin(Handler, _context, Token);
         if (Handler.HasCommands)
             Control.Lane.Enter();
         if (Handler.HasCommands || Activity.Current is not null)
             Flow = ExecutionContext.Capture();
+    }
 
-        Control.Begin(Handler, _context, Token);
+    /// <summary>Tells the user code that its input has ended.</summary>
+    public async ValueTask CompletedAsync(CancellationToken discardToken)
+    {
+        Control.Lane.Enter();
+        await Handler.CompletedAsync(discardToken).ConfigureAwait(false);
     }
 
     public void Cancel(StageNode stage) => stage.Graph.Own(_source.CancelAsync());

@@ -140,7 +140,7 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
         foreach (PoolInstance<TIn, TOut> worker in _workers)
         {
             worker.Handler.Redirect(DirectEmitter());
-            await worker.Handler.CompletedAsync(DiscardToken).ConfigureAwait(false);
+            await worker.CompletedAsync(DiscardToken).ConfigureAwait(false);
         }
     }
 

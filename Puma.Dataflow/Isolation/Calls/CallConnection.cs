@@ -19,8 +19,16 @@ internal interface ICallServer
 /// answered exactly once, or ends with the connection.
 /// </summary>
 /// <remarks>Any thread calls; the pump of the connection hands over what comes. No user code runs under the lock.</remarks>
-internal sealed class CallConnection(FrameChannel channel, Func<ItemCodecs> codecs, ICallServer server)
+/// <param name="channel">The connection.</param>
+/// <param name="codecs">Carry arguments and results.</param>
+/// <param name="server">Runs the calls of the other side.</param>
+/// <param name="holdsInstance">Whether the caller is the user code of the instance on this side; null when there is none.</param>
+/// <param name="beforeAnswer">What its caller waits for when a call was answered; called by the pump. Null for nothing.</param>
+internal sealed class CallConnection(FrameChannel channel, Func<ItemCodecs> codecs, ICallServer server, Func<bool>? holdsInstance = null, Func<Task>? beforeAnswer = null)
 {
+    // The call that is being served in this flow, by which its own calls back to the instance are known.
+    private static readonly AsyncLocal<IncomingCall?> s_served = new();
+
     private readonly Lock _gate = new();
 
     // Guarded by _gate.
@@ -34,6 +42,19 @@ internal sealed class CallConnection(FrameChannel channel, Func<ItemCodecs> code
     private readonly List<ControlMember> _known = [];
 
     public ItemCodecs Codecs => codecs();
+
+    /// <summary>Whether the connection has ended: what is sent fails.</summary>
+    public bool HasEnded
+    {
+        get
+        {
+            lock (_gate)
+                return _end is not null;
+        }
+    }
+
+    /// <summary>Marks the flow of the caller as what serves a call.</summary>
+    public static void Enter(IncomingCall call) => s_served.Value = call;
 
     // ---- Calls of this side. Any thread. -----------------------------------------------------------------------------------------------
 
@@ -66,7 +87,13 @@ internal sealed class CallConnection(FrameChannel channel, Func<ItemCodecs> code
 
         (call.Id, call.Connection) = (++_lastCall, this);
         _pending.Add(call.Id, call);
-        channel.Write(FrameType.Call, call.Id, call.Payload, (ushort)number, attempt: 0);
+        channel.Write(FrameType.Call, call.Id, call.Payload, (ushort)number, attempt: 0, FlagsOfCall());
+    }
+
+    private FrameFlags FlagsOfCall()
+    {
+        bool isNested = s_served.Value is { HoldsInstance: true, IsAnswered: false } served && served.Connection == this;
+        return (holdsInstance?.Invoke() == true ? FrameFlags.HoldsInstance : FrameFlags.None) | (isNested ? FrameFlags.Nested : FrameFlags.None);
     }
 
     /// <summary>Tells the other side that nobody waits for a call any more. It is answered all the same.</summary>
@@ -118,7 +145,7 @@ internal sealed class CallConnection(FrameChannel channel, Func<ItemCodecs> code
             case FrameType.Call:
                 if (frame.Port >= _known.Count)
                     throw new ProtocolViolationException($"A call is to the control member {frame.Port}, which was never told.");
-                _known[frame.Port].Accept(new Receiver(this, frame, reader.Long()));
+                _known[frame.Port].Accept(new Receiver(this, frame, LentIn(frame)));
                 return true;
             case FrameType.CancelCall:
                 lock (_gate)
@@ -127,12 +154,29 @@ internal sealed class CallConnection(FrameChannel channel, Func<ItemCodecs> code
             case FrameType.Reply or FrameType.CallFailed:
                 IOutgoingCall? pending;
                 lock (_gate)
-                    _pending.Remove(frame.Number, out pending);
-                (pending ?? throw new ProtocolViolationException($"Call {frame.Number} was answered, which waits for no answer.")).Receive(frame);
+                    _pending.TryGetValue(frame.Number, out pending);
+
+                // It waits on while its answer is looked at: one that is none ends the connection, and with that the call.
+                (pending ?? throw new ProtocolViolationException($"Call {frame.Number} was answered, which waits for no answer.")).Receive(frame, beforeAnswer?.Invoke() ?? Task.CompletedTask);
+                lock (_gate)
+                    _pending.Remove(frame.Number);
                 return true;
             default:
                 return false;
         }
+    }
+
+    /// <summary>The number of the object that is called, with which the head of the payload begins.</summary>
+    private static long LentIn(Frame frame)
+    {
+        var reader = new FieldReader(frame.Payload);
+        if (frame.Flags.HasFlag(FrameFlags.HasBlocks))
+        {
+            for (int lengths = reader.Count(); lengths > 0; lengths--)
+                reader.Int();
+        }
+
+        return reader.Long();
     }
 
     private void Learn(long number, DelegateIdentity identity)
@@ -183,9 +227,13 @@ internal sealed class CallConnection(FrameChannel channel, Func<ItemCodecs> code
         public void Visit<TControl, TArguments, TResult>(ControlMember<TControl, TArguments, TResult> member)
             where TControl : class
         {
-            var call = new IncomingCall<TControl, TArguments, TResult>(connection, frame.Number, lent, member, frame.Payload.Slice(sizeof(long)).ToArray(), frame.Flags.HasFlag(FrameFlags.HasBlocks));
+            var call = new IncomingCall<TControl, TArguments, TResult>(connection, frame.Number, lent, member, frame.Payload.ToArray(), frame.Flags);
             lock (connection._gate)
-                connection._serving.Add(frame.Number, call);
+            {
+                if (!connection._serving.TryAdd(frame.Number, call))
+                    throw new ProtocolViolationException($"Call {frame.Number} came again before it was answered.");
+            }
+
             connection.Server.Serve(call);
         }
     }

@@ -10,15 +10,28 @@ internal abstract class IncomingCall
 {
     /// <summary>Fires its token: nobody waits for it any more. Any thread; called by the pump, so what is registered runs elsewhere.</summary>
     public abstract void Cancel();
+
+    public abstract CallConnection Connection { get; }
+
+    /// <summary>Whether an instance of the other side handles nothing else until it is answered.</summary>
+    public abstract bool HoldsInstance { get; }
+
+    /// <summary>Whether it was answered. Set once, by who answers; read by any thread.</summary>
+    public bool IsAnswered { get; protected set; }
 }
 
 /// <inheritdoc/>
-internal sealed class IncomingCall<TControl, TArguments, TResult>(CallConnection connection, long id, long lent, ControlMember<TControl, TArguments, TResult> member, byte[] payload, bool hasBlocks) : IncomingCall
+internal sealed class IncomingCall<TControl, TArguments, TResult>(CallConnection connection, long id, long lent, ControlMember<TControl, TArguments, TResult> member, byte[] payload, FrameFlags flags) : IncomingCall
     where TControl : class
 {
     private readonly CancellationTokenSource _canceled = new();
 
-    public CallConnection Connection => connection;
+    public override CallConnection Connection => connection;
+
+    public override bool HoldsInstance => flags.HasFlag(FrameFlags.HoldsInstance);
+
+    /// <summary>Whether the instance waits for it, by way of an object of the other side.</summary>
+    public bool IsNested => flags.HasFlag(FrameFlags.Nested);
 
     public ControlMember<TControl, TArguments, TResult> Member => member;
 
@@ -35,8 +48,21 @@ internal sealed class IncomingCall<TControl, TArguments, TResult>(CallConnection
         if (typeof(TArguments) == typeof(NoValue))
             return default!;
         var reader = new PayloadReader();
-        reader.Reset(new ReadOnlySequence<byte>(payload), hasBlocks);
+        reader.Reset(new ReadOnlySequence<byte>(payload), flags.HasFlag(FrameFlags.HasBlocks));
+        reader.Skip(sizeof(long));
         return connection.Codecs.For<TArguments>().Read(reader);
+    }
+
+    private async Task<TResult> AnsweredAsync(Task<TResult> result)
+    {
+        try
+        {
+            return await result.ConfigureAwait(false);
+        }
+        finally
+        {
+            IsAnswered = true;
+        }
     }
 
     /// <summary>Answers the call as its result ends, whatever way. Never throws.</summary>
@@ -46,7 +72,7 @@ internal sealed class IncomingCall<TControl, TArguments, TResult>(CallConnection
     {
         try
         {
-            TResult value = await result.ConfigureAwait(false);
+            TResult value = await AnsweredAsync(result).ConfigureAwait(false);
             await before().ConfigureAwait(false);
             var writer = new PayloadWriter();
             if (typeof(TResult) != typeof(NoValue))
@@ -67,7 +93,7 @@ internal sealed class IncomingCall<TControl, TArguments, TResult>(CallConnection
         catch (Exception error)
         {
             await before().ConfigureAwait(false);
-            connection.Fail(id, CommandFailure.Threw, error.Message, error);
+            connection.Fail(id, CommandFailure.Threw, ExceptionText.MessageOf(error), error);
         }
     }
 }

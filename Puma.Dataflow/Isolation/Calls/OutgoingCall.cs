@@ -19,9 +19,15 @@ internal interface IOutgoingCall
     CallConnection? Connection { get; set; }
 
     /// <summary>Takes the answer. The pump only: nothing is decoded here.</summary>
-    void Receive(Frame frame);
+    /// <param name="frame">The answer.</param>
+    /// <param name="before">What the caller waits for, too. Never throws.</param>
+    /// <exception cref="ProtocolViolationException">It is none.</exception>
+    void Receive(Frame frame, Task before);
 
     void Fail(CommandFailedException failure);
+
+    /// <summary>Ends the leases of its arguments, because it never runs.</summary>
+    void GiveBack();
 }
 
 /// <inheritdoc/>
@@ -30,6 +36,7 @@ internal interface IOutgoingCall
 /// <param name="failed">Makes its failure.</param>
 /// <param name="giveUp">Takes it back, or tells the other side that nobody waits for it.</param>
 /// <param name="release">Ends the lease of an object that nobody has got.</param>
+/// <param name="given">What its arguments were lent from.</param>
 /// <param name="callerToken">Gives up the call.</param>
 internal sealed class OutgoingCall<TResult>(
     ControlMember member,
@@ -37,9 +44,13 @@ internal sealed class OutgoingCall<TResult>(
     Func<string, CommandFailure, string?, Exception?, CommandFailedException> failed,
     Action<IOutgoingCall> giveUp,
     Action<IRemoteReference> release,
+    LentObjects given,
     CancellationToken callerToken) : IOutgoingCall, IPendingCall<TResult>
 {
     private readonly TaskCompletionSource<TResult> _result = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    // Ends the leases of its arguments when it never runs. Taken once, by any thread.
+    private Action? _giveBack;
 
     public ControlMember Member => member;
 
@@ -55,6 +66,8 @@ internal sealed class OutgoingCall<TResult>(
     /// <exception cref="CommandFailedException">They cannot be carried.</exception>
     public void Encode<TArguments>(long lent, TArguments arguments)
     {
+        if (LentObjects.AreIn<TArguments>())
+            NoteGiven(arguments);
         try
         {
             System.Buffers.Binary.BinaryPrimitives.WriteInt64LittleEndian(Payload.GetSpan(sizeof(long)), lent);
@@ -66,9 +79,14 @@ internal sealed class OutgoingCall<TResult>(
         }
         catch (ItemCodecException error)
         {
+            GiveBack();
             throw failed(member.Name, CommandFailure.NotCarried, error.Message, error);
         }
     }
+
+    private void NoteGiven<TArguments>(TArguments arguments) => _giveBack = () => given.GiveBack(arguments);
+
+    public void GiveBack() => Interlocked.Exchange(ref _giveBack, null)?.Invoke();
 
     public void GiveUp()
     {
@@ -76,16 +94,27 @@ internal sealed class OutgoingCall<TResult>(
             giveUp(this);
     }
 
-    public void Fail(CommandFailedException failure) => _result.TrySetException(failure);
+    public void Fail(CommandFailedException failure)
+    {
+        if (failure.Failure != CommandFailure.Threw)
+            GiveBack();
+        _result.TrySetException(failure);
+    }
 
-    public void Receive(Frame frame)
+    public void Receive(Frame frame, Task before)
     {
         byte[] payload = frame.Payload.ToArray();
         FrameFlags flags = frame.Flags;
         if (frame.Type == FrameType.Reply)
-            ThreadPool.UnsafeQueueUserWorkItem(_ => Take(payload, flags.HasFlag(FrameFlags.HasBlocks)), null);
-        else
-            TakeFailure(payload);
+            _ = TakeAfterAsync(before, () => Take(payload, flags.HasFlag(FrameFlags.HasBlocks)));
+        else if (ReadFailure(payload) is var failure)
+            _ = TakeAfterAsync(before, () => Fail(failure));
+    }
+
+    private static async Task TakeAfterAsync(Task before, Action take)
+    {
+        await before.ConfigureAwait(ConfigureAwaitOptions.ForceYielding);
+        take();
     }
 
     private void Take(byte[] payload, bool hasBlocks)
@@ -107,13 +136,13 @@ internal sealed class OutgoingCall<TResult>(
     }
 
     /// <exception cref="ProtocolViolationException">It is none.</exception>
-    private void TakeFailure(byte[] payload)
+    private CommandFailedException ReadFailure(byte[] payload)
     {
         var reader = new FieldReader(new ReadOnlySequence<byte>(payload));
         var failure = (CommandFailure)reader.Byte();
         if (!Enum.IsDefined(failure))
             throw new ProtocolViolationException($"A call failed for the unknown reason {(byte)failure}.");
         string reason = reader.RequiredText();
-        Fail(failed(member.Name, failure, reason, reader.IsAtEnd ? null : ErrorRecord.ReadFrom(ref reader).ToException()));
+        return failed(member.Name, failure, reason, reader.IsAtEnd ? null : ErrorRecord.ReadFrom(ref reader).ToException());
     }
 }

@@ -8,20 +8,24 @@ namespace Puma.Dataflow.Isolation.Calls;
 /// <param name="side">What this side lends and borrows.</param>
 /// <param name="failed">Makes the failure of a call.</param>
 /// <param name="watch">Times the calls; null for none.</param>
+/// <param name="own">Sees to the failures of what nobody waits for.</param>
 internal sealed class RemoteTarget(
     CallConnection connection,
     long lent,
     Func<LendingSide> side,
     Func<string, CommandFailure, string?, Exception?, CommandFailedException> failed,
-    CallWatch? watch) : CallTarget
+    CallWatch? watch,
+    Action<ValueTask> own) : CallTarget
 {
     public override ControlSession Session => side().Arguments;
 
     protected override CallWatch? Watch => watch;
 
+    protected override LentObjects Lent => side().Mine;
+
     protected override IPendingCall<TResult> Begin<TControl, TArguments, TResult>(ControlMember<TControl, TArguments, TResult> member, TArguments arguments, CancellationToken cancellationToken)
     {
-        var call = new OutgoingCall<TResult>(member, connection.Codecs, failed, connection.Cancel, Release, cancellationToken);
+        var call = new OutgoingCall<TResult>(member, connection.Codecs, failed, connection.Cancel, Release, Lent, cancellationToken);
         call.Encode(lent, arguments);
         connection.Send(call);
         return call;
@@ -29,6 +33,6 @@ internal sealed class RemoteTarget(
 
     protected override CommandFailedException Failed(string member, CommandFailure failure, string? reason, Exception? cause) => failed(member, failure, reason, cause);
 
-    /// <summary>Ends the lease of an object that came too late for its caller. Nobody waits for it: what its disposal throws is logged where it lives.</summary>
-    private void Release(IRemoteReference late) => _ = new RemoteTarget(connection, late.Id, side, failed, watch: null).ReleaseAsync().AsTask();
+    /// <summary>Ends the lease of an object that came too late for its caller. Nobody waits for it.</summary>
+    private void Release(IRemoteReference late) => own(new RemoteTarget(connection, late.Id, side, failed, watch: null, own).ReleaseAsync());
 }

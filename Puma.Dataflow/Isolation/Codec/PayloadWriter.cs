@@ -107,6 +107,10 @@ internal sealed class PayloadReader
         }
     }
 
+    /// <summary>Leaves out what the head begins with.</summary>
+    /// <exception cref="ItemCodecException">The head is shorter.</exception>
+    public void Skip(int count) => Head = count <= Head.Length ? Head.Slice(count) : throw Corrupt("its head is too short");
+
     /// <exception cref="ItemCodecException">There is no such block.</exception>
     public ReadOnlySequence<byte> Block(int index) =>
         index >= 0 && index < _blocks.Count ? _blocks[index] : throw Corrupt($"it has no block {index}");

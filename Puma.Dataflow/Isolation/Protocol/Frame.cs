@@ -158,6 +158,12 @@ internal enum FrameFlags : byte
 
     /// <summary>The failure is the answer to our own cancellation; of a <see cref="FrameType.CancelItem"/>, that it is one.</summary>
     Canceled = 16,
+
+    /// <summary>Of a <see cref="FrameType.Call"/>: user code of an instance makes it, which handles nothing else meanwhile.</summary>
+    HoldsInstance = 32,
+
+    /// <summary>Of a <see cref="FrameType.Call"/>: it comes of a call that holds the instance which is called, so it must not wait for it.</summary>
+    Nested = 64,
 }
 
 /// <summary>One received frame. Its payload is valid until the next one is read.</summary>

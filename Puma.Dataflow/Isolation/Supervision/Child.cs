@@ -61,7 +61,7 @@ internal sealed class Child : IAsyncDisposable
         _log = log;
         _status = status;
         _control = new FrameChannel(body.Control, FrameFormat.MaxControl, OnControlReadable);
-        Calls = new CallConnection(_control, () => owner.Codecs, owner);
+        Calls = new CallConnection(_control, () => owner.Codecs, owner, holdsInstance: null, CallerWaitsForLogAsync);
         Data = new FrameChannel(body.Data, maxPayload, owner.Wake, owner.Wake);
         _control.Start();
         Data.Start();
@@ -176,6 +176,13 @@ internal sealed class Child : IAsyncDisposable
 
     /// <summary>Ends when what a child that has exited had logged is written, or that takes long.</summary>
     public Task LastWordsAsync() => Task.WhenAny(FlushLogAsync(), Task.Delay(ExitGrace, TimeProvider.System));
+
+    /// <summary>What user code logged before an answer is in the log before the caller goes on, or that takes long.</summary>
+    private Task CallerWaitsForLogAsync()
+    {
+        Task flush = _log.FlushRecordsAsync();
+        return flush.IsCompletedSuccessfully ? Task.CompletedTask : Task.WhenAny(flush, Task.Delay(ExitGrace, TimeProvider.System));
+    }
 
     private async Task FlushLogAsync()
     {

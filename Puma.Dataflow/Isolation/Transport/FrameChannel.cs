@@ -91,7 +91,7 @@ internal sealed class FrameChannel(Stream stream, int maxPayload, Action onReada
     }
 
     /// <summary>Writes a frame with an encoded item.</summary>
-    public void Write(FrameType type, long number, PayloadWriter payload, ushort port, int attempt)
+    public void Write(FrameType type, long number, PayloadWriter payload, ushort port, int attempt, FrameFlags flags = FrameFlags.None)
     {
         Debug.Assert(payload.Length <= FrameFormat.LongestOf(type, maxPayload), "The writer keeps payloads within bounds.");
         lock (_gate)
@@ -99,7 +99,7 @@ internal sealed class FrameChannel(Stream stream, int maxPayload, Action onReada
             if (_isClosed)
                 return;
             Span<byte> header = _out.Writer.GetSpan(FrameFormat.HeaderLength);
-            FrameFormat.WriteHeader(header, type, port, (byte)Math.Min(attempt, byte.MaxValue), payload.HasBlocks ? FrameFlags.HasBlocks : FrameFlags.None, (int)payload.Length, _sent++, number);
+            FrameFormat.WriteHeader(header, type, port, (byte)Math.Min(attempt, byte.MaxValue), payload.HasBlocks ? flags | FrameFlags.HasBlocks : flags, (int)payload.Length, _sent++, number);
             _out.Writer.Advance(FrameFormat.HeaderLength);
             payload.CopyTo(_out.Writer);
             NoteWritten(FrameFormat.HeaderLength + payload.Length);

@@ -79,6 +79,7 @@ internal sealed class ChildWorker : IBodyStream
         if (!await TryStartAsync().ConfigureAwait(false))
             return;
         bool isCompleted = false;
+        _instance.Lane.Enter();
         try
         {
             isCompleted = _code.HasBody
@@ -132,11 +133,20 @@ internal sealed class ChildWorker : IBodyStream
     private InstanceControl MakeInstance(ILogger logger, ItemCodecs codecs)
     {
         var server = new InstanceServer(Control.Logging.Sender.DrainAsync);
-        var calls = new CallConnection(Control.Channel, () => codecs, server);
+        InstanceControl? made = null;
+        var calls = new CallConnection(Control.Channel, () => codecs, server, () => made?.Lane.IsCurrent == true);
         var instance = new InstanceControl(_start.Stage, _start.Instance, logger, watch: null, Control.RaiseControl, remote => server.TargetOf(calls, remote.Id));
-        server.Instance = instance;
+        server.Instance = made = instance;
         Control.Calls = calls;
+        _ = EndWithParentAsync(calls, instance);
         return instance;
+    }
+
+    /// <summary>User code that calls an object of the parent need not wait for an answer that cannot come.</summary>
+    private async Task EndWithParentAsync(CallConnection calls, InstanceControl instance)
+    {
+        await Control.ParentGone.ConfigureAwait(false);
+        calls.End(call => instance.Failed(call.Member.Name, CommandFailure.ProcessLost, "the process of the object's owner is gone.", null));
     }
 
     private Recipe ReadRecipe(HostMaker host, ItemCodecs codecs)

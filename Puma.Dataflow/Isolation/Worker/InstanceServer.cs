@@ -14,13 +14,16 @@ internal sealed class InstanceServer(Func<Task> drainLog) : ICallServer
     public InstanceControl Instance { get; set; } = null!;
 
     /// <summary>An object of the parent that was given to the instance.</summary>
-    public RemoteTarget TargetOf(CallConnection calls, long given) => new(calls, given, () => Instance.Inside, Instance.Failed, watch: null);
+    public RemoteTarget TargetOf(CallConnection calls, long given) => new(calls, given, () => Instance.Inside, Instance.Failed, watch: null, remote => Instance.Own(remote));
 
     void ICallServer.Serve<TControl, TArguments, TResult>(IncomingCall<TControl, TArguments, TResult> call)
     {
         var command = new ReceivedCall<TControl, TArguments, TResult>(Instance, call);
         call.Token.UnsafeRegister(static state => ((ReceivedCall<TControl, TArguments, TResult>)state!).GiveUp(), command);
-        Instance.Lane.Add(command);
+        if (call.IsNested)
+            Instance.TakeNested(command);
+        else
+            Instance.Lane.Add(command);
         _ = call.AnswerAsync(command.Result, () => Task.WhenAny(drainLog(), Task.Delay(LogGrace, TimeProvider.System)));
     }
 
@@ -30,6 +33,15 @@ internal sealed class InstanceServer(Func<Task> drainLog) : ICallServer
         where TControl : class
     {
         private readonly IncomingCall<TControl, TArguments, TResult> _call = call;
+
+        /// <summary>Says when it never ran, so that its caller takes back what it gave.</summary>
+        public override void GiveUp()
+        {
+            if (Instance.Lane.TryRemove(this))
+                Refuse(new(CommandFailure.NotServed, "its caller had given it up before it ran."));
+            else
+                base.GiveUp();
+        }
 
         protected override TArguments ReadArguments() => _call.ReadArguments();
     }
