@@ -81,32 +81,12 @@ public sealed partial class SemanticsPageTests
         return string.Join("; ", classes.Select(static g => $"**{g.Key}**: {string.Join(", ", g.Order(StringComparer.Ordinal).Select(static m => $"`{m}`"))}"));
     }
 
-    /// <summary>The rules that each test cites in the comment on the line of one of its attributes.</summary>
-    private static IEnumerable<(int Rule, string Test)> FindCitations()
-    {
-        foreach (string path in Repository.Sources("Puma.Dataflow.Tests"))
-        {
-            string type = "";
-            List<int> rules = [];
-            foreach (string line in Repository.ReadLines(path))
-            {
-                if (AttributeComment().Match(line) is { Success: true } comment)
-                {
-                    rules.AddRange(Cited().Matches(comment.Groups[1].Value).SelectMany(static m => Range(m.Groups[1].Value, m.Groups[2].Value)));
-                }
-                else if (TypeLine().Match(line) is { Success: true } declaration)
-                {
-                    (type, rules) = (declaration.Groups[1].Value, []);
-                }
-                else if (MethodLine().Match(line) is { Success: true } method)
-                {
-                    foreach (int rule in rules)
-                        yield return (rule, $"{type}.{method.Groups[1].Value}");
-                    rules = [];
-                }
-            }
-        }
-    }
+    /// <summary>The rules that each test cites.</summary>
+    private static IEnumerable<(int Rule, string Test)> FindCitations() =>
+        from test in TestComments.All
+        from citation in Cited().Matches(test.Comment)
+        from rule in Range(citation.Groups[1].Value, citation.Groups[2].Value)
+        select (rule, test.Test);
 
     private static IEnumerable<int> Range(string first, string last) =>
         last.Length == 0 ? [Number(first)] : Enumerable.Range(Number(first), Number(last) - Number(first) + 1);
@@ -119,15 +99,6 @@ public sealed partial class SemanticsPageTests
     [GeneratedRegex(@"\*\*(\w+)\*\*")]
     private static partial Regex ClassLink();
 
-    [GeneratedRegex(@"^\s*\[.*\]\s*//(.*)$")]
-    private static partial Regex AttributeComment();
-
     [GeneratedRegex(@"\bS(\d+)(?:\s*[-–]\s*S(\d+))?\b")]
     private static partial Regex Cited();
-
-    [GeneratedRegex(@"^\s*(?:public|internal|private)[\w ]* class (\w+)")]
-    private static partial Regex TypeLine();
-
-    [GeneratedRegex(@"^\s*public [\w<>\[\], ]*?(\w+)\(")]
-    private static partial Regex MethodLine();
 }

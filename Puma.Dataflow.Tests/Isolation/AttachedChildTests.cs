@@ -89,6 +89,32 @@ public sealed class AttachedChildTests : ChildTest
         Assert.Equal(1, captured);
     }
 
+    [Theory] // S47, Puma 4, 13, 52, G7
+    [MemberData(nameof(Elsewhere))]
+    public async Task ReadersInOneProcessAfterAnother_EachItemIsReadOnce(Placement placement)
+    {
+        List<(int Item, int Process)> seen = [];
+        PipelineRun<int> run = Start(Pipeline.Accept<int>().Broadcast(new StageOptions { Name = "fan", NoBranches = NoBranches.Wait }));
+        for (int round = 0; round < 3; round++)
+        {
+            for (int i = 0; i < 5; i++)
+                await run.SendAsync((6 * round) + i, TestToken);
+            BranchLease lease = await run.Broadcast<int>("fan").AttachAsync(b => b
+                .Transform(static x => new Read(x, Environment.ProcessId), new() { Name = "read", Placement = placement })
+                .ForEach(x => seen.Add((x.Item, x.Process)))).Within();
+            await run.SendAsync((6 * round) + 5, TestToken);
+            await Waiting.UntilAsync(() => seen.Count == 6 * (round + 1), "what waited and what came is read");
+            await lease.DetachAsync().Within();
+        }
+
+        run.Complete();
+        await run.Completion.Within();
+        Assert.Equal(Enumerable.Range(0, 18), seen.Select(static x => x.Item));
+        Assert.Equal(placement is ChildProcessPlacement ? 3 : 1, seen.Select(static x => x.Process).Distinct().Count());
+    }
+
+    public sealed record Read(int Item, int Process);
+
     private PipelineRun<int> StartWithMain(List<int> main) =>
         Start(Pipeline.Accept<int>().Broadcast(new() { Name = "fan" }, b => b.ForEach(main.Add, new() { Name = "main" })));
 

@@ -7,7 +7,7 @@ namespace Puma.Dataflow.Tests.Isolation;
 /// <summary>An exception on its way through several processes: one cause, with its own type, file and line.</summary>
 public sealed class HopTests : ChildTest
 {
-    [Fact] // S3, S4, S7, S17, Puma 72: the children behind end as if their input had completed, and only the cause is told
+    [Fact] // S3, S4, S7, S17, Puma 127: the children behind end as if their input had completed, and only the cause is told
     public async Task AChainOfFourProcesses_TheFirstThrows_ThereIsOneCause()
     {
         ExpectFailure();
@@ -35,7 +35,7 @@ public sealed class HopTests : ChildTest
         Assert.Contains("FormatException: item 51 has no form", fault.Message, StringComparison.Ordinal);
     }
 
-    [Fact] // S3: after three hops
+    [Fact] // S3, Puma 116: after three hops
     public async Task AnExceptionThreeProcessesDown_KeepsItsTypeFileAndLine()
     {
         ExpectFailure();

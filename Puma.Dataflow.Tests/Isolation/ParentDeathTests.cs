@@ -13,7 +13,7 @@ public sealed class ParentDeathTests : IDisposable
 
     public void Dispose() => Directory.Delete(_temporary, recursive: true);
 
-    [Theory] // S39, Puma 61
+    [Theory] // S39, Puma G18
     [InlineData(ParentEnd.Wait)]
     [InlineData(ParentEnd.FailFast)]
     [InlineData(ParentEnd.Exit)]

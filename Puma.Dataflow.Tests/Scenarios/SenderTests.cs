@@ -90,6 +90,60 @@ public sealed class SenderTests : LifecycleTest
         AssertCounts(report, "sink", accepted: 300, delivered: 300);
     }
 
+    [Theory] // S11, Puma 22, 23
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task SendersInTurn_KeepTheOrderInWhichTheySend(bool areOpenAtOnce)
+    {
+        List<int> seen = [];
+        PipelineRun<int> run = Start(Pipeline.Accept<int>(new() { Name = "entry" }).ForEach(seen.Add, new() { Name = "sink" }));
+        PipelineSender<int>[] open = areOpenAtOnce ? [.. Enumerable.Range(0, 10).Select(_ => run.OpenSender())] : [];
+        for (int i = 0; i < 30; i++)
+        {
+            PipelineSender<int> sender = areOpenAtOnce ? open[i % 10] : run.OpenSender();
+            await sender.SendAsync(i, TestToken);
+            if (!areOpenAtOnce)
+                sender.Dispose();
+        }
+
+        run.Complete();
+        await run.Completion.Within();
+        Assert.Equal(Enumerable.Range(0, 30), seen);
+    }
+
+    [Fact] // S11, Puma 17, 24
+    public async Task ALeaseDisposedTwice_CountsOnce()
+    {
+        PipelineRun<int> run = Start(Pipeline.Accept<int>(new() { Name = "entry", CompleteWithLastSender = true }).ForEach(static _ => { }, new() { Name = "sink" }));
+        PipelineSender<int> first = run.OpenSender(), second = run.OpenSender();
+        first.Dispose();
+        first.Dispose();
+        await second.SendAsync(1, TestToken);
+        second.Dispose();
+
+        AssertCounts(await run.Completion.Within(), "sink", accepted: 1, delivered: 1);
+    }
+
+    [Fact] // S21, S50, Puma 18, 25
+    public async Task ADisposedRun_ReleasesItsSenders_AndSaysWhatItDiscarded()
+    {
+        ExpectFailure();
+        PipelineRun<int> run = Start(Pipeline.Accept<int>(new() { Name = "entry" })
+            .ForEach(static async (_, ct) => await Task.Delay(Timeout.Infinite, ct), new() { Name = "sink", BoundedCapacity = 2 }));
+        PipelineSender<int> sender = run.OpenSender();
+        await sender.SendAsync(1, TestToken);
+        await sender.SendAsync(2, TestToken);
+        Task waiting = sender.SendAsync(3, TestToken).AsTask();
+
+        await run.DisposeAsync().AsTask().Within();
+
+        await Assert.ThrowsAsync<PipelineClosedException>(() => waiting.Within());
+        await Assert.ThrowsAsync<PipelineClosedException>(() => sender.SendAsync(4, TestToken).AsTask().Within());
+        sender.Dispose();
+        AssertCounts(await run.Report, "sink", accepted: 2, discarded: 2);
+        Assert.Contains(Log.Records, static r => r.EventId.Id == 21);
+    }
+
     [Fact] // S16: their waiting sends are released
     public async Task SendersThatWait_AreReleasedByAFault_AndNothingOfTheirsIsCounted()
     {

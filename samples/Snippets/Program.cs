@@ -15,6 +15,7 @@ try
     LoggingSnippets.Run();
     await MonitoringSnippets.RunAsync();
     await WorkersSnippets.RunAsync(folder, CancellationToken.None);
+    await FromPumaSnippets.RunAsync(CancellationToken.None);
     await IsolationSnippets.RunAsync(); // last: from its call of RunIfChild on, children are started that way
 }
 finally

@@ -1,0 +1,70 @@
+using Microsoft.Extensions.Logging;
+using Puma.Dataflow.Testing;
+using Puma.Dataflow.Tests.Infrastructure;
+using Puma.Dataflow.Tests.Isolation;
+
+namespace Puma.Dataflow.Tests.Commands;
+
+/// <summary>Warnings of calls that take long, or are many.</summary>
+public sealed class CallWarningTests : ChildTest
+{
+    private const int Slow = 50, Chatty = 51;
+
+    public static TheoryData<Placement> Places => [Placement.InProcess, Placement.Loopback, Placement.ChildProcess];
+
+    [Theory, MemberData(nameof(Places))] // S42, Puma 140, 142
+    public async Task ASlowCall_IsWarnedOfOnceForItsMember(Placement placement)
+    {
+        Expect(Slow);
+        PipelineRun<int> run = StartCounter(placement, FakeTimeOptions with { StallTimeout = Timeout.InfiniteTimeSpan });
+        ICounter counter = run.Control<ICounter>("counter");
+        await counter.SumAsync().Within();
+        for (int round = 0; round < 2; round++)
+        {
+            using var source = new CancellationTokenSource();
+            Task waiting = counter.WaitForeverAsync(source.Token).AsTask();
+            Time.Advance(TimeSpan.FromSeconds(0.9));
+            Assert.Equal(round, Warnings(Slow).Count);
+            Time.Advance(TimeSpan.FromSeconds(0.2));
+            await source.CancelAsync();
+            await Assert.ThrowsAnyAsync<OperationCanceledException>(() => waiting.Within());
+            Assert.Contains("ICounter.WaitForeverAsync of stage 'counter'", Assert.Single(Warnings(Slow)).Message, StringComparison.Ordinal);
+        }
+
+        await EndAsync(run);
+    }
+
+    [Theory, MemberData(nameof(Places))] // S42, Puma 143, 144
+    public async Task ChattyCalls_AreWarnedOfOnceForTheirMember(Placement placement)
+    {
+        Expect(Chatty);
+        PipelineRun<int> run = StartCounter(placement, FakeTimeOptions with { ChattyCallWarning = 3 });
+        ICounter counter = run.Control<ICounter>("counter");
+
+        // Three in each second are not many.
+        for (int second = 0; second < 3; second++)
+        {
+            for (int i = 0; i < 3; i++)
+                await counter.SumAsync().Within();
+            Time.Advance(TimeSpan.FromSeconds(1));
+        }
+
+        Assert.Empty(Warnings(Chatty));
+        for (int i = 0; i < 5; i++)
+            await counter.SumAsync().Within();
+
+        Assert.Contains("ICounter.SumAsync of stage 'counter' is called more than 3 times", Assert.Single(Warnings(Chatty)).Message, StringComparison.Ordinal);
+        await EndAsync(run);
+    }
+
+    private List<LogRecord> Warnings(int id) => [.. Log.Records.Where(r => r.EventId.Id == id && r.Level == LogLevel.Warning)];
+
+    private PipelineRun<int> StartCounter(Placement placement, PipelineOptions options) =>
+        Start(Pipeline.Accept<int>().Then(static () => new Counter(), new() { Name = "counter", Placement = placement }).ForEach(static _ => { }), options);
+
+    private static async Task EndAsync(PipelineRun<int> run)
+    {
+        run.Complete();
+        await run.Completion.Within();
+    }
+}
