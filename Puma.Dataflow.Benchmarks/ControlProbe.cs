@@ -94,8 +94,8 @@ internal sealed class ControlProbe : SinkRunnable<int>, IProbe
     public ValueTask RestartTicksAsync()
     {
         Context.Ticks.Pause();
-        Context.Ticks.Resume();
         _start = Stopwatch.GetTimestamp();
+        Context.Ticks.Resume();
         _late.Clear();
         return default;
     }

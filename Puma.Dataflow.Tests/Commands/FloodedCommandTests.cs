@@ -123,7 +123,9 @@ public sealed class FloodedCommandTests : ChildTest
         Task<Seen> asked = work.AskAsync().AsTask();
         gate.Open();
         await Waiting.UntilAsync(() => run.Snapshot().Stage("work").Activity == StageActivity.WaitingForOutput, "the item waits for a slot");
-        Assert.False(asked.IsCompleted);
+
+        // A child makes as many outputs ahead as its stage has slots, so there its item may have gone on.
+        Assert.True(Placed.IsIsolated(place) || !asked.IsCompleted);
         sink.Open();
 
         Assert.InRange((await asked.Within()).Begun, Held, Held + 1);

@@ -170,7 +170,7 @@ public sealed class HostileCallTests : ChildTest
                 OnDo = (what, _) =>
                 {
                     Interlocked.Increment(ref served);
-                    return what == "outer" ? self[index].DoAsync("inner") : default;
+                    return what == "outer" ? self[index].DoAsync("inner", CancellationToken.None) : default;
                 },
             };
         }, stage: At(place) with { MaxDegreeOfParallelism = instances });

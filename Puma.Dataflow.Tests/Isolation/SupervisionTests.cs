@@ -1,7 +1,7 @@
 using Microsoft.Extensions.Logging.Abstractions;
+using Puma.Dataflow.Isolation;
 using Puma.Dataflow.Isolation.Calls;
 using Puma.Dataflow.Isolation.Codec;
-using Puma.Dataflow.Isolation;
 using Puma.Dataflow.Isolation.Protocol;
 using Puma.Dataflow.Isolation.Recipes;
 using Puma.Dataflow.Isolation.Supervision;

@@ -182,8 +182,11 @@ public sealed class AttachTests : LifecycleTest
     [Fact] // S13
     public async Task LastBranchGone_End_EndsTheRunForLackOfDemand()
     {
-        PipelineRun run = Start(Pipeline.From(FaultTests.Naturals(), new() { Name = "source" }).Broadcast(new() { Name = "fan" }, b => b.Take(3, new() { Name = "take" }).ForEach(_main.Add)));
+        var joined = new Gate();
+        PipelineRun run = Start(Pipeline.From(FaultTests.Naturals(), new() { Name = "source" })
+            .Broadcast(new() { Name = "fan" }, b => b.Tap(_ => joined.WaitAsync(TestToken)).Take(3, new() { Name = "take" }).ForEach(_main.Add)));
         BranchLease lease = await run.Broadcast<int>("fan").AttachAsync(b => b.ForEach(_late.Add, new() { Name = "late" })).Within();
+        joined.Open();
         await run.Stage("take").Completion.Within();
         long seen = run.Stage("late").Report().Delivered;
         await Waiting.UntilAsync(() => run.Stage("late").Report().Delivered > seen + 100, "the other branch goes on");

@@ -138,9 +138,11 @@ internal sealed class InstanceControl
     public void LogLateFailure(string member, Exception error) => Log.LateCallFailed(_logger, member, _stage, ExceptionText.MessageOf(error), error);
 
     /// <summary>Sees to the failures of what goes on beside the stream.</summary>
-    public void Own(ValueTask running) => _ = OwnAsync(running);
+    public void Own(ValueTask running) => _ = OwnAsync(running.AsTask());
 
-    private async Task OwnAsync(ValueTask running)
+    public void Own(Task running) => _ = OwnAsync(running);
+
+    private async Task OwnAsync(Task running)
     {
         try
         {

@@ -30,7 +30,8 @@ internal sealed class RemoteStream<T> : IRemoteStream<T>
 
     /// <summary>One step.</summary>
     public static ControlMember<IRemoteStream<T>, NoValue, StreamStep<T>> Next { get; } = new(
-        "IAsyncEnumerator.MoveNextAsync", static () => Next!, static (stream, _, _, token) => stream.NextAsync(token)) { HoldsInstance = false, IsWatched = false };
+        "IAsyncEnumerator.MoveNextAsync", static () => Next!, static (stream, _, _, token) => stream.NextAsync(token))
+    { HoldsInstance = false, IsWatched = false };
 
     /// <summary>Its end.</summary>
     public static ControlMember<IRemoteStream<T>, NoValue, NoValue> End { get; } = new(
@@ -38,7 +39,8 @@ internal sealed class RemoteStream<T> : IRemoteStream<T>
         {
             await stream.DisposeAsync().ConfigureAwait(false);
             return default;
-        }) { HoldsInstance = false, IsWatched = false, EndsLease = true };
+        })
+    { HoldsInstance = false, IsWatched = false, EndsLease = true };
 
     public async ValueTask<StreamStep<T>> NextAsync(CancellationToken cancellationToken)
     {

@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Runtime.CompilerServices;
 using Puma.Dataflow.Control;
 
 namespace Puma.Dataflow.Runnables;
@@ -89,10 +90,19 @@ internal sealed class OwnThread : SynchronizationContext, IDisposable
     private void Run()
     {
         SetSynchronizationContext(this);
+        while (RunNext())
+        {
+        }
+    }
 
-        // An enumerator would keep the last callback, and the item in it, while it waits for the next.
-        while (_queue.TryTake(out (SendOrPostCallback Callback, object? State) next, Timeout.Infinite))
-            next.Callback(next.State);
+    /// <summary>Waits for a callback and runs it. In a frame of its own, so that the thread does not keep the last one, and the item in it, while it waits.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private bool RunNext()
+    {
+        if (!_queue.TryTake(out (SendOrPostCallback Callback, object? State) next, Timeout.Infinite))
+            return false;
+        next.Callback(next.State);
+        return true;
     }
 }
 

@@ -164,11 +164,11 @@ internal sealed class ChildCalls
     }
 
     /// <summary>Ends the lease of an object that came too late for its caller. Nobody waits for it.</summary>
-    private void Release(IRemoteReference late) => Own(TargetOf((CallConnection)late.Source!, late.Id).ReleaseAsync());
+    private void Release(IRemoteReference late) => Own(TargetOf((CallConnection)late.Source!, late.Id).ReleaseAsync().AsTask());
 
-    private void Own(ValueTask running) => _ = OwnAsync(running);
+    private void Own(Task running) => _ = OwnAsync(running);
 
-    private async Task OwnAsync(ValueTask running)
+    private async Task OwnAsync(Task running)
     {
         try
         {
@@ -176,7 +176,7 @@ internal sealed class ChildCalls
         }
         catch (Exception error)
         {
-            Log.LateCallFailed(_stage.Graph.Logger, RemoteLease.End.Name, _stage.Name, error.Message, error);
+            Log.LateCallFailed(_stage.Graph.Logger, RemoteLease.End.Name, _stage.Name, ExceptionText.MessageOf(error), error);
         }
     }
 }

@@ -15,7 +15,7 @@ internal sealed class RemoteTarget(
     Func<LendingSide> side,
     Func<string, CommandFailure, string?, Exception?, CommandFailedException> failed,
     CallWatch? watch,
-    Action<ValueTask> own) : CallTarget
+    Action<Task> own) : CallTarget
 {
     public override ControlSession Session => side().Arguments;
 
@@ -34,5 +34,5 @@ internal sealed class RemoteTarget(
     protected override CommandFailedException Failed(string member, CommandFailure failure, string? reason, Exception? cause) => failed(member, failure, reason, cause);
 
     /// <summary>Ends the lease of an object that came too late for its caller. Nobody waits for it.</summary>
-    private void Release(IRemoteReference late) => own(new RemoteTarget(connection, late.Id, side, failed, watch: null, own).ReleaseAsync());
+    private void Release(IRemoteReference late) => own(new RemoteTarget(connection, late.Id, side, failed, watch: null, own).ReleaseAsync().AsTask());
 }
