@@ -184,9 +184,9 @@ internal static class ControlSnippets
         await using PipelineRun<double> run = Pipeline.Accept<double>()
             .Then(static () => new Smoother(), new() { Name = "smooth", Placement = Placement.Loopback })
             .ForEach(_ => smoothed.SetResult())
-            #region control-options
+        #region control-options
             .Build(new() { CallTimeout = TimeSpan.FromSeconds(30), SlowCallWarning = TimeSpan.FromSeconds(5), ChattyCallWarning = 1000 })
-            #endregion
+        #endregion
             .Start();
         await run.SendAsync(3);
         await smoothed.Task;
