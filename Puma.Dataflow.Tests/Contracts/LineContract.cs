@@ -97,10 +97,11 @@ public abstract class LineContract : PipelineTest
                 seen++;
             }, Sink));
         await UntilFullAsync(run);
-        await Waiting.UntilAsync(() => run.Snapshot().Stage("from").Activity == StageActivity.WaitingForOutput, "the source waits");
 
-        // What every link holds, and the one item in the hand of the source.
-        Assert.Equal((4 * 4) + 1, Volatile.Read(ref read));
+        // What every link holds, and the one item in the hand of the source, which waits with it for good.
+        const int Most = (4 * 4) + 1;
+        await Waiting.UntilAsync(() => Volatile.Read(ref read) >= Most && run.Snapshot().Stage("from").Activity == StageActivity.WaitingForOutput, "every link is full and the source waits");
+        Assert.Equal(Most, Volatile.Read(ref read));
         gate.Open();
         await run.Completion.Within();
         Assert.Equal(1000, seen);
