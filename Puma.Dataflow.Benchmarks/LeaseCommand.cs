@@ -29,8 +29,11 @@ internal static class LeaseCommand
         Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{leases / Stopwatch.GetElapsedTime(begin).TotalSeconds:0} leases per second, {AtATime} at a time"));
         await GiveUpAsync(lender, leases / 10);
         await PrintAsync(lender, $"after {leases / 10} calls given up");
+        bool isClean = await SettlesAsync(lender);
+        await PrintAsync(lender, "when those were answered");
         run.Complete();
         await run.Completion;
+        Console.WriteLine(isClean ? "Nothing stays behind." : "OBJECTS STAY BEHIND.");
     }
 
     private static Task TakeAsync(ILender lender, int count) => Task.WhenAll(Enumerable.Range(0, AtATime).Select(async _ =>
@@ -58,6 +61,19 @@ internal static class LeaseCommand
             }
         }
     }));
+
+    /// <summary>Who gives up a call goes on at once; the lease of what comes too late ends behind its back.</summary>
+    private static async Task<bool> SettlesAsync(ILender lender)
+    {
+        for (int second = 0; second < 60; second++)
+        {
+            if ((await lender.MeasureAsync()).Lent == 0)
+                return true;
+            await Task.Delay(TimeSpan.FromSeconds(1));
+        }
+
+        return false;
+    }
 
     private static async Task PrintAsync(ILender lender, string what)
     {

@@ -338,7 +338,7 @@ public sealed class HostileCallTests : ChildTest
         await EndAsync(run);
     }
 
-    [Theory(Skip = "Failed once in loopback: an object that was given to a call which its caller gave up was still held after 30 s. Whether the library or the test holds it is open."), MemberData(nameof(Places))] // S42
+    [Theory, MemberData(nameof(Places))] // S42
     public async Task ACallThatNeverRuns_KeepsNoObjectOfItsCaller(string place)
     {
         PipelineRun<int> run = StartAt(place);

@@ -11,11 +11,14 @@ internal static class UnobservedExceptions
     [ModuleInitializer]
     internal static void Subscribe() => TaskScheduler.UnobservedTaskException += static (_, e) => Found.Enqueue(e.Exception);
 
-    /// <summary>Collects garbage, so that forgotten tasks show, and fails if there was any.</summary>
+    /// <summary>Collects garbage, so that forgotten tasks show, and fails if there was any. Each is told once: it fails one test, not all that follow.</summary>
     public static void AssertNone()
     {
         GC.Collect();
         GC.WaitForPendingFinalizers();
-        Assert.True(Found.IsEmpty, $"Unobserved task exceptions:{Environment.NewLine}{string.Join(Environment.NewLine, Found)}");
+        List<Exception> found = [];
+        while (Found.TryDequeue(out Exception? error))
+            found.Add(error);
+        Assert.True(found.Count == 0, $"Unobserved task exceptions:{Environment.NewLine}{string.Join(Environment.NewLine, found)}");
     }
 }

@@ -13,7 +13,10 @@ internal static class Waiting
 
     public static Task Within(this ValueTask task) => task.AsTask().Within();
 
-    /// <summary>Waits until a condition holds that nothing signals, for example a count of the library. Looks again as often as it can.</summary>
+    /// <summary>
+    /// Waits until a condition holds that nothing signals, for example a count of the library. Looks again at once at first, and then once
+    /// in a millisecond, so that it does not keep from the processor what it waits for.
+    /// </summary>
     public static Task UntilAsync(Func<bool> condition, string what) => UntilAsync(condition, () => what);
 
     /// <summary>The same with a text that is made when it is needed.</summary>
@@ -21,11 +24,14 @@ internal static class Waiting
     {
         TimeSpan most = limit ?? Limit;
         long start = Environment.TickCount64;
-        while (!condition())
+        for (int looks = 1; !condition(); looks++)
         {
             if (Environment.TickCount64 - start >= most.TotalMilliseconds)
                 Assert.Fail($"Did not happen within {most}: {what()}");
-            await Task.Yield();
+            if (looks < 100)
+                await Task.Yield();
+            else
+                await Task.Delay(1);
         }
     }
 }
