@@ -16,25 +16,26 @@ internal interface IRemoteReference
 /// <param name="mine">The objects that this side lends.</param>
 /// <param name="borrow">Makes the target of an object that the other side lends.</param>
 /// <param name="steps">Where this side's enumerations go on after a wait; null for the thread pool.</param>
-internal sealed class LendingSide(LentObjects mine, Func<IRemoteReference, ControlTarget> borrow, SynchronizationContext? steps = null)
+/// <param name="holder">The connection by which all that it lends goes; null when it is not known yet, or there is none.</param>
+internal sealed class LendingSide(LentObjects mine, Func<IRemoteReference, ControlTarget> borrow, SynchronizationContext? steps = null, object? holder = null)
 {
     /// <summary>The objects that this side lends.</summary>
     public LentObjects Mine => mine;
 
     /// <summary>For the calls of this side: what is lent as an argument stays its owner's.</summary>
-    public LendingSession Arguments { get; } = new(mine, borrow, steps, ownsLent: false);
+    public LendingSession Arguments { get; } = new(mine, borrow, steps, ownsLent: false, holder);
 
     /// <summary>For the members that the other side calls: what is lent as a result is disposed with its lease.</summary>
-    public LendingSession Results { get; } = new(mine, borrow, steps, ownsLent: true);
+    public LendingSession Results { get; } = new(mine, borrow, steps, ownsLent: true, holder);
 }
 
 /// <inheritdoc cref="LendingSide"/>
-internal sealed class LendingSession(LentObjects mine, Func<IRemoteReference, ControlTarget> borrow, SynchronizationContext? steps, bool ownsLent) : ControlSession
+internal sealed class LendingSession(LentObjects mine, Func<IRemoteReference, ControlTarget> borrow, SynchronizationContext? steps, bool ownsLent, object? holder) : ControlSession
 {
     public SynchronizationContext? Steps => steps;
 
     public override Remote<T> Lend<T>(T? value)
-        where T : class => new(mine.Add(value, ownsLent));
+        where T : class => new(mine.Add(value, ownsLent, holder));
 
     public override T? Borrow<T>(Remote<T> remote)
         where T : class => remote.Id == 0 ? null : ControlProxies.Make<T>(TargetOf(remote));

@@ -16,7 +16,7 @@ internal sealed class ChildCalls
     private readonly CallWatch _watch;
     private readonly Lock _gate = new();
 
-    // Objects of callers, lent to the children.
+    // Objects of callers, lent to the children: each to the one that its call went to.
     private readonly LentObjects _given = new();
 
     // Guarded by _gate.
@@ -58,15 +58,16 @@ internal sealed class ChildCalls
     public void Detach(CallConnection connection, ChildExit exit)
     {
         var lost = new ChildProcessLostException(_stage.Name, exit, inFlight: 0);
-        connection.End(call => Volatile.Read(ref _refusal)?.ToException(_stage.Name, _index, call.Member.Name)
-            ?? Failed(call.Member.Name, CommandFailure.ProcessLost, $"whether it ran is unknown. {lost.Message}", lost));
-
-        // After its end: whoever attaches it before that is followed by this, whoever comes later sees the end.
         lock (_gate)
         {
+            // Under the lock, so that what is called by whoever knows of the loss waits for the next child. Whoever attaches it later sees its end.
+            connection.End(call => Volatile.Read(ref _refusal)?.ToException(_stage.Name, _index, call.Member.Name)
+                ?? Failed(call.Member.Name, CommandFailure.ProcessLost, $"whether it ran is unknown. {lost.Message}", lost));
             if (_connection == connection)
                 _connection = null;
         }
+
+        Dispose(_given.TakeAllOf(connection));
     }
 
     /// <summary>Refuses all calls from here on that no child has.</summary>
@@ -82,7 +83,7 @@ internal sealed class ChildCalls
 
         foreach (IOutgoingCall call in left)
             call.Fail(refusal.ToException(_stage.Name, _index, call.Member.Name));
-        _given.TakeAll();
+        Dispose(_given.TakeAll());
     }
 
     private void Send(IOutgoingCall call)
@@ -123,13 +124,18 @@ internal sealed class ChildCalls
     public void Serve<TControl, TArguments, TResult>(IncomingCall<TControl, TArguments, TResult> call)
         where TControl : class
     {
-        LendingSession session = new LendingSide(_given, remote => TargetOf(call.Connection, remote.Id)).Results;
+        LendingSession session = new LendingSide(_given, remote => TargetOf(call.Connection, remote.Id), holder: call.Connection).Results;
         Task<TResult> result = Task.Run(async () =>
         {
             CallConnection.Enter(call);
             if ((call.Member.EndsLease ? _given.Take(call.Lent) : _given.Find(call.Lent)) is not TControl given)
                 throw Failed(call.Member.Name, CommandFailure.NotServed, InstanceControl.LeaseHasEnded, null);
-            return await call.Member.Invoke(given, call.ReadArguments(), session, call.Token).ConfigureAwait(false);
+            TResult value = await call.Member.Invoke(given, call.ReadArguments(), session, call.Token).ConfigureAwait(false);
+
+            // What it lends comes too late; who saw the end did not see this.
+            if (call.Connection.HasEnded)
+                Dispose(_given.TakeAllOf(call.Connection));
+            return value;
         });
         _stage.Graph.Own(call.AnswerAsync(result, static () => Task.CompletedTask));
     }
@@ -165,6 +171,13 @@ internal sealed class ChildCalls
 
     /// <summary>Ends the lease of an object that came too late for its caller. Nobody waits for it.</summary>
     private void Release(IRemoteReference late) => Own(TargetOf((CallConnection)late.Source!, late.Id).ReleaseAsync().AsTask());
+
+    /// <summary>Disposes results of callers' objects, whose leases have ended by themselves: on the thread pool, where the objects run.</summary>
+    private void Dispose(IAsyncDisposable[] owned)
+    {
+        foreach (IAsyncDisposable lent in owned)
+            Own(Task.Run(() => lent.DisposeAsync().AsTask()));
+    }
 
     private void Own(Task running) => _ = OwnAsync(running);
 

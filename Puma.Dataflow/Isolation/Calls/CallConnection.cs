@@ -23,7 +23,7 @@ internal interface ICallServer
 /// <param name="codecs">Carry arguments and results.</param>
 /// <param name="server">Runs the calls of the other side.</param>
 /// <param name="holdsInstance">Whether the caller is the user code of the instance on this side; null when there is none.</param>
-/// <param name="beforeAnswer">What its caller waits for when a call was answered; called by the pump. Null for nothing.</param>
+/// <param name="beforeAnswer">What its caller waits for when a call was answered, however it ends; called by the pump. Null for nothing.</param>
 internal sealed class CallConnection(FrameChannel channel, Func<ItemCodecs> codecs, ICallServer server, Func<bool>? holdsInstance = null, Func<Task>? beforeAnswer = null)
 {
     // The call that is being served in this flow, by which its own calls back to the instance are known.
@@ -85,7 +85,7 @@ internal sealed class CallConnection(FrameChannel channel, Func<ItemCodecs> code
             channel.Write(FrameType.ControlMember, number, fields.Written);
         }
 
-        (call.Id, call.Connection) = (++_lastCall, this);
+        call.GoesBy(this, ++_lastCall);
         _pending.Add(call.Id, call);
         channel.Write(FrameType.Call, call.Id, call.Payload, (ushort)number, attempt: 0, FlagsOfCall());
     }

@@ -12,15 +12,18 @@ internal interface IOutgoingCall
 
     PayloadWriter Payload { get; }
 
-    /// <summary>Its number. Set by the connection that sends it, under its lock.</summary>
-    long Id { get; set; }
+    /// <summary>Its number at the connection that it goes by.</summary>
+    long Id { get; }
 
-    /// <summary>The connection that it goes by. Set by the connection that sends it, under its lock.</summary>
-    CallConnection? Connection { get; set; }
+    /// <summary>The connection that it goes by; null while it waits for one.</summary>
+    CallConnection? Connection { get; }
+
+    /// <summary>Says that it goes by a connection, with which the leases of its arguments end. Called once, under the lock of the connection.</summary>
+    void GoesBy(CallConnection connection, long id);
 
     /// <summary>Takes the answer. The pump only: nothing is decoded here.</summary>
     /// <param name="frame">The answer.</param>
-    /// <param name="before">What the caller waits for, too. Never throws.</param>
+    /// <param name="before">What the caller waits for, too, however it ends.</param>
     /// <exception cref="ProtocolViolationException">It is none.</exception>
     void Receive(Frame frame, Task before);
 
@@ -49,16 +52,16 @@ internal sealed class OutgoingCall<TResult>(
 {
     private readonly TaskCompletionSource<TResult> _result = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
-    // Ends the leases of its arguments when it never runs. Taken once, by any thread.
-    private Action? _giveBack;
+    // What its arguments lend. Set before it goes anywhere.
+    private long[] _lent = [];
 
     public ControlMember Member => member;
 
     public PayloadWriter Payload { get; } = new();
 
-    public long Id { get; set; }
+    public long Id { get; private set; }
 
-    public CallConnection? Connection { get; set; }
+    public CallConnection? Connection { get; private set; }
 
     public Task<TResult> Result => _result.Task;
 
@@ -66,8 +69,7 @@ internal sealed class OutgoingCall<TResult>(
     /// <exception cref="CommandFailedException">They cannot be carried.</exception>
     public void Encode<TArguments>(long lent, TArguments arguments)
     {
-        if (LentObjects.AreIn<TArguments>())
-            NoteGiven(arguments);
+        _lent = LentObjects.In(arguments);
         try
         {
             System.Buffers.Binary.BinaryPrimitives.WriteInt64LittleEndian(Payload.GetSpan(sizeof(long)), lent);
@@ -84,9 +86,13 @@ internal sealed class OutgoingCall<TResult>(
         }
     }
 
-    private void NoteGiven<TArguments>(TArguments arguments) => _giveBack = () => given.GiveBack(arguments);
+    public void GoesBy(CallConnection connection, long id)
+    {
+        (Connection, Id) = (connection, id);
+        given.Bind(_lent, connection);
+    }
 
-    public void GiveBack() => Interlocked.Exchange(ref _giveBack, null)?.Invoke();
+    public void GiveBack() => given.GiveBack(_lent);
 
     public void GiveUp()
     {
@@ -113,7 +119,7 @@ internal sealed class OutgoingCall<TResult>(
 
     private static async Task TakeAfterAsync(Task before, Action take)
     {
-        await before.ConfigureAwait(ConfigureAwaitOptions.ForceYielding);
+        await before.ConfigureAwait(ConfigureAwaitOptions.ForceYielding | ConfigureAwaitOptions.SuppressThrowing);
         take();
     }
 
