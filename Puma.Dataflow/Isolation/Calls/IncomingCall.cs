@@ -67,13 +67,13 @@ internal sealed class IncomingCall<TControl, TArguments, TResult>(CallConnection
 
     /// <summary>Answers the call as its result ends, whatever way. Never throws.</summary>
     /// <param name="result">The result.</param>
-    /// <param name="before">What comes before the answer.</param>
+    /// <param name="before">What comes before the answer, however it ends.</param>
     public async Task AnswerAsync(Task<TResult> result, Func<Task> before)
     {
         try
         {
             TResult value = await AnsweredAsync(result).ConfigureAwait(false);
-            await before().ConfigureAwait(false);
+            await before().ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             var writer = new PayloadWriter();
             if (typeof(TResult) != typeof(NoValue))
                 connection.Codecs.For<TResult>().Write(writer, value);
@@ -83,7 +83,7 @@ internal sealed class IncomingCall<TControl, TArguments, TResult>(CallConnection
         }
         catch (CommandFailedException error)
         {
-            await before().ConfigureAwait(false);
+            await before().ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             connection.Fail(id, error.Failure, error.Reason, error.InnerException);
         }
         catch (ItemCodecException error)
@@ -92,7 +92,7 @@ internal sealed class IncomingCall<TControl, TArguments, TResult>(CallConnection
         }
         catch (Exception error)
         {
-            await before().ConfigureAwait(false);
+            await before().ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             connection.Fail(id, CommandFailure.Threw, ExceptionText.MessageOf(error), error);
         }
     }

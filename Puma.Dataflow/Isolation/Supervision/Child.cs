@@ -178,11 +178,7 @@ internal sealed class Child : IAsyncDisposable
     public Task LastWordsAsync() => Task.WhenAny(FlushLogAsync(), Task.Delay(ExitGrace, TimeProvider.System));
 
     /// <summary>What user code logged before an answer is in the log before the caller goes on, or that takes long.</summary>
-    private Task CallerWaitsForLogAsync()
-    {
-        Task flush = _log.FlushRecordsAsync();
-        return flush.IsCompletedSuccessfully ? Task.CompletedTask : Task.WhenAny(flush, Task.Delay(ExitGrace, TimeProvider.System));
-    }
+    private Task CallerWaitsForLogAsync() => _log.FlushRecordsAsync().WaitAsync(ExitGrace, TimeProvider.System);
 
     private async Task FlushLogAsync()
     {

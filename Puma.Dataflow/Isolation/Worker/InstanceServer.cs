@@ -24,7 +24,7 @@ internal sealed class InstanceServer(Func<Task> drainLog) : ICallServer
             Instance.TakeNested(command);
         else
             Instance.Lane.Add(command);
-        _ = call.AnswerAsync(command.Result, () => Task.WhenAny(drainLog(), Task.Delay(LogGrace, TimeProvider.System)));
+        _ = call.AnswerAsync(command.Result, () => drainLog().WaitAsync(LogGrace, TimeProvider.System));
     }
 
     /// <summary>A call whose arguments are decoded when it runs: on the instance's stream, because their types are the user's.</summary>
