@@ -46,7 +46,7 @@ public sealed class ControlTests : ChildTest
 
         CommandFailedException failure = await Assert.ThrowsAsync<CommandFailedException>(() => counter.FailAsync("no such format").AsTask().Within());
 
-        Assert.Equal(("counter", 0, "ICounter.FailAsync", CommandFailure.Threw), (failure.Stage, failure.Instance, failure.Command, failure.Failure));
+        Assert.Equal(("counter", 0, "ICounter.FailAsync", CommandFailure.Threw), (failure.Stage, failure.Instance, failure.Member, failure.Failure));
         Assert.True(failure.IsCausedBy<FormatException>());
         Assert.Contains("no such format", failure.Message, StringComparison.Ordinal);
         Assert.Contains(nameof(Counter.FailAsync), failure.ToString(), StringComparison.Ordinal);

@@ -1,6 +1,6 @@
 namespace Puma.Dataflow.Control;
 
-/// <summary>Something that runs on the stream of an instance, between two items. It answers its caller itself.</summary>
+/// <summary>Something that runs on the stream of an instance, between two items: a call of a member, or the rest of a stream. It answers its caller itself.</summary>
 internal abstract class Command
 {
     /// <summary>Where it waits. Guarded by the lane.</summary>
@@ -22,9 +22,9 @@ internal abstract class Command
 /// <summary>Why commands are not run.</summary>
 internal sealed record CommandRefusal(CommandFailure Failure, string Reason, Exception? Cause = null)
 {
-    public static readonly CommandRefusal NoRunnable = new(CommandFailure.NotServed, "it runs a delegate; only runnables have commands.");
+    public static readonly CommandRefusal NoRunnable = new(CommandFailure.NotServed, "it runs a delegate; only runnables can be called.");
 
-    public CommandFailedException ToException(string stage, int instance, string command) => new(stage, instance, command, Failure, Reason, Cause);
+    public CommandFailedException ToException(string stage, int instance, string member) => new(stage, instance, member, Failure, Reason, Cause);
 }
 
 /// <summary>The user code of an instance, as its control lane sees it. Called on the instance's stream.</summary>

@@ -89,15 +89,15 @@ internal static partial class Log
     [LoggerMessage(46, LogLevel.Warning, "Stage '{Stage}': {Count} log records of level {Level} were lost with its child process, in which more waited to be written than outlives it")]
     public static partial void ChildLogLost(ILogger logger, string stage, long count, LogLevel level);
 
-    [LoggerMessage(50, LogLevel.Warning, "A call of {Command} of stage '{Stage}' has taken longer than {Limit}; further ones are not warned of")]
-    public static partial void SlowCall(ILogger logger, string command, string stage, TimeSpan limit);
+    [LoggerMessage(50, LogLevel.Warning, "A call of {Member} of stage '{Stage}' has taken longer than {Limit}; further ones are not warned of")]
+    public static partial void SlowCall(ILogger logger, string member, string stage, TimeSpan limit);
 
-    [LoggerMessage(51, LogLevel.Warning, "{Command} of stage '{Stage}' is called more than {Limit} times per second; further seconds are not warned of")]
-    public static partial void ChattyCalls(ILogger logger, string command, string stage, int limit);
+    [LoggerMessage(51, LogLevel.Warning, "{Member} of stage '{Stage}' is called more than {Limit} times per second; further seconds are not warned of")]
+    public static partial void ChattyCalls(ILogger logger, string member, string stage, int limit);
 
-    [LoggerMessage(52, LogLevel.Warning, "{Command} of stage '{Stage}' failed after its caller had given it up: {Error}")]
-    public static partial void LateCallFailed(ILogger logger, string command, string stage, string error, Exception? exception);
+    [LoggerMessage(52, LogLevel.Warning, "{Member} of stage '{Stage}' failed when nobody waited for it any more: {Error}")]
+    public static partial void LateCallFailed(ILogger logger, string member, string stage, string error, Exception? exception);
 
-    [LoggerMessage(53, LogLevel.Warning, "{Command} failed on more than one instance of stage '{Stage}'; its caller got another failure: {Error}")]
-    public static partial void PoolCallFailed(ILogger logger, string command, string stage, string error, Exception? exception);
+    [LoggerMessage(53, LogLevel.Warning, "{Member} failed on more than one instance of stage '{Stage}'; its caller got another failure: {Error}")]
+    public static partial void PoolCallFailed(ILogger logger, string member, string stage, string error, Exception? exception);
 }
