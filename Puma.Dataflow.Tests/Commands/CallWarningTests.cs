@@ -34,6 +34,56 @@ public sealed class CallWarningTests : ChildTest
         await EndAsync(run);
     }
 
+    [Fact] // S42
+    public async Task ASlowCall_IsWarnedOfAtItsTime_AndOneThatEndsBeforeNever()
+    {
+        Expect(Slow);
+        Gate first = new(), second = new();
+        PipelineRun<int> run = Start(
+            Pipeline.Accept<int>().Then(() => new Villain { OnDo = (what, _) => new((what == "first" ? first : second).WaitAsync(TestToken)) }, new() { Name = "villain" }).ForEach(static _ => { }),
+            FakeTimeOptions with { SlowCallWarning = TimeSpan.FromSeconds(5), StallTimeout = Timeout.InfiniteTimeSpan });
+        IVillain villain = run.Control<IVillain>("villain");
+        await run.Started.Within();
+        Task call = villain.DoAsync("first", TestToken).AsTask();
+        Time.Advance(TimeSpan.FromSeconds(5) - TimeSpan.FromMilliseconds(1));
+        first.Open();
+        await call.Within();
+        Time.Advance(TimeSpan.FromHours(1));
+        Assert.Empty(Warnings(Slow));
+
+        call = villain.DoAsync("second", TestToken).AsTask();
+        Time.Advance(TimeSpan.FromSeconds(5) - TimeSpan.FromMilliseconds(1));
+        Assert.Empty(Warnings(Slow));
+        Time.Advance(TimeSpan.FromMilliseconds(1));
+        Assert.Contains("IVillain.DoAsync of stage 'villain'", Assert.Single(Warnings(Slow)).Message, StringComparison.Ordinal);
+        second.Open();
+        await call.Within();
+        await EndAsync(run);
+    }
+
+    [Fact] // S42
+    public async Task ChattyCalls_AreCountedForEachMember_AndWarnedOfBeyondTheLimit()
+    {
+        Expect(Chatty);
+        PipelineRun<int> run = StartCounter(Placement.InProcess, FakeTimeOptions with { ChattyCallWarning = 3 });
+        ICounter counter = run.Control<ICounter>("counter");
+        for (int i = 0; i < 3; i++)
+        {
+            await counter.SumAsync().Within();
+            await counter.AddAsync(1).AsTask().Within();
+        }
+
+        Time.Advance(TimeSpan.FromSeconds(1) - TimeSpan.FromMilliseconds(1));
+        Assert.Empty(Warnings(Chatty));
+        await counter.AddAsync(1).AsTask().Within();
+
+        Assert.Contains("ICounter.AddAsync", Assert.Single(Warnings(Chatty)).Message, StringComparison.Ordinal);
+        Time.Advance(TimeSpan.FromMilliseconds(1));
+        await counter.SumAsync().Within();
+        Assert.Single(Warnings(Chatty));
+        await EndAsync(run);
+    }
+
     [Theory, MemberData(nameof(Places))] // S42, Puma 143, 144
     public async Task ChattyCalls_AreWarnedOfOnceForTheirMember(Placement placement)
     {

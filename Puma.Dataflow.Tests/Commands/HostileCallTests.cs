@@ -219,6 +219,32 @@ public sealed class HostileCallTests : ChildTest
         await EndAsync(run);
     }
 
+    [Fact] // S41
+    public async Task WorkThatAHandlerStartedWithoutItsFlow_IsACallerLikeOthers()
+    {
+        var item = new Gate();
+        var called = new TaskCompletionSource<Task>();
+        IVillain self = null!;
+        PipelineRun<int> run = StartOne(() => new Villain
+        {
+            OnItem = () =>
+            {
+                using (ExecutionContext.SuppressFlow())
+                    _ = Task.Run(() => called.SetResult(self.DoAsync("").AsTask()));
+                return new ValueTask(item.WaitAsync());
+            },
+        });
+        self = run.Control<IVillain>("villain");
+        await run.SendAsync(1, TestToken);
+
+        Task call = await called.Task.Within();
+
+        Assert.False(call.IsCompleted);
+        item.Open();
+        await call.Within();
+        await EndAsync(run);
+    }
+
     [Fact] // S42
     public async Task WorkThatOutlivesTheRun_IsRefused()
     {

@@ -1,0 +1,123 @@
+using Puma.Dataflow.Tests.Infrastructure;
+using Puma.Dataflow.Tests.Isolation;
+
+namespace Puma.Dataflow.Tests.Commands;
+
+/// <summary>How long a call may take.</summary>
+public sealed class CallLimitTests : ChildTest
+{
+    private static readonly TimeSpan s_limit = TimeSpan.FromSeconds(10);
+
+    // What the handler of the runnable that is made without captures does.
+    private static Func<ValueTask> s_onItem = null!;
+
+    public static TheoryData<string> Places => Placed.All;
+
+    private PipelineOptions Limited => FakeTimeOptions with { CallTimeout = s_limit, SlowCallWarning = Timeout.InfiniteTimeSpan, StallTimeout = Timeout.InfiniteTimeSpan };
+
+    private static async Task<CommandFailedException> TimesOutAsync(Task call)
+    {
+        CommandFailedException failure = await Assert.ThrowsAsync<CommandFailedException>(() => call.Within());
+        Assert.Equal(CommandFailure.TimedOut, failure.Failure);
+        return failure;
+    }
+
+    private static async Task EndAsync(PipelineRun<int> run)
+    {
+        run.Complete();
+        await run.Completion.Within();
+    }
+
+    private PipelineRun<int> StartCounter(string place) =>
+        Start(Pipeline.Accept<int>().Then(static () => new Counter(), Placed.At(place, "counter")).ForEach(static _ => { }), Limited);
+
+    [Theory, MemberData(nameof(Places))] // S42
+    public async Task ACallThatTakesTooLong_FailsAtItsTime_AndTheTokenOfItsMemberFires(string place)
+    {
+        PipelineRun<int> run = StartCounter(place);
+        ICounter counter = run.Control<ICounter>("counter");
+        Task call = counter.WaitForeverAsync(CancellationToken.None).AsTask();
+        Task behind = counter.AddAsync(1).AsTask();
+
+        Time.Advance(s_limit - TimeSpan.FromMilliseconds(1));
+        Assert.False(call.IsCompleted || behind.IsCompleted);
+        Time.Advance(TimeSpan.FromMilliseconds(1));
+
+        Assert.Contains($"CallTimeout ({s_limit})", (await TimesOutAsync(call)).Message, StringComparison.Ordinal);
+        await TimesOutAsync(behind);
+
+        // The member has returned, and what waited behind it never ran.
+        Assert.Equal(0, await counter.SumAsync().Within());
+        await EndAsync(run);
+    }
+
+    [Theory, MemberData(nameof(Places))] // S42
+    public async Task TheStepsOfAStream_AreNotTimed(string place)
+    {
+        PipelineRun<int> run = StartCounter(place);
+        ICounter counter = run.Control<ICounter>("counter");
+        await using IAsyncEnumerator<int> sums = counter.WatchAsync(TestToken).GetAsyncEnumerator(TestToken);
+        Assert.True(await sums.MoveNextAsync().AsTask().Within());
+        Task<bool> step = sums.MoveNextAsync().AsTask();
+
+        Time.Advance(2 * s_limit);
+        Assert.False(step.IsCompleted);
+        await counter.AddAsync(3).AsTask().Within();
+
+        Assert.True(await step.Within());
+        Assert.Equal(3, sums.Current);
+        await sums.DisposeAsync().AsTask().Within();
+        await EndAsync(run);
+    }
+
+    [Fact] // S42
+    public async Task TheWaitForTheStart_CountsForTheLimit_AndNotAsSlow()
+    {
+        var start = new Gate();
+        bool ran = false;
+        PipelineRun<int> run = Start(Pipeline.Accept<int>().Then(() => new Villain
+        {
+            OnStart = () => new(start.WaitAsync()),
+            OnDo = (_, _) =>
+            {
+                ran = true;
+                return default;
+            },
+        }, new() { Name = "villain" }).ForEach(static _ => { }), Limited with { SlowCallWarning = TimeSpan.FromSeconds(1) });
+        Task call = run.Control<IVillain>("villain").DoAsync("", TestToken).AsTask();
+
+        Time.Advance(s_limit - TimeSpan.FromMilliseconds(1));
+        Assert.False(call.IsCompleted);
+        Time.Advance(TimeSpan.FromMilliseconds(1));
+
+        await TimesOutAsync(call);
+        start.Open();
+        await EndAsync(run);
+        Assert.False(ran);
+    }
+
+    [Fact] // S41
+    public async Task ACallToItself_ByWayOfTheRun_EndsWithItsLimit()
+    {
+        var called = new Gate();
+        CommandFailedException? failure = null;
+        PipelineRun<int> run = Start(Pipeline.Accept<int>()
+            .Then(static () => new Villain { OnItem = static () => s_onItem() }, Placed.At("loopback", "villain"))
+            .ForEach(static _ => { }), Limited);
+        IVillain self = run.Control<IVillain>("villain");
+        s_onItem = async () =>
+        {
+            Task call = self.DoAsync("").AsTask();
+            called.Open();
+            failure = await TimesOutAsync(call);
+        };
+        await run.SendAsync(1, TestToken);
+        await called.WaitAsync(TestToken);
+
+        Time.Advance(s_limit);
+
+        await EndAsync(run);
+        Assert.NotNull(failure);
+        Assert.Equal(1, (await run.Report).Stage("villain").Delivered);
+    }
+}
