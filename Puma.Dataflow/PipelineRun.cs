@@ -77,12 +77,22 @@ public class PipelineRun : IAsyncDisposable
     /// <typeparam name="TControl">An interface that the runnable implements; its members return tasks or asynchronous streams.</typeparam>
     /// <param name="stage">The name of the stage.</param>
     /// <param name="instance">Which of its instances, counted from 0; null for the only one, or for all: then a member without a result goes to each of them and ends when all have answered.</param>
-    /// <exception cref="ArgumentException">There is no such stage, it has no runnable, or <typeparamref name="TControl"/> is no interface.</exception>
+    /// <exception cref="ArgumentException">There is no such stage, it can have no runnable, or <typeparamref name="TControl"/> is no interface.</exception>
     /// <exception cref="ArgumentOutOfRangeException">There is no such instance.</exception>
     /// <exception cref="InvalidOperationException">No proxy of the interface was generated.</exception>
     /// <remarks>
-    /// A call made before the stage has started waits; one made after its end fails with <see cref="CommandFailedException"/>, like one whose
-    /// member throws. A proxy is safe for any thread and for any number of calls at the same time; it needs no disposal.
+    /// <para>
+    /// A proxy is safe for any thread and for any number of calls at the same time; it needs no disposal. A call waits for the start of the
+    /// stage, and for the next child when one was lost. It fails with <see cref="CommandFailedException"/> when the member throws, the stage
+    /// has ended, the runnable does not serve the interface, its process is lost, or <see cref="PipelineOptions.CallTimeout"/> is over; with
+    /// <see cref="OperationCanceledException"/> as soon as the token of the call fires; with <see cref="InvalidOperationException"/> when its
+    /// member has a result and no instance of several is named.
+    /// </para>
+    /// <para>
+    /// A call that a callback of the runnable makes to its own instance runs at once, because it would wait for itself. So does one of a task
+    /// that a callback left running, perhaps beside another callback: start such a task in <see cref="Runnable.OnStartAsync"/> or under
+    /// <see cref="ExecutionContext.SuppressFlow"/>.
+    /// </para>
     /// </remarks>
     public TControl Control<TControl>(string stage, int? instance = null)
         where TControl : class

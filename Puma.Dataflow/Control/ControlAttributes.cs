@@ -12,8 +12,9 @@ public sealed class ControlInterfaceAttribute : Attribute;
 /// The interface must derive from <see cref="IAsyncDisposable"/>; disposing the proxy ends its lease.
 /// </summary>
 /// <remarks>
-/// An object that a control member returned is disposed with its lease, which also ends with the instance that lent it or with the
-/// connection. An object that was given as an argument stays its owner's.
+/// An object that a control member returned is disposed once, when its lease ends: with the proxy, with the instance, or when the process
+/// of its borrower is lost. One that was given as an argument stays its owner's, and is never disposed; its lease ends in the same way. Calls fail
+/// with <see cref="CommandFailedException"/> from then on; disposing the proxy again does nothing.
 /// </remarks>
 [AttributeUsage(AttributeTargets.Interface, Inherited = false)]
 public sealed class RemoteObjectAttribute : Attribute;

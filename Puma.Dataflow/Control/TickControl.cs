@@ -1,9 +1,10 @@
 namespace Puma.Dataflow;
 
 /// <summary>The ticks of a runnable, for its owner. Every runnable serves it: <see cref="StageHandle.Ticks"/>. Safe for any thread.</summary>
+/// <remarks>Its members are called, and fail, like those of any control interface: see <see cref="PipelineRun.Control{TControl}"/>. In a pool they go to each instance.</remarks>
 public interface ITickControl
 {
-    /// <summary>Sets the time between two ticks. A change counts from the last tick on.</summary>
+    /// <summary>Sets the time between two ticks. A change counts from the last tick on; when that time is over, the next one is due at once.</summary>
     /// <param name="interval">The time; positive, at most 49 days; null for no ticks.</param>
     /// <param name="cancellationToken">Gives up the call.</param>
     /// <exception cref="ArgumentOutOfRangeException">The interval is zero, negative or too long.</exception>

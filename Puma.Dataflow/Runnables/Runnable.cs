@@ -113,18 +113,19 @@ public abstract class SourceRunnable<TOut> : Runnable
     protected ValueTask EmitAsync(TOut value, CancellationToken cancellationToken = default) =>
         (Output ?? throw NotStarted(this)).EmitAsync(value, cancellationToken);
 
-    /// <summary>Waits until a command or a tick has run, which run here. For <see cref="ProduceAsync"/> only.</summary>
+    /// <summary>Waits until a command or a tick has run; they run here. For <see cref="ProduceAsync"/> only. Await it before anything else.</summary>
     /// <param name="cancellationToken">Ends the wait.</param>
-    /// <exception cref="InvalidOperationException">A command or a tick calls it: it would wait for itself.</exception>
+    /// <exception cref="InvalidOperationException">A command or a tick calls it, which would wait for itself; or the source has not started.</exception>
     /// <exception cref="OperationCanceledException">The source is to stop, or the token fired.</exception>
     protected ValueTask WaitForControlAsync(CancellationToken cancellationToken = default) =>
         BodyWait.ForControlAsync(Body, cancellationToken);
 
-    /// <summary>Waits for a time, by the clock of the pipeline. Commands and ticks run meanwhile, unless one of them calls it.</summary>
+    /// <summary>Waits for a time, by the clock of <see cref="StageContext.TimeProvider"/>. Commands and ticks run meanwhile, unless one of them calls it: then nothing else does. Await it before anything else.</summary>
     /// <param name="delay">The time; not negative, at most 49 days.</param>
     /// <param name="cancellationToken">Ends the wait.</param>
     /// <exception cref="ArgumentOutOfRangeException"><paramref name="delay"/> is negative or too long for a timer.</exception>
-    /// <exception cref="OperationCanceledException">The source is to stop, or the token fired.</exception>
+    /// <exception cref="InvalidOperationException">The source has not started.</exception>
+    /// <exception cref="OperationCanceledException">The token fired; or the source is to stop, unless a command or a tick waits.</exception>
     protected ValueTask DelayAsync(TimeSpan delay, CancellationToken cancellationToken = default)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(delay, TimeSpan.Zero);

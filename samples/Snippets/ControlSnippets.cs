@@ -131,7 +131,7 @@ public sealed class Station : SinkRunnable<double>, IStationControl
         {
             Task changed = _changed.Task;
             yield return _count;
-            await changed.WaitAsync(cancellationToken); // items and commands have their turn meanwhile
+            await changed.WaitAsync(cancellationToken); // items and calls have their turn meanwhile
         }
     }
 
