@@ -23,7 +23,10 @@ internal sealed class PipelineObservable<T>(PipelinePlan plan) : IObservable<T>
         // Set by any thread, never cleared.
         private volatile bool _isOver;
 
-        /// <summary>Cancels the run. No call to the observer begins from then on.</summary>
+        /// <summary>
+        /// Cancels the run. Waits for nothing, because the observer may dispose from within a call, or hold what a call waits for; so the one call that is
+        /// decided on already is still made.
+        /// </summary>
         public void Dispose()
         {
             _isOver = true;

@@ -59,6 +59,29 @@ public sealed class ObservableTests : PipelineTest
         Assert.False(observer.Ended.IsCompleted);
     }
 
+    [Fact] // S21: an observer may hold what the disposing thread waits for, so the call under way is not waited for
+    public async Task Disposing_WhileTheObserverIsCalled_WaitsForNothing_AndNoCallFollows()
+    {
+        ExpectFailure();
+        var ended = new TaskCompletionSource<RunState>(TaskCreationOptions.RunContinuationsAsynchronously);
+        Gate called = new(), disposed = new();
+        var observer = new Recorder<int>(onNext: _ =>
+        {
+            called.Open();
+            disposed.Block();
+        });
+        IDisposable subscription = Pipeline.From(Naturals()).Then(() => new TellsItsEnd(ended), new() { BoundedCapacity = 1 }).AsObservable(Options).Subscribe(observer);
+        await called.WaitAsync();
+
+        subscription.Dispose();
+        disposed.Open();
+
+        Assert.Equal(RunState.Canceled, await ended.Task.Within());
+        await Waiting.UntilAsync(() => Log.Records.Any(static r => r.EventId.Id == 5), "the run has ended");
+        Assert.Equal([1], observer.Items);
+        Assert.False(observer.Ended.IsCompleted);
+    }
+
     [Fact] // S14: the observer is the end of the pipeline; the item that it failed at is counted as failed, though it was the last one
     public async Task AnObserverThatThrows_FaultsTheRun_AndIsToldNothingMore()
     {
