@@ -25,7 +25,7 @@ internal sealed record GraphShape(IReadOnlyList<StageNode> Nodes, IReadOnlyList<
     /// <summary>Without a branch that did not join.</summary>
     public GraphShape Without(BranchScope refused) => Without([.. StagesIn(refused)]);
 
-    /// <summary>Lets go of the stages whose names others want; their numbers stay.</summary>
+    /// <summary>Lets go of the stages whose names others want; their numbers stay. Takes no lock: those stages have ended, so that their reports are final, and nothing is queued.</summary>
     /// <returns>Null when a stage still holds one of the names.</returns>
     public GraphShape? TryMakeRoom(IReadOnlyList<StageNode> newcomers)
     {
@@ -35,7 +35,7 @@ internal sealed record GraphShape(IReadOnlyList<StageNode> Nodes, IReadOnlyList<
             return null;
         PastStages past = Past;
         foreach (StageNode node in gone)
-            past = past.With(node.Report(), node.Inputs.Select(ReportOf));
+            past = past.With(node.Report(), node.Inputs.Select(TotalsOf));
         return Without(gone) with { Past = past };
     }
 
@@ -81,15 +81,13 @@ internal sealed record GraphShape(IReadOnlyList<StageNode> Nodes, IReadOnlyList<
 
     private static StageNode WriterOf(Link link) => (StageNode)link.Writer;
 
-    private static LinkReport ReportOf(Link link)
+    /// <summary>The numbers of a link now. Counting what is queued takes a lock of its block.</summary>
+    private static LinkReport ReportOf(Link link) => TotalsOf(link) with { Queued = link.Queued, SlotsHeld = link.SlotsHeld };
+
+    private static LinkReport TotalsOf(Link link)
     {
         LinkCounts counts = link.Counts;
-        return new LinkReport(link.From, link.To, link.Capacity, counts.Sent, counts.Received, counts.Discarded, counts.Dropped)
-        {
-            Queued = link.Queued,
-            SlotsHeld = link.SlotsHeld,
-            IsOptional = link.IsOptional,
-        };
+        return new LinkReport(link.From, link.To, link.Capacity, counts.Sent, counts.Received, counts.Discarded, counts.Dropped) { IsOptional = link.IsOptional };
     }
 
     private GraphShape Without(HashSet<StageNode> gone)
