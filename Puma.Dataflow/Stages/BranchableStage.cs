@@ -19,7 +19,7 @@ internal abstract class BranchableStage(StageSetup setup) : MovingStage(setup)
     // Written by any thread until the stage knows how it ends; read by the stream, and at the end by the thread that ends the stage.
     private readonly Channel<Request> _requests = Channel.CreateUnbounded<Request>();
 
-    // The stream's: how many requests it is making. More than one would mean that there are two streams.
+    // How many streams make changes: never more than one. For the assertion alone.
     private int _changing;
 
     /// <summary>Whether there was a branch that takes items when the stream last looked. The stream's.</summary>
@@ -55,7 +55,8 @@ internal abstract class BranchableStage(StageSetup setup) : MovingStage(setup)
 
         // First the signal, then the requests: what comes meanwhile sets it again.
         Clear(Attention.Control);
-        Debug.Assert(Interlocked.Increment(ref _changing) == 1, "The branches belong to one stream.");
+        int changing = Interlocked.Increment(ref _changing);
+        Debug.Assert(changing == 1, "The branches belong to one stream.");
         while (_requests.Reader.TryRead(out Request request))
         {
             if (request.Joining is null)
@@ -74,7 +75,7 @@ internal abstract class BranchableStage(StageSetup setup) : MovingStage(setup)
         }
 
         HasBranch = Array.Exists(Outputs, static o => !o.IsShut);
-        Debug.Assert(Interlocked.Decrement(ref _changing) == 0, "The branches belong to one stream.");
+        Interlocked.Decrement(ref _changing);
     }
 
     /// <summary>A branch was taken out of those that get items. The stream only.</summary>
