@@ -6,35 +6,21 @@ using Puma.Dataflow.Runnables;
 namespace Puma.Dataflow.Stages;
 
 /// <summary>A stage that runs a <see cref="PortRunnable"/>: its inputs in turn, one item at a time.</summary>
-internal sealed class PortStage : StageNode, IControlledStage
+/// <param name="setup">What the stage is made from.</param>
+/// <param name="makeRunnable">Makes the runnable.</param>
+/// <param name="inputs">Finds the inputs on the runnable, in the order of the input links.</param>
+/// <param name="outputs">Finds the outputs on the runnable and connects them, in the order of the output links.</param>
+internal sealed class PortStage(
+    StageSetup setup,
+    Func<PortRunnable> makeRunnable,
+    IReadOnlyList<Func<PortRunnable, PortStage, Link, PortReader>> inputs,
+    IReadOnlyList<Func<PortRunnable, PortStage, Link, IAttemptOutputs>> outputs)
+    : SingleInstanceStage(setup)
 {
-    private readonly Func<PortRunnable> _makeRunnable;
-    private readonly IReadOnlyList<Func<PortRunnable, PortStage, Link, PortReader>> _inputs;
-    private readonly IReadOnlyList<Func<PortRunnable, PortStage, Link, IAttemptOutputs>> _outputs;
-    private readonly InstanceControl _control;
     private readonly List<PortReader> _readers = [];
-    private PortRunnable? _runnable;
-    private StageContext? _context;
+    private PortRunnable _runnable = null!;
     private OwnThread? _thread;
     private long _number;
-
-    /// <param name="setup">What the stage is made from.</param>
-    /// <param name="makeRunnable">Makes the runnable.</param>
-    /// <param name="inputs">Finds the inputs on the runnable, in the order of the input links.</param>
-    /// <param name="outputs">Finds the outputs on the runnable and connects them, in the order of the output links.</param>
-    public PortStage(
-        StageSetup setup,
-        Func<PortRunnable> makeRunnable,
-        IReadOnlyList<Func<PortRunnable, PortStage, Link, PortReader>> inputs,
-        IReadOnlyList<Func<PortRunnable, PortStage, Link, IAttemptOutputs>> outputs)
-        : base(setup)
-    {
-        (_makeRunnable, _inputs, _outputs) = (makeRunnable, inputs, outputs);
-        _control = this.MakeControl(this.MakeWatch());
-        Instances = [new InstanceTarget(_control)];
-    }
-
-    public IReadOnlyList<ControlTarget> Instances { get; }
 
     public PortOutputs AllOutputs { get; } = new();
 
@@ -43,30 +29,26 @@ internal sealed class PortStage : StageNode, IControlledStage
     /// <summary>Whether an input has ended and the runnable does not know it yet. Any thread, once the stage has started.</summary>
     public bool HasUntoldEnd => _readers.Exists(static r => r.HasUntoldEnd);
 
-    protected override async ValueTask StartAsync()
+    protected override async ValueTask<IControlledCode> StartInstanceAsync(StageContext context)
     {
-        _control.Lane.Enter();
         if (Options.OwnThread)
             _thread = new OwnThread(Name);
-        StageContext context = this.MakeContext();
         Attempts = new AttemptRunner(this, context);
-        PortRunnable? runnable = null;
         await CallAsync(() =>
         {
-            runnable = _makeRunnable();
-            for (int i = 0; i < _outputs.Count; i++)
-                AllOutputs.Add(_outputs[i](runnable, this, Outputs[i]));
-            for (int i = 0; i < _inputs.Count; i++)
-                _readers.Add(_inputs[i](runnable, this, Inputs[i]));
-            return runnable.StartAsync(context, DiscardToken);
+            _runnable = makeRunnable();
+            for (int i = 0; i < outputs.Count; i++)
+                AllOutputs.Add(outputs[i](_runnable, this, Outputs[i]));
+            for (int i = 0; i < inputs.Count; i++)
+                _readers.Add(inputs[i](_runnable, this, Inputs[i]));
+            return _runnable.StartAsync(context, DiscardToken);
         }).ConfigureAwait(false);
-        (_runnable, _context) = (runnable, context);
-        _control.Begin(new RunnableCode(runnable!, CallAsync), context, DiscardToken);
+        return new RunnableCode(_runnable, CallAsync);
     }
 
     protected override async Task RunAsync()
     {
-        _control.Lane.Enter();
+        EnterLane();
         int next = 0;
         while (true)
         {
@@ -74,11 +56,7 @@ internal sealed class PortStage : StageNode, IControlledStage
             {
                 if (IsDiscarding || IsFinishing)
                     return;
-                if (Has(Attention.Control))
-                {
-                    Clear(Attention.Control);
-                    await _control.CheckpointAsync().ConfigureAwait(false);
-                }
+                await CheckpointAsync().ConfigureAwait(false);
             }
 
             // One item of the next input that has one, so that each gets its turn.
@@ -105,23 +83,15 @@ internal sealed class PortStage : StageNode, IControlledStage
             BeginWork();
         }
 
-        await CallAsync(() => _runnable!.CompletedAsync(DiscardToken)).ConfigureAwait(false);
+        await CallAsync(() => _runnable.CompletedAsync(DiscardToken)).ConfigureAwait(false);
     }
 
-    protected override async ValueTask EndAsync(RunState outcome, Exception? cause)
-    {
-        if (_runnable is null)
-            return;
-        await _control.EndLeasesAsync().ConfigureAwait(false);
-        await CallAsync(() => _runnable.EndAsync(outcome, cause)).ConfigureAwait(false);
-    }
-
-    protected override void OnEnding(EndMarker marker) => _control.Lane.Close(marker.ToRefusal());
+    protected override ValueTask EndInstanceAsync(RunState outcome, Exception? cause) => CallAsync(() => _runnable.EndAsync(outcome, cause));
 
     protected override void CleanUp()
     {
+        base.CleanUp();
         Attempts?.Dispose();
-        _context?.Ticks.End();
         _thread?.Dispose();
     }
 

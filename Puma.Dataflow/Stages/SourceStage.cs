@@ -6,40 +6,24 @@ using Puma.Dataflow.Runnables;
 namespace Puma.Dataflow.Stages;
 
 /// <summary>A stage without inputs: a body that emits until it returns or is asked to end.</summary>
-internal sealed class SourceStage<TOut> : StageNode, IControlledStage
+internal sealed class SourceStage<TOut>(StageSetup setup, Func<SourceBody<TOut>> makeBody) : SingleInstanceStage(setup)
 {
-    private readonly Func<SourceBody<TOut>> _makeBody;
-    private readonly InstanceControl _control;
-    private SourceBody<TOut>? _body;
-    private StageContext? _context;
+    private SourceBody<TOut> _body = null!;
     private SourceEmitter _emitter = null!;
-
-    public SourceStage(StageSetup setup, Func<SourceBody<TOut>> makeBody)
-        : base(setup)
-    {
-        _makeBody = makeBody;
-        _control = this.MakeControl(this.MakeWatch());
-        Instances = [new InstanceTarget(_control)];
-    }
-
-    public IReadOnlyList<ControlTarget> Instances { get; }
 
     public override bool IsSource => true;
 
-    protected override async ValueTask StartAsync()
+    protected override async ValueTask<IControlledCode> StartInstanceAsync(StageContext context)
     {
-        _control.Lane.Enter();
-        SourceBody<TOut> body = _makeBody();
-        StageContext context = this.MakeContext();
         _emitter = new SourceEmitter(this, (Link<TOut>)Outputs[0]);
-        await body.StartAsync(context, _emitter, DiscardToken).ConfigureAwait(false);
-        (_body, _context) = (body, context);
-        _control.Begin(body, context, DiscardToken);
+        _body = makeBody();
+        await _body.StartAsync(context, _emitter, DiscardToken).ConfigureAwait(false);
+        return _body;
     }
 
     protected override async Task RunAsync()
     {
-        _control.Lane.Enter();
+        EnterLane();
 
         // Nothing is read before every stage runs: a start-up failure then loses nothing.
         await WaitForStartAsync().ConfigureAwait(false);
@@ -47,7 +31,7 @@ internal sealed class SourceStage<TOut> : StageNode, IControlledStage
             return;
         try
         {
-            await _body!.ProduceAsync(_emitter, StopToken).ConfigureAwait(false);
+            await _body.ProduceAsync(_emitter, StopToken).ConfigureAwait(false);
         }
         catch (OperationCanceledException) when (IsStopping)
         {
@@ -55,31 +39,15 @@ internal sealed class SourceStage<TOut> : StageNode, IControlledStage
         }
 
         if (!IsDiscarding)
-            await _body!.CompletedAsync(DiscardToken).ConfigureAwait(false);
+            await _body.CompletedAsync(DiscardToken).ConfigureAwait(false);
     }
 
-    protected override async ValueTask EndAsync(RunState outcome, Exception? cause)
-    {
-        if (_body is null)
-            return;
-        await _control.EndLeasesAsync().ConfigureAwait(false);
-        await _body.EndAsync(outcome, cause).ConfigureAwait(false);
-    }
-
-    protected override void OnEnding(EndMarker marker) => _control.Lane.Close(marker.ToRefusal());
+    protected override ValueTask EndInstanceAsync(RunState outcome, Exception? cause) => _body.EndAsync(outcome, cause);
 
     protected override void CleanUp()
     {
-        _context?.Ticks.End();
+        base.CleanUp();
         _body?.Dispose();
-    }
-
-    private ValueTask CheckpointAsync()
-    {
-        if (!Has(Attention.Control))
-            return default;
-        Clear(Attention.Control);
-        return _control.CheckpointAsync();
     }
 
     /// <summary>Emits, and lets commands and ticks in at each emit and while it waits.</summary>
