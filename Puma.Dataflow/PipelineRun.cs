@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Threading.Tasks.Dataflow;
 using Puma.Dataflow.Blocks;
 using Puma.Dataflow.Control;
@@ -77,6 +78,7 @@ public class PipelineRun : IAsyncDisposable
     /// <typeparam name="TControl">An interface that the runnable implements; its members return tasks or asynchronous streams.</typeparam>
     /// <param name="stage">The name of the stage.</param>
     /// <param name="instance">Which of its instances, counted from 0; null for the only one, or for all: then a member without a result goes to each of them and ends when all have answered.</param>
+    /// <exception cref="ArgumentNullException"><paramref name="stage"/> is null.</exception>
     /// <exception cref="ArgumentException">There is no such stage, it can have no runnable, or <typeparamref name="TControl"/> is no interface.</exception>
     /// <exception cref="ArgumentOutOfRangeException">There is no such instance.</exception>
     /// <exception cref="InvalidOperationException">No proxy of the interface was generated.</exception>
@@ -100,13 +102,16 @@ public class PipelineRun : IAsyncDisposable
         ArgumentNullException.ThrowIfNull(stage);
         if (!typeof(TControl).IsInterface)
             throw new ArgumentException($"{typeof(TControl)} is no interface. Name the control interface that the runnable implements.", nameof(TControl));
-        return ControlProxies.Make<TControl>(FindTarget(Find(stage), instance));
+        return ControlProxies.Make<TControl>(FindTarget(Find(stage), instance, nameof(stage)));
     }
 
-    internal static ControlTarget FindTarget(StageNode node, int? instance)
+    /// <param name="node">The stage.</param>
+    /// <param name="instance">Which of its instances; null for the only one or all.</param>
+    /// <param name="parameter">By which parameter the caller named the stage, if by one.</param>
+    internal static ControlTarget FindTarget(StageNode node, int? instance, string? parameter)
     {
         if (node is not IControlledStage { Instances: { Count: > 0 } instances })
-            throw new ArgumentException($"Stage '{node.Name}' is a {node.Kind}, which has no runnable to call.", nameof(node));
+            throw new ArgumentException($"Stage '{node.Name}' is a {node.Kind}, which has no runnable to call.", parameter);
         if (instance is { } index)
         {
             ArgumentOutOfRangeException.ThrowIfNegative(index, nameof(instance));
@@ -126,11 +131,11 @@ public class PipelineRun : IAsyncDisposable
         GC.SuppressFinalize(this);
     }
 
-    private StageNode Find(string name)
+    private StageNode Find(string name, [CallerArgumentExpression(nameof(name))] string? parameter = null)
     {
         IReadOnlyList<StageNode> nodes = Graph.Nodes;
         return nodes.FirstOrDefault(n => n.Name == name)
-            ?? throw new ArgumentException($"There is no stage '{name}'. The stages are: {string.Join(", ", nodes.Select(static n => n.Name))}.", nameof(name));
+            ?? throw new ArgumentException($"There is no stage '{name}'. The stages are: {string.Join(", ", nodes.Select(static n => n.Name))}.", parameter);
     }
 }
 
@@ -229,7 +234,7 @@ public sealed class StageHandle
 
     /// <summary>The ticks of the stage's runnable, of all its instances if it has several.</summary>
     /// <exception cref="ArgumentException">The stage has no runnable.</exception>
-    public ITickControl Ticks => ControlProxies.Make<ITickControl>(PipelineRun.FindTarget(_node, null));
+    public ITickControl Ticks => ControlProxies.Make<ITickControl>(PipelineRun.FindTarget(_node, instance: null, parameter: null));
 
     /// <summary>The numbers of the stage now.</summary>
     public StageReport Report() => _node.Report();

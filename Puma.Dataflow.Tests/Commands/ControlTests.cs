@@ -363,9 +363,11 @@ public sealed class ControlTests : ChildTest
     {
         PipelineRun<int> run = Start(Pipeline.Accept<int>(new() { Name = "in" }).Transform(static x => x, new() { Name = "delegate" }).Batch(1).ForEach(static _ => { }));
 
-        Assert.Contains("batch", Assert.Throws<ArgumentException>(() => run.Control<ICounter>("none")).Message, StringComparison.Ordinal);
-        Assert.Throws<ArgumentException>(() => run.Control<ICounter>("in"));
-        Assert.Throws<ArgumentNullException>(() => run.Control<ICounter>(null!));
+        Assert.Contains("batch", Assert.Throws<ArgumentException>("stage", () => run.Control<ICounter>("none")).Message, StringComparison.Ordinal);
+        Assert.Throws<ArgumentException>("stage", () => run.Control<ICounter>("in"));
+        Assert.Throws<ArgumentNullException>("stage", () => run.Control<ICounter>(null!));
+        Assert.Throws<ArgumentException>("name", () => run.Stage("none"));
+        Assert.Throws<ArgumentException>(null, () => run.Stage("in").Ticks);
         Assert.Equal(CommandFailure.NotServed, (await Assert.ThrowsAsync<CommandFailedException>(() => run.Control<ICounter>("delegate").SumAsync().Within())).Failure);
         run.Complete();
         await run.Completion.Within();
