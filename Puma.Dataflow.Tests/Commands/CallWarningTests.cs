@@ -103,7 +103,7 @@ public sealed class CallWarningTests : ChildTest
         for (int i = 0; i < 5; i++)
             await counter.SumAsync().Within();
 
-        Assert.Contains("ICounter.SumAsync of stage 'counter' is called more than 3 times", Assert.Single(Warnings(Chatty)).Message, StringComparison.Ordinal);
+        Assert.Contains("ICounter.SumAsync of stage 'counter' gets more than 3 calls per second", Assert.Single(Warnings(Chatty)).Message, StringComparison.Ordinal);
         await EndAsync(run);
     }
 

@@ -92,7 +92,7 @@ internal static partial class Log
     [LoggerMessage(50, LogLevel.Warning, "A call of {Member} of stage '{Stage}' has taken longer than {Limit}; further ones are not warned of")]
     public static partial void SlowCall(ILogger logger, string member, string stage, TimeSpan limit);
 
-    [LoggerMessage(51, LogLevel.Warning, "{Member} of stage '{Stage}' is called more than {Limit} times per second; further seconds are not warned of")]
+    [LoggerMessage(51, LogLevel.Warning, "{Member} of stage '{Stage}' gets more than {Limit} calls per second; further seconds are not warned of")]
     public static partial void ChattyCalls(ILogger logger, string member, string stage, int limit);
 
     [LoggerMessage(52, LogLevel.Warning, "{Member} of stage '{Stage}' failed when nobody waited for it any more: {Error}")]

@@ -47,8 +47,8 @@ public sealed record PipelineOptions
     /// <value>Default 1 second; positive, or <see cref="Timeout.InfiniteTimeSpan"/> for never.</value>
     public TimeSpan SlowCallWarning { get; init; } = TimeSpan.FromSeconds(1);
 
-    /// <summary>How many calls per second of one member are made before one warning about it is logged.</summary>
-    /// <value>Default <see langword="null"/>: never. At least 1.</value>
+    /// <summary>The calls per second of one member above which one warning about it is logged.</summary>
+    /// <value>In calls per second. Default <see langword="null"/>: never. At least 1.</value>
     public int? ChattyCallWarning { get; init; }
 
     /// <summary>Makes a codec that is asked first how items are carried to child processes; called at <c>Build()</c> and for each isolated stage, in this process and in its children.</summary>

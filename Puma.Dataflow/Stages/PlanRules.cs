@@ -155,7 +155,7 @@ internal static class PlanRules
         if ((o.SlowCallWarning <= TimeSpan.Zero && o.SlowCallWarning != Timeout.InfiniteTimeSpan) || o.SlowCallWarning > TimeLimits.Longest)
             problems.Add($"PipelineOptions: SlowCallWarning is {o.SlowCallWarning}; it must be positive and at most {TimeLimits.Longest}, or Timeout.InfiniteTimeSpan for never.");
         if (o.ChattyCallWarning < 1)
-            problems.Add($"PipelineOptions: ChattyCallWarning is {o.ChattyCallWarning}; it must be at least 1, or null for never.");
+            problems.Add($"PipelineOptions: ChattyCallWarning is {o.ChattyCallWarning}; it must be at least 1 call per second, or null for never.");
         if ((o.StallTimeout <= TimeSpan.Zero && o.StallTimeout != Timeout.InfiniteTimeSpan) || o.StallTimeout > TimeLimits.Longest)
             problems.Add($"PipelineOptions: StallTimeout is {o.StallTimeout}; it must be positive and at most {TimeLimits.Longest}, or Timeout.InfiniteTimeSpan for never.");
     }
