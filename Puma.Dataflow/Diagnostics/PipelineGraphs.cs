@@ -65,6 +65,6 @@ public static class PipelineGraphs
     {
         string dropped = link.Dropped > 0 ? string.Create(CultureInfo.InvariantCulture, $", dropped {link.Dropped}") : "";
         string label = string.Create(CultureInfo.InvariantCulture, $"{link.Queued}/{link.Capacity} queued, {link.Sent} sent{dropped}{(link.IsOptional ? ", optional" : "")}");
-        return new DrawnLink(link.From, link.To, label, IsDashed: reader.Kind == "dead-letters");
+        return new DrawnLink(link.From, link.To, label, IsDashed: reader.Kind == DeadLetter.StageKind);
     }
 }

@@ -6,6 +6,9 @@ namespace Puma.Dataflow;
 /// <param name="Stage">The stage that gave it up.</param>
 public record DeadLetter(object? Untyped, Exception Error, string Stage)
 {
+    /// <summary>The kind of the stages that lead to dead-letter targets, and what they are called.</summary>
+    internal const string StageKind = "dead-letters";
+
     /// <summary>The number of the item at its stage, counted from 1.</summary>
     public long ItemNumber { get; init; }
 

@@ -5,19 +5,15 @@ namespace Puma.Dataflow.Stages;
 /// <summary>Draws a described pipeline: what there will be when a run starts, without numbers.</summary>
 internal static class PlanDrawing
 {
-    private const string DeadLetters = "dead-letters";
-
     public static GraphDrawing Of(IReadOnlyList<StageDefinition> stages, Dictionary<StageDefinition, string> names, PipelineOptions options)
     {
         List<DrawnStage> drawn = [.. stages.Select(s => Draw(s, names[s], s.PlacementIn(options)))];
         List<DrawnLink> links = [.. stages.SelectMany(static s => s.Inputs).Select(e => new DrawnLink(names[e.From], names[e.To], Describe(e)))];
 
-        // As at the start of a run: one stage for each target, fed by all that name it.
-        foreach (IGrouping<object, StageDefinition> feeders in stages.Where(static s => s.Options.ErrorPolicy.DeadLetterTarget is not null).GroupBy(static s => s.Options.ErrorPolicy.DeadLetterTarget!.Key, ReferenceEqualityComparer.Instance).OfType<IGrouping<object, StageDefinition>>())
+        foreach (DeadLetterFeeders feeders in DeadLetterFeeders.Of(stages, names.Values))
         {
-            string name = StageNaming.Unique(DeadLetters, drawn.Select(static d => d.Name).ToHashSet());
-            drawn.Add(new DrawnStage(name, [], IsElsewhere: false));
-            links.AddRange(feeders.Select(f => new DrawnLink(names[f], name, Slots(StageOptions.DefaultCapacity), IsDashed: true)));
+            drawn.Add(new DrawnStage(feeders.Name, [], IsElsewhere: false));
+            links.AddRange(feeders.Stages.Select(f => new DrawnLink(names[f], feeders.Name, Slots(StageOptions.DefaultCapacity), IsDashed: true)));
         }
 
         return new GraphDrawing(drawn, links);

@@ -38,7 +38,8 @@ internal sealed class StageAssembly
 
         foreach (Edge edge in stages.SelectMany(static s => s.Inputs))
             made.Connect(edge, joint);
-        made.AddDeadLetterStages(graph, joint);
+        foreach (DeadLetterFeeders feeders in DeadLetterFeeders.Of(stages, [.. names.Values, .. joint?.TakenNames ?? Enumerable.Empty<string>()]))
+            made.AddDeadLetterStage(graph, feeders);
         foreach (StageNode node in made.Nodes)
             node.Scope = joint?.Scope;
         foreach (Edge edge in stages.SelectMany(static s => s.Inputs).Where(e => e.Branch?.IsOptional == true && e.From != joint?.Place))
@@ -74,30 +75,20 @@ internal sealed class StageAssembly
             _nodes[stage].Scope = scope;
     }
 
-    /// <summary>One more stage for each dead-letter target; all stages that name the target feed it.</summary>
-    private void AddDeadLetterStages(CompletionGraph graph, BranchJoint? joint)
+    private void AddDeadLetterStage(CompletionGraph graph, DeadLetterFeeders feeders)
     {
-        var feeders = Nodes
-            .Where(static n => n.Options.ErrorPolicy.DeadLetterTarget is not null)
-            .GroupBy(static n => n.Options.ErrorPolicy.DeadLetterTarget!.Key, ReferenceEqualityComparer.Instance)
-            .ToList();
-        foreach (IGrouping<object?, StageNode> group in feeders)
+        var sink = new ForeignEndStage<DeadLetter>(new StageSetup(feeders.Name, DeadLetter.StageKind, StageOptions.Default, graph), () => feeders.Target);
+        List<Link> inputs = [];
+        foreach (StageNode feeder in feeders.Stages.Select(s => _nodes[s]))
         {
-            ForeignTarget<DeadLetter> target = group.First().Options.ErrorPolicy.DeadLetterTarget!;
-            string name = StageNaming.Unique("dead-letters", Nodes.Select(static n => n.Name).Concat(joint?.TakenNames ?? Enumerable.Empty<string>()).ToHashSet());
-            var sink = new ForeignEndStage<DeadLetter>(new StageSetup(name, "dead-letters", StageOptions.Default, graph), () => target);
-            List<Link> inputs = [];
-            foreach (StageNode feeder in group)
-            {
-                var link = new BufferBlockLink<DeadLetter>(feeder.Name, name, StageOptions.DefaultCapacity, feeder, sink) { OnDiscarded = sink.NoteDiscarded };
-                feeder.Links.DeadLetters = link;
-                inputs.Add(link);
-            }
-
-            sink.Links.Inputs = [.. inputs];
-            Links.AddRange(inputs);
-            Nodes.Add(sink);
+            var link = new BufferBlockLink<DeadLetter>(feeder.Name, feeders.Name, StageOptions.DefaultCapacity, feeder, sink) { OnDiscarded = sink.NoteDiscarded };
+            feeder.Links.DeadLetters = link;
+            inputs.Add(link);
         }
+
+        sink.Links.Inputs = [.. inputs];
+        Links.AddRange(inputs);
+        Nodes.Add(sink);
     }
 }
 
