@@ -9,16 +9,15 @@ internal static class DotText
     public static string Of(GraphDrawing drawing)
     {
         var text = new StringBuilder("digraph pipeline {\n    rankdir=LR;\n    node [shape=box];\n");
-        for (int i = 0; i < drawing.Stages.Count; i++)
+        foreach (DrawnStage stage in drawing.Stages)
         {
-            DrawnStage stage = drawing.Stages[i];
             string shape = stage.IsElsewhere ? ", peripheries=2" : drawing.IsOuter(stage) ? ", shape=oval" : "";
             string color = stage.Look == StageLook.Plain ? "" : $", style=filled, fillcolor=\"{StageColors.Of(stage.Look)}\"";
-            text.Append(CultureInfo.InvariantCulture, $"    s{i} [label={Quote(string.Join('\n', stage.Details.Prepend(stage.Name)))}{shape}{color}];\n");
+            text.Append(CultureInfo.InvariantCulture, $"    {drawing.IdOf(stage.Name)} [label={Quote(string.Join('\n', stage.Lines))}{shape}{color}];\n");
         }
 
         foreach (DrawnLink link in drawing.Links)
-            text.Append(CultureInfo.InvariantCulture, $"    s{drawing.Numbers[link.From]} -> s{drawing.Numbers[link.To]} [label={Quote(link.Label)}{(link.IsDashed ? ", style=dashed" : "")}];\n");
+            text.Append(CultureInfo.InvariantCulture, $"    {drawing.IdOf(link.From)} -> {drawing.IdOf(link.To)} [label={Quote(link.Label)}{(link.IsDashed ? ", style=dashed" : "")}];\n");
         return text.Append("}\n").ToString();
     }
 

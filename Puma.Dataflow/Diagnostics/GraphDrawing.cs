@@ -1,10 +1,14 @@
+using System.Globalization;
+
 namespace Puma.Dataflow.Diagnostics;
 
 /// <summary>A picture of a pipeline or a run, before it is put into words of a graph language.</summary>
 internal sealed record GraphDrawing(IReadOnlyList<DrawnStage> Stages, IReadOnlyList<DrawnLink> Links)
 {
-    /// <summary>The stages' places in the list, by name; they stand for the names where a language wants identifiers.</summary>
-    public Dictionary<string, int> Numbers { get; } = Stages.Select(static (s, i) => (s.Name, i)).ToDictionary(static s => s.Name, static s => s.i);
+    private readonly Dictionary<string, string> _ids = Stages.Select(static (s, i) => (s.Name, Id: string.Create(CultureInfo.InvariantCulture, $"s{i}"))).ToDictionary(static s => s.Name, static s => s.Id);
+
+    /// <summary>What stands for a stage where a language wants an identifier.</summary>
+    public string IdOf(string stage) => _ids[stage];
 
     /// <summary>Whether the pipeline begins or ends with a stage.</summary>
     public bool IsOuter(DrawnStage stage) => Links.All(l => l.From != stage.Name) || Links.All(l => l.To != stage.Name);
@@ -14,7 +18,11 @@ internal sealed record GraphDrawing(IReadOnlyList<DrawnStage> Stages, IReadOnlyL
 /// <param name="Details">What else is said of it, line by line.</param>
 /// <param name="IsElsewhere">Whether it lives in other processes, or behind what would lead there.</param>
 /// <param name="Look">How it is doing.</param>
-internal sealed record DrawnStage(string Name, IReadOnlyList<string> Details, bool IsElsewhere, StageLook Look = StageLook.Plain);
+internal sealed record DrawnStage(string Name, IReadOnlyList<string> Details, bool IsElsewhere, StageLook Look = StageLook.Plain)
+{
+    /// <summary>All that is said of it, line by line.</summary>
+    public IEnumerable<string> Lines => Details.Prepend(Name);
+}
 
 /// <param name="From">The writing stage.</param>
 /// <param name="To">The reading stage.</param>

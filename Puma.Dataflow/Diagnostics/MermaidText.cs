@@ -9,21 +9,20 @@ internal static class MermaidText
     public static string Of(GraphDrawing drawing)
     {
         var text = new StringBuilder("flowchart LR\n");
-        for (int i = 0; i < drawing.Stages.Count; i++)
+        foreach (DrawnStage stage in drawing.Stages)
         {
-            DrawnStage stage = drawing.Stages[i];
             (string open, string close) = stage.IsElsewhere ? ("[[", "]]") : drawing.IsOuter(stage) ? ("([", "])") : ("[", "]");
-            text.Append(CultureInfo.InvariantCulture, $"    s{i}{open}\"{string.Join("<br>", stage.Details.Prepend(stage.Name).Select(Escape))}\"{close}\n");
+            text.Append(CultureInfo.InvariantCulture, $"    {drawing.IdOf(stage.Name)}{open}\"{string.Join("<br>", stage.Lines.Select(Escape))}\"{close}\n");
         }
 
         foreach (DrawnLink link in drawing.Links)
-            text.Append(CultureInfo.InvariantCulture, $"    s{drawing.Numbers[link.From]} {(link.IsDashed ? "-.->" : "-->")}|\"{Escape(link.Label)}\"| s{drawing.Numbers[link.To]}\n");
+            text.Append(CultureInfo.InvariantCulture, $"    {drawing.IdOf(link.From)} {(link.IsDashed ? "-.->" : "-->")}|\"{Escape(link.Label)}\"| {drawing.IdOf(link.To)}\n");
 
         foreach (IGrouping<StageLook, DrawnStage> same in drawing.Stages.Where(static s => s.Look != StageLook.Plain).GroupBy(static s => s.Look))
         {
             string name = $"is{same.Key}";
             text.Append(CultureInfo.InvariantCulture, $"    classDef {name} fill:{StageColors.Of(same.Key)},color:#000000\n");
-            text.Append(CultureInfo.InvariantCulture, $"    class {string.Join(',', same.Select(s => $"s{drawing.Numbers[s.Name]}"))} {name}\n");
+            text.Append(CultureInfo.InvariantCulture, $"    class {string.Join(',', same.Select(s => drawing.IdOf(s.Name)))} {name}\n");
         }
 
         return text.ToString();

@@ -1,4 +1,5 @@
 using System.Diagnostics.Metrics;
+using System.Numerics;
 
 namespace Puma.Dataflow.Diagnostics;
 
@@ -22,8 +23,8 @@ internal static class RunMeter
 
     private static readonly RunInstrument[] Instruments =
     [
-        Level<IMeteredRun, long>("puma.runs.active", Runs, "Runs that have not ended.", PipelineTags, static run => [run], static _ => 1),
-        Total<RunState, long>("puma.runs.ended", Runs, "Runs that have ended.", OutcomeTags, static run => IsOver(run.State) ? [run.State] : [], static _ => 1),
+        Sum<IMeteredRun, long>(isTotal: false, "puma.runs.active", Runs, "Runs that have not ended.", PipelineTags, static run => [run], static _ => 1),
+        Sum<RunState, long>(isTotal: true, "puma.runs.ended", Runs, "Runs that have ended.", OutcomeTags, static run => IsOver(run.State) ? [run.State] : [], static _ => 1),
 
         StageTotal("puma.stage.items.accepted", Items, "Items that took a slot of an input.", static s => s.Accepted),
         StageTotal("puma.stage.items.delivered", Items, "Items whose handler returned and whose outputs were accepted; of a foreign block when it has ended.", static s => s.KeepsLedger || s.Activity == StageActivity.Ended ? s.Delivered : 0),
@@ -81,34 +82,25 @@ internal static class RunMeter
 
     private static RunTags LinkTags(IMeteredRun run, LinkReport link) => new(run.Pipeline, (TagNames.From, link.From), (TagNames.To, link.To));
 
-    private static RunInstrument StageTotal(string name, string unit, string description, Func<StageReport, long> read) =>
-        Total(name, unit, description, StageTags, static run => run.ReportStages(), read);
-
-    private static RunInstrument StageTotal(string name, string unit, string description, Func<StageReport, double> read) =>
-        Total(name, unit, description, StageTags, static run => run.ReportStages(), read);
+    private static RunInstrument StageTotal<TValue>(string name, string unit, string description, Func<StageReport, TValue> read)
+        where TValue : struct, INumber<TValue> =>
+        Sum(isTotal: true, name, unit, description, StageTags, static run => run.ReportStages(), read);
 
     private static RunInstrument StageLevel(string name, string unit, string description, Func<StageReport, long> read) =>
-        Level(name, unit, description, StageTags, static run => run.ReportStages(), read);
+        Sum(isTotal: false, name, unit, description, StageTags, static run => run.ReportStages(), read);
 
     private static RunInstrument LinkTotal(string name, string unit, string description, Func<LinkReport, long> read) =>
-        Total(name, unit, description, LinkTags, static run => run.ReportLinks(), read);
+        Sum(isTotal: true, name, unit, description, LinkTags, static run => run.ReportLinks(), read);
 
     private static RunInstrument LinkLevel(string name, string unit, string description, Func<LinkReport, long> read) =>
-        Level(name, unit, description, LinkTags, static run => run.ReportLinks(), read);
+        Sum(isTotal: false, name, unit, description, LinkTags, static run => run.ReportLinks(), read);
 
-    private static RunInstrument Total<TReport, TValue>(string name, string unit, string description, Func<IMeteredRun, TReport, RunTags> tags, Func<IMeteredRun, IReadOnlyList<TReport>> reports, Func<TReport, TValue> read)
-        where TValue : struct, System.Numerics.INumber<TValue>
+    private static RunInstrument Sum<TReport, TValue>(
+        bool isTotal, string name, string unit, string description, Func<IMeteredRun, TReport, RunTags> tags, Func<IMeteredRun, IReadOnlyList<TReport>> reports, Func<TReport, TValue> read)
+        where TValue : struct, INumber<TValue>
     {
-        var sum = new RunSum<TReport, TValue>(Gate, Live, tags, reports, read, isTotal: true);
-        sum.Instrument = Meter.CreateObservableCounter(name, sum.Observe, unit, description);
-        return sum;
-    }
-
-    private static RunInstrument Level<TReport, TValue>(string name, string unit, string description, Func<IMeteredRun, TReport, RunTags> tags, Func<IMeteredRun, IReadOnlyList<TReport>> reports, Func<TReport, TValue> read)
-        where TValue : struct, System.Numerics.INumber<TValue>
-    {
-        var sum = new RunSum<TReport, TValue>(Gate, Live, tags, reports, read, isTotal: false);
-        sum.Instrument = Meter.CreateObservableUpDownCounter(name, sum.Observe, unit, description);
+        var sum = new RunSum<TReport, TValue>(Gate, Live, tags, reports, read, isTotal);
+        sum.Instrument = isTotal ? Meter.CreateObservableCounter(name, sum.Observe, unit, description) : Meter.CreateObservableUpDownCounter(name, sum.Observe, unit, description);
         return sum;
     }
 
