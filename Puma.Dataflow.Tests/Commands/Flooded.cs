@@ -149,89 +149,75 @@ public sealed class FloodedWork
     }
 }
 
-/// <summary>Passes on each item, when it was let through.</summary>
-public sealed class FloodedRunnable : Runnable<int, int>, IFlooded
+/// <summary>A flooded runnable answers by its work, whatever its kind.</summary>
+public interface IDoesFloodedWork : IFlooded
 {
-    private readonly FloodedWork _work = new();
+    FloodedWork Work { get; }
+
+    ValueTask IFlooded.UseGateAsync(IGate gate) => Work.UseGateAsync(gate);
+
+    ValueTask<Seen> IFlooded.AskAsync() => Work.AskAsync();
+
+    ValueTask IFlooded.NoteAsync() => Work.NoteAsync();
+
+    ValueTask<int> IFlooded.NotedAsync() => ValueTask.FromResult(Work.Noted);
+
+    ValueTask<int[]> IFlooded.TicksAsync() => ValueTask.FromResult(Work.Ticks);
+}
+
+/// <summary>Passes on each item, when it was let through.</summary>
+public sealed class FloodedRunnable : Runnable<int, int>, IDoesFloodedWork
+{
+    public FloodedWork Work { get; } = new();
 
     protected override async ValueTask OnItemAsync(int item, CancellationToken cancellationToken)
     {
-        await _work.BeginAsync();
+        await Work.BeginAsync();
         await EmitAsync(item, cancellationToken);
-        _work.End();
+        Work.End();
     }
 
-    protected override ValueTask OnTickAsync(CancellationToken cancellationToken) => _work.TickAsync();
-
-    public ValueTask UseGateAsync(IGate gate) => _work.UseGateAsync(gate);
-
-    public ValueTask<Seen> AskAsync() => _work.AskAsync();
-
-    public ValueTask NoteAsync() => _work.NoteAsync();
-
-    public ValueTask<int> NotedAsync() => ValueTask.FromResult(_work.Noted);
-
-    public ValueTask<int[]> TicksAsync() => ValueTask.FromResult(_work.Ticks);
+    protected override ValueTask OnTickAsync(CancellationToken cancellationToken) => Work.TickAsync();
 }
 
 /// <summary>Emits without end, from when it has its gate.</summary>
-public sealed class FloodedSource : SourceRunnable<int>, IFlooded
+public sealed class FloodedSource : SourceRunnable<int>, IDoesFloodedWork
 {
-    private readonly FloodedWork _work = new();
+    public FloodedWork Work { get; } = new();
 
     protected override async ValueTask ProduceAsync(CancellationToken stopToken)
     {
-        while (!_work.HasGate)
+        while (!Work.HasGate)
             await WaitForControlAsync(stopToken);
         while (true)
         {
-            await _work.BeginAsync();
-            _work.End();
-            await EmitAsync(_work.Begun, stopToken);
+            await Work.BeginAsync();
+            Work.End();
+            await EmitAsync(Work.Begun, stopToken);
         }
     }
 
-    protected override ValueTask OnTickAsync(CancellationToken cancellationToken) => _work.TickAsync();
-
-    public ValueTask UseGateAsync(IGate gate) => _work.UseGateAsync(gate);
-
-    public ValueTask<Seen> AskAsync() => _work.AskAsync();
-
-    public ValueTask NoteAsync() => _work.NoteAsync();
-
-    public ValueTask<int> NotedAsync() => ValueTask.FromResult(_work.Noted);
-
-    public ValueTask<int[]> TicksAsync() => ValueTask.FromResult(_work.Ticks);
+    protected override ValueTask OnTickAsync(CancellationToken cancellationToken) => Work.TickAsync();
 }
 
 /// <summary>Counts the items of one input, and tells how many there were when the other one has its first.</summary>
-public sealed class FloodedPorts : PortRunnable, IFlooded
+public sealed class FloodedPorts : PortRunnable, IDoesFloodedWork
 {
-    private readonly FloodedWork _work = new();
+    public FloodedWork Work { get; } = new();
 
     public FloodedPorts()
     {
         Flood = new(async (_, _) =>
         {
-            await _work.BeginAsync();
-            _work.End();
+            await Work.BeginAsync();
+            Work.End();
         });
-        Rare = new((_, _) => _work.TellAsync());
+        Rare = new((_, _) => Work.TellAsync());
     }
 
     public Input<int> Flood { get; }
 
     public Input<int> Rare { get; }
 
-    protected override ValueTask OnTickAsync(CancellationToken cancellationToken) => _work.TickAsync();
-
-    public ValueTask UseGateAsync(IGate gate) => _work.UseGateAsync(gate);
-
-    public ValueTask<Seen> AskAsync() => _work.AskAsync();
-
-    public ValueTask NoteAsync() => _work.NoteAsync();
-
-    public ValueTask<int> NotedAsync() => ValueTask.FromResult(_work.Noted);
-
-    public ValueTask<int[]> TicksAsync() => ValueTask.FromResult(_work.Ticks);
+    protected override ValueTask OnTickAsync(CancellationToken cancellationToken) => Work.TickAsync();
 }

@@ -41,7 +41,7 @@ public sealed class FloodedCommandTests : ChildTest
         await EndAsync(run);
     }
 
-    [Theory, MemberData(nameof(Places))] // S25, S41
+    [Theory, MemberData(nameof(Places))] // S25, S41, Puma G5
     public async Task ACommandToAPool_UnderAFloodedInput_RunsOnEachInstanceAfterAtMostOneMoreItemOfIt(string place)
     {
         const int Instances = 3;
@@ -95,14 +95,22 @@ public sealed class FloodedCommandTests : ChildTest
         gate.Open();
         await UntilFloodedAsync(run, "sink");
 
-
-        // A child is ahead of the link by as many outputs as its stage has slots.
+        // A child is ahead of the link by as many outputs as its stage has slots; of one of them it may hear only when the link has room again.
         int most = Slots + 1 + (Placed.IsIsolated(place) ? Slots : 0);
+        int least = Placed.IsIsolated(place) ? most - 1 : most;
         Seen seen;
         do
             seen = await work.AskAsync().AsTask().Within();
-        while (seen.Begun < most);
-        Assert.Equal(new(most, seen.Order + 1), await work.AskAsync().AsTask().Within());
+        while (seen.Begun < least);
+
+        // One emit at most is left to it, so that most of these run while it waits.
+        for (int i = 1; i <= 10; i++)
+        {
+            Seen next = await work.AskAsync().AsTask().Within();
+            Assert.InRange(next.Begun, least, most);
+            Assert.Equal(seen.Order + i, next.Order);
+        }
+
         Assert.False(sink.IsOpen);
         sink.Open();
         await EndAsync(run);

@@ -2,11 +2,6 @@ using Puma.Dataflow.Tests.Infrastructure;
 
 namespace Puma.Dataflow.Tests.Scenarios;
 
-internal interface IFlooded
-{
-    ValueTask LookAsync();
-}
-
 /// <summary>A stage whose input is always full: what comes from outside is seen after at most one more item of each instance.</summary>
 public sealed class FloodTests : LifecycleTest
 {
@@ -82,26 +77,6 @@ public sealed class FloodTests : LifecycleTest
         Assert.All(line.ItemsBeforeFirstTick, static n => Assert.InRange(n, 1, 2));
     }
 
-    [Theory] // S25, S41, Puma G5
-    [InlineData(1)]
-    [InlineData(3)]
-    public async Task Command_UnderAFloodedInput_RunsAfterAtMostOneMoreItemOfEachInstance(int parallelism)
-    {
-        ExpectFailure();
-        var line = new Flood(this, parallelism);
-        await line.UntilFloodedAsync();
-        Task call = line.Run.Control<IFlooded>("work").LookAsync().AsTask();
-        Assert.False(call.IsCompleted);
-        line.Gate.Open();
-
-        await call.Within();
-
-        line.Run.Cancel();
-        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => line.Run.Completion.Within());
-        Assert.Equal(parallelism, line.ItemsBeforeCommand.Count);
-        Assert.All(line.ItemsBeforeCommand, static n => Assert.InRange(n, 1, 2));
-    }
-
     [Fact] // S41: in a source at each emit and while it waits there
     public async Task Tick_OfASourceThatWaitsForASlot_RunsWhileItWaits()
     {
@@ -146,24 +121,16 @@ public sealed class FloodTests : LifecycleTest
 
         public System.Collections.Concurrent.ConcurrentBag<int> ItemsBeforeFirstTick { get; } = [];
 
-        public System.Collections.Concurrent.ConcurrentBag<int> ItemsBeforeCommand { get; } = [];
-
         public async Task UntilFloodedAsync()
         {
             await UntilFullAsync(Run);
             await Waiting.UntilAsync(() => Started == _parallelism, "every instance works");
         }
 
-        private sealed class Sink(Flood flood) : SinkRunnable<int>, IFlooded
+        private sealed class Sink(Flood flood) : SinkRunnable<int>
         {
             private int _items;
             private bool _hasTicked;
-
-            public ValueTask LookAsync()
-            {
-                flood.ItemsBeforeCommand.Add(_items);
-                return default;
-            }
 
             protected override async ValueTask OnItemAsync(int item, CancellationToken cancellationToken)
             {
