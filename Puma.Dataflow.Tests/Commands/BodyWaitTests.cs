@@ -59,6 +59,20 @@ public sealed class BodyWaitTests : ChildTest
         await run.Completion.Within();
     }
 
+    [Fact] // S41
+    public async Task ASourceThatWaitsForAnythingElse_LetsACommandInAtItsNextEmit()
+    {
+        var source = new WaitsElsewhere();
+        PipelineRun run = Start(Pipeline.From(() => source, new() { Name = "source" }).ForEach(static _ => { }));
+        await source.Begun.WaitAsync(TestToken);
+        Task<bool> ranBeside = run.Control<IWaitingControl>("source").DelayInsideAsync();
+
+        source.GoOn.Open();
+
+        Assert.False(await ranBeside.Within());
+        await run.Completion.Within();
+    }
+
     [Fact] // S29
     public async Task ADelay_WhoseTimerFiresEarly_WaitsForTheRest()
     {
@@ -104,6 +118,29 @@ public sealed class BodyWaitTests : ChildTest
             await DelayAsync(TimeSpan.FromTicks(1));
             return true;
         }
+    }
+
+    private sealed class WaitsElsewhere : SourceRunnable<int>, IWaitingControl
+    {
+        private bool _isWaiting = true;
+
+        public Gate Begun { get; } = new();
+
+        public Gate GoOn { get; } = new();
+
+        protected override async ValueTask ProduceAsync(CancellationToken stopToken)
+        {
+            Begun.Open();
+            await GoOn.WaitAsync(stopToken);
+            _isWaiting = false;
+            await EmitAsync(1, stopToken);
+        }
+
+        public ValueTask GoOnAsync() => default;
+
+        public ValueTask WaitInsideAsync() => default;
+
+        public Task<bool> DelayInsideAsync() => Task.FromResult(_isWaiting);
     }
 
     private sealed class Delayed : SourceRunnable<int>
