@@ -13,13 +13,14 @@ public sealed class BranchLease : IAsyncDisposable
     public string Name => _branch.Name;
 
     /// <summary>
-    /// Ends when all stages of the branch have ended: faulted with the failure that ended it, cancelled, or completed. Also tells of an
-    /// optional branch that was lost while the run went on.
+    /// Ends when all stages of the branch have ended, those included that were attached inside of it: faulted with the failure that ended the
+    /// branch, cancelled, or completed. Also tells of an optional branch that was lost while the run went on.
     /// </summary>
     public Task Completion => _branch.Outcome;
 
     /// <summary>Leads no more items into the branch: its input ends as completed, sources of its own are asked to end, and what it has is processed.</summary>
     /// <returns>Ends when all stages of the branch have ended, whatever way; <see cref="Completion"/> tells which. Never faults.</returns>
+    /// <remarks>A handler of the branch that awaits it waits for itself; so it does with <see cref="DisposeAsync"/>.</remarks>
     public Task DetachAsync()
     {
         _branch.Leave();

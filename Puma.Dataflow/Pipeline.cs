@@ -28,7 +28,7 @@ public class Pipeline
     /// <exception cref="InvalidOperationException">The pipeline holds an instance, or a dead-letter target that a run completes, and has run before, as this description or as another that was made of the same stages.</exception>
     public virtual PipelineRun Start(CancellationToken cancellationToken = default) => new(Plan.Start(cancellationToken));
 
-    /// <summary>The stages and links as a flowchart in the language of Mermaid: what each stage is, how many instances it has and where they live, and the capacity of each link. Dead-letter links are dashed.</summary>
+    /// <summary>The stages and links as a flowchart in the language of Mermaid: what each stage is, how many instances it has and where they live, and of each link its capacity, its full mode and whether its branch is optional. Dead-letter links are dashed.</summary>
     public string ToMermaid() => MermaidText.Of(Plan.Draw());
 
     /// <summary>The same picture as <see cref="ToMermaid"/> in the language of Graphviz.</summary>

@@ -8,10 +8,10 @@ namespace Puma.Dataflow;
 
 public partial class PipelineBuilder<TIn, T>
 {
-    /// <summary>Logs each item that passes and passes it on unchanged.</summary>
+    /// <summary>Logs each item that passes, as event 25 with its number, and passes it on unchanged.</summary>
     /// <param name="level">The level of the records; items are not even formatted when it is off.</param>
     /// <param name="format">What is said of an item; default the item itself, as a value of the record.</param>
-    /// <param name="options">The settings of the stage; its name is the end of the log category.</param>
+    /// <param name="options">The settings of the stage; its name is the end of the log category, <c>Runnables.[pipeline].[stage]</c>.</param>
     /// <remarks>
     /// Emits: each item unchanged, after it was logged. Waits: while the next stage has no slot.
     /// Completes: when the input has ended and every item was accepted. Faults: when <paramref name="format"/> or the logger throws and the error policy does not absorb it.

@@ -55,7 +55,8 @@ public class PipelineRun : IAsyncDisposable
         return Graph.Report;
     }
 
-    /// <summary>The run at this moment, with its numbers.</summary>
+    /// <summary>The run at this moment: its state, the numbers of its stages and links, and who waits for whom. After the end, the last numbers.</summary>
+    /// <remarks>The counts are read one after another while the run goes on: those of two stages may differ by the items that move meanwhile.</remarks>
     public PipelineSnapshot Snapshot() => Graph.Snapshot();
 
     /// <summary>The handle of a stage.</summary>

@@ -8,7 +8,8 @@ public static class PipelineGraphs
 {
     extension(PipelineSnapshot snapshot)
     {
-        /// <summary>The run at this moment as a flowchart in the language of Mermaid: state and counts of each stage, and how full each link is. Dead-letter links are dashed.</summary>
+        /// <summary>The run at this moment as a flowchart in the language of Mermaid: state, wait and counts of each stage, and how full each link is. Dead-letter links are dashed.</summary>
+        /// <remarks>Stages that wait for a slot or for their next attempt are yellow, completed ones green, cancelled ones grey, faulted ones red.</remarks>
         public string ToMermaid()
         {
             ArgumentNullException.ThrowIfNull(snapshot);
