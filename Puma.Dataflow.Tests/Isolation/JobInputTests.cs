@@ -127,7 +127,7 @@ public sealed class JobInputTests : JobTest
             BoundedCapacity = 3,
             JobTimeout = TimeSpan.Zero,
             DerivedTypes = null!,
-            Placement = Placement.ChildProcess with { OnLoss = LossPolicy.Restart() },
+            Placement = Placement.ChildProcess with { OnLoss = LossPolicy.Fault },
             OnLoss = LossPolicy.Restart(),
         });
 

@@ -96,12 +96,15 @@ public sealed class LostWorkerTests : JobTest
         Assert.Equal((1, 2), (await before.Within(), await after.Within()));
     }
 
-    [Fact] // S36, S16: the last loss that the policy allows ends all, and every task
-    public async Task ALossThatFaultsTheWorkers_EndsEveryTask()
+    [Theory] // S36, S16: the last loss that the policy allows ends all, and every task
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task ALossThatFaultsTheWorkers_EndsEveryTask(bool saysPlacement)
     {
         ExpectFailure();
         Expect(40);
-        Workers workers = Make(Home.ChildProcess, new() { Count = 1, BoundedCapacity = 2, OnLoss = LossPolicy.Fault });
+        var options = new WorkersOptions { Count = 1, BoundedCapacity = 2 };
+        Workers workers = Make(Home.ChildProcess, saysPlacement ? options with { Placement = Placement.ChildProcess with { OnLoss = LossPolicy.Fault } } : options with { OnLoss = LossPolicy.Fault });
         Meeting lost = Meet(1);
         Task<int> inWork = workers.SubmitAsync(Meeting.HoldAsync, lost);
         await lost.UntilBegunAsync();

@@ -27,8 +27,19 @@ public sealed record ChildProcessPlacement : Placement
     internal ChildProcessPlacement() { }
 
     /// <summary>What happens when a child is lost: it crashed, was killed, hung or broke the protocol. An exception of user code is no loss.</summary>
-    /// <value>Default <see cref="LossPolicy.Fault"/>.</value>
-    public LossPolicy OnLoss { get; init; } = LossPolicy.Fault;
+    /// <value>Default <see cref="LossPolicy.Fault"/>; for <see cref="Workers"/> that of <see cref="WorkersOptions.OnLoss"/>, unless it is set here, even to <see cref="LossPolicy.Fault"/>.</value>
+    public LossPolicy OnLoss
+    {
+        get;
+        init
+        {
+            field = value;
+            IsOnLossSet = true;
+        }
+    } = LossPolicy.Fault;
+
+    /// <summary>Whether <see cref="OnLoss"/> was chosen: the default of workers is another.</summary>
+    internal bool IsOnLossSet { get; private init; }
 
     /// <summary>Whether a runnable may be made anew after a loss although what it remembered is gone.</summary>
     /// <value>Default <see cref="StateLoss.Refused"/>: <c>Build()</c> refuses a restart of a runnable. Delegates have no memory and need no consent.</value>

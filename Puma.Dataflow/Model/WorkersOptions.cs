@@ -25,16 +25,17 @@ public sealed record WorkersOptions
     /// <value>Default <see cref="Placement.InProcess"/>.</value>
     public Placement Placement { get; init; } = Placement.InProcess;
 
-    /// <summary>What happens when a worker in a child process is lost. The job that it had fails as <see cref="JobFailedException.IsOutcomeUnknown"/>, unless the policy replays it.</summary>
+    /// <summary>What happens when a worker in a child process is lost. May be said by <see cref="ChildProcessPlacement.OnLoss"/> instead, not by both.</summary>
     /// <value>
-    /// Default <see langword="null"/>: another worker takes its place after 100 ms, doubling up to one second while losses go on; the
-    /// job is not run again; more than 10 losses of one worker within a minute fault all. With <see cref="RestartPolicy.Replay"/> the
-    /// job is run again, with <see cref="LossPolicy.Fault"/> the first loss faults all.
+    /// Default <see langword="null"/>: another worker takes its place after 100 ms, doubling up to one second while losses go on; the job
+    /// that it had fails with <see cref="JobFailedException.IsOutcomeUnknown"/> and is not run again; more than 10 losses of one worker
+    /// within a minute fault all. With <see cref="RestartPolicy.Replay"/> the job is run again, with <see cref="LossPolicy.Fault"/> the
+    /// first loss faults all.
     /// </value>
     public LossPolicy? OnLoss { get; init; }
 
     /// <summary>How long a job may take before its token fires and it fails with <see cref="TimeoutException"/>.</summary>
-    /// <value>Default <see langword="null"/>: no limit. Must be positive.</value>
+    /// <value>Default <see langword="null"/>: no limit. Must be positive, at most 49 days.</value>
     /// <remarks>A job that has not returned <see cref="AbortTimeout"/> later is ended with its process in a child, as a loss; in this process it is left behind, and the workers fault.</remarks>
     public TimeSpan? JobTimeout { get; init; }
 
@@ -43,7 +44,7 @@ public sealed record WorkersOptions
     public bool OwnThread { get; init; }
 
     /// <summary>How long running jobs have to end after <see cref="Workers.DisposeAsync"/> has fired their tokens.</summary>
-    /// <value>Default 5 seconds; not negative.</value>
+    /// <value>Default 5 seconds; not negative, at most 49 days.</value>
     public TimeSpan AbortTimeout { get; init; } = TimeSpan.FromSeconds(5);
 
     /// <summary>Where the library logs, and what jobs log in child processes.</summary>

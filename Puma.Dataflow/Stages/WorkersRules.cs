@@ -22,16 +22,13 @@ internal static class WorkersRules
             problems.Add("WorkersOptions: DerivedTypes is null. Leave it empty for none.");
         if (o.Placement is null)
             problems.Add("WorkersOptions: Placement is null. Use Placement.InProcess for the default.");
-        else if (o.OnLoss is not null && o.Placement is ChildProcessPlacement child && !SaysNothing(child.OnLoss))
+        else if (o.OnLoss is not null && o.Placement is ChildProcessPlacement { IsOnLossSet: true })
             problems.Add("WorkersOptions: OnLoss is set, and that of Placement is as well. Set one of them.");
         return problems;
     }
 
     /// <summary>Where the workers live, with what happens when one is lost.</summary>
-    public static Placement PlacementOf(WorkersOptions o) => o.Placement is ChildProcessPlacement child
-        ? child with { OnLoss = o.OnLoss ?? (SaysNothing(child.OnLoss) ? ReplaceWorker : child.OnLoss) }
+    public static Placement PlacementOf(WorkersOptions o) => o.Placement is ChildProcessPlacement { IsOnLossSet: false } child
+        ? child with { OnLoss = o.OnLoss ?? ReplaceWorker }
         : o.Placement;
-
-    /// <summary>The default of a placement is for stages; that of workers is another.</summary>
-    private static bool SaysNothing(LossPolicy onLoss) => ReferenceEquals(onLoss, LossPolicy.Fault);
 }
