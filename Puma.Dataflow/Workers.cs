@@ -176,14 +176,11 @@ public sealed partial class Workers : IAsyncDisposable
     {
         if (cancellationToken.IsCancellationRequested)
             return Task.FromCanceled<TResult>(cancellationToken);
-        var ticket = new JobTicket<TResult>(_ledger, cancellationToken);
         if (!TryEnter())
-        {
-            PipelineSnapshot run = _run.Snapshot();
-            ticket.Refuse(new PipelineClosedException(_options.Name, run.State == RunState.Running ? RunState.Draining : run.State, run.Cause));
-            return ticket.Task;
-        }
+            return RefuseAsync<TResult>();
 
+        // Once on its way: the ledger, which ends with the last job on its way, never holds one that was refused.
+        var ticket = new JobTicket<TResult>(_ledger, cancellationToken);
         ticket.ObserveToken();
         ValueTask sending = _run.SendAsync(new JobCall<TArgument, TResult>(ticket.Id, code, argument, ticket), cancellationToken);
         if (sending.IsCompletedSuccessfully)
@@ -191,6 +188,16 @@ public sealed partial class Workers : IAsyncDisposable
         else
             _ = EnterLaterAsync(sending, ticket, hasWaited: !sending.IsCompleted);
         return ticket.Task;
+    }
+
+    private Task<TResult> RefuseAsync<TResult>()
+    {
+        PipelineSnapshot run = _run.Snapshot();
+        var refused = Task.FromException<TResult>(new PipelineClosedException(_options.Name, run.State == RunState.Running ? RunState.Draining : run.State, run.Cause));
+
+        // As with a job that fails, who does not await it is not told of it as of an unobserved exception.
+        _ = refused.Exception;
+        return refused;
     }
 
     private async Task EnterLaterAsync(ValueTask sending, JobTicket ticket, bool hasWaited)

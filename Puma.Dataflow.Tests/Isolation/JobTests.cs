@@ -100,6 +100,7 @@ public sealed class JobTests : JobTest
         Workers workers = Make(home, new() { Count = 1 });
         Forget(workers);
         await workers.CompleteAsync().Within();
+        Forget(workers); // is refused, and no job
         Assert.Equal(1, workers.Snapshot().Failed);
 
         static void Forget(Workers workers) => _ = workers.SubmitAsync(static (int _, CancellationToken _) => Fail(), 0);
@@ -148,7 +149,10 @@ public sealed class JobTests : JobTest
         Assert.Equal(7, await workers.SubmitAsync(static (x, _) => x, 7).Within());
         Assert.False(queued.HasBegun || waiting.HasBegun);
         Assert.Equal(2, workers.Snapshot().Canceled);
+
+        // It was no job.
         Assert.True(workers.SubmitAsync(static (x, _) => x, 7, source.Token).IsCanceled);
+        Assert.Equal(2, workers.Snapshot().Canceled);
     }
 
     [Theory]
@@ -208,7 +212,7 @@ public sealed class JobTests : JobTest
     public async Task Dispose_CancelsWhatWaitsAndWhatRuns_AndEveryTaskEnds(Home home)
     {
         ExpectFailure();
-        Workers workers = Make(home, new() { Count = 2, BoundedCapacity = 4 });
+        Workers workers = Make(home, new() { Count = 2, BoundedCapacity = 4, AbortTimeout = Waiting.Limit });
         Meeting[] meetings = [.. Enumerable.Range(1, 10).Select(Meet)];
         Task<int>[] tasks = [.. meetings.Select(m => workers.SubmitAsync(Meeting.HoldAsync, m))];
         await meetings[0].UntilBegunAsync();
@@ -222,6 +226,7 @@ public sealed class JobTests : JobTest
         Assert.Equal((RunState.Canceled, 10), (workers.Snapshot().State, workers.Snapshot().Canceled));
         PipelineClosedException closed = await Assert.ThrowsAsync<PipelineClosedException>(() => workers.SubmitAsync(static (x, _) => x, 1).Within());
         Assert.Equal("workers", closed.Stage);
+        Assert.Equal((0, 10), (workers.Snapshot().Failed, workers.Snapshot().Canceled));
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => workers.Completion.Within());
     }
 
@@ -231,7 +236,7 @@ public sealed class JobTests : JobTest
     {
         ExpectFailure();
         using var source = new CancellationTokenSource();
-        Workers workers = Make(home, new() { Count = 1 }, source.Token);
+        Workers workers = Make(home, new() { Count = 1, AbortTimeout = Waiting.Limit }, source.Token);
         Meeting held = Meet(1);
         Task<int>[] tasks = [workers.SubmitAsync(Meeting.HoldAsync, held), workers.SubmitAsync(Meeting.HoldAsync, Meet(2))];
         await held.UntilBegunAsync();

@@ -1,6 +1,11 @@
 namespace Puma.Dataflow;
 
-/// <summary>What <see cref="Workers"/> do at one moment, or have done in the end.</summary>
+/// <summary>What <see cref="Workers"/> do at one moment, or have done in the end. Immutable.</summary>
+/// <remarks>
+/// The numbers are read one after the other while jobs go on; when all workers have ended, every job is in one of
+/// <see cref="Succeeded"/>, <see cref="Failed"/> and <see cref="Canceled"/>. A submission that is refused because no more jobs are taken,
+/// or whose token has fired before, is no job and in none of them.
+/// </remarks>
 public sealed record WorkersSnapshot
 {
     /// <summary>The state of the workers together.</summary>
@@ -18,7 +23,7 @@ public sealed record WorkersSnapshot
     /// <summary>Jobs that have returned.</summary>
     public long Succeeded { get; init; }
 
-    /// <summary>Jobs that failed, were lost with their worker or were refused.</summary>
+    /// <summary>Jobs that failed, were lost with their worker, or had no place yet when the workers faulted.</summary>
     public long Failed { get; init; }
 
     /// <summary>Jobs that were cancelled.</summary>
