@@ -94,18 +94,20 @@ internal sealed class ProxyWriter
         string call = method.Form == MethodForm.Release
             ? "_target.ReleaseAsync()"
             : $"_target.{(method.Form == MethodForm.Stream ? "StreamAsync" : "CallAsync")}(s_member{index}, {Sent(method)}, {SentToken(method)})";
-        string awaited = $"await {call}.ConfigureAwait(false)";
-        (string modifier, string body) = method switch
+        if (method.Result is { IsRemote: true } remote)
+            call = $"_target.BorrowAsync<{remote.Type}>({call})";
+
+        // None is async, so that what the target refuses at the call is thrown by the call.
+        string body = method switch
         {
-            { Form: MethodForm.Release or MethodForm.Stream } => ("", call),
-            { Result: { IsRemote: true } result } => ("async ", $"_target.Session.Borrow<{result.Type}>({awaited}){(result.CanBeNull ? "" : "!")}"),
-            { Form: MethodForm.Task } => ("", call + ".AsTask()"),
-            { Result: not null } => ("", call),
-            _ => ("async ", awaited),
+            { Form: MethodForm.Task } => call + ".AsTask()",
+            { Form: MethodForm.ValueTask, Result: null } => $"new({call}.AsTask())",
+            _ => call,
         };
+        string isThere = method is { Form: MethodForm.Task or MethodForm.ValueTask, Result: { IsRemote: true, CanBeNull: false } } ? "!" : "";
         Line("");
-        Line($"        {modifier}{method.ReturnType} {method.Owner}.{method.Name}({string.Join(", ", method.Parameters.Select(static (p, i) => $"{DeclaredType(p)} p{i}"))}) =>");
-        Line($"            {body};");
+        Line($"        {method.ReturnType} {method.Owner}.{method.Name}({string.Join(", ", method.Parameters.Select(static (p, i) => $"{DeclaredType(p)} p{i}"))}) =>");
+        Line($"            {body}{isThere};");
     }
 
     private static string DeclaredType(ParameterModel parameter) => parameter.Value.Type + (parameter.Value.CanBeNull ? "?" : "");

@@ -78,7 +78,7 @@ public class PipelineRun : IAsyncDisposable
     /// <summary>A proxy of the runnable of a stage, by which it is called wherever it lives. The calls run on the runnable's own stream, between two items and ahead of those that wait.</summary>
     /// <typeparam name="TControl">An interface that the runnable implements; its members return tasks or asynchronous streams.</typeparam>
     /// <param name="stage">The name of the stage.</param>
-    /// <param name="instance">Which of its instances, counted from 0; null for the only one, or for all: then a member without a result goes to each of them and ends when all have answered.</param>
+    /// <param name="instance">Which of its instances, counted from 0; null for the only one, or for all: then a member without a result goes to each of them and ends when all have answered, and any other throws <see cref="InvalidOperationException"/> at its call.</param>
     /// <exception cref="ArgumentNullException"><paramref name="stage"/> is null.</exception>
     /// <exception cref="ArgumentException">There is no such stage, it can have no runnable, or <typeparamref name="TControl"/> is no interface.</exception>
     /// <exception cref="ArgumentOutOfRangeException">There is no such instance.</exception>

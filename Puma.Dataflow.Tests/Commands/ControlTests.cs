@@ -352,8 +352,12 @@ public sealed class ControlTests : ChildTest
             Assert.Equal(4 + i, await run.Control<ICounter>("counter", i).SumAsync().Within());
         }
 
-        InvalidOperationException refused = await Assert.ThrowsAsync<InvalidOperationException>(() => run.Control<ICounter>("counter").SumAsync().Within());
-        Assert.Contains("instance: 0 to 2", refused.Message, StringComparison.Ordinal);
+        // At the call, not by its task.
+        ICounter all = run.Control<ICounter>("counter");
+        Assert.All(
+            (Action[])[() => _ = all.SumAsync(), () => _ = all.CountAsync(1, 2, TestToken), () => _ = all.OpenAsync("").AsTask(), () => _ = all.KeepAsync(new CallingBack(all)).AsTask()],
+            static call => Assert.Contains("instance: 0 to 2", Assert.Throws<InvalidOperationException>(call).Message, StringComparison.Ordinal));
+        Assert.Throws<ArgumentOutOfRangeException>(() => { _ = run.Stage("counter").Ticks.SetIntervalAsync(TimeSpan.Zero, TestToken).AsTask(); });
         Assert.Throws<ArgumentOutOfRangeException>(() => run.Control<ICounter>("counter", 3));
         await EndAsync(run);
     }

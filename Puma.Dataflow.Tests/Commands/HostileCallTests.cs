@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Runtime.CompilerServices;
 using Puma.Dataflow.Tests.Infrastructure;
 using Puma.Dataflow.Tests.Isolation;
@@ -346,6 +347,58 @@ public sealed class HostileCallTests : ChildTest
         string all = first.Message + string.Concat(Log.Records.Where(static r => r.EventId.Id == PoolCall).Select(static r => r.Message));
         for (int i = 0; i < 3; i++)
             Assert.Contains($"failure {i}", all, StringComparison.Ordinal);
+        await EndAsync(run);
+    }
+
+    [Theory] // S41: or two of them would wait for each other
+    [InlineData("in process")]
+    [InlineData("own thread")]
+    public async Task ACallToTheWholePool_FromInstancesOfIt_IsRefused(string place)
+    {
+        IVillain pool = null!;
+        Gate both = new(), allServed = new();
+        int begun = 0, served = 0;
+        var refused = new ConcurrentQueue<CommandFailedException>();
+        PipelineRun<int> run = Start(Pipeline.Accept<int>()
+            .Then(
+                () => new Villain
+                {
+                    OnItem = async () =>
+                    {
+                        if (Interlocked.Increment(ref begun) == 2)
+                            both.Open();
+                        await both.WaitAsync(TestToken);
+                        refused.Enqueue(await FailsAsync(() => pool.DoAsync("from within", TestToken).AsTask(), CommandFailure.NotServed));
+                    },
+                    OnDo = (_, _) =>
+                    {
+                        if (Interlocked.Increment(ref served) == 4)
+                            allServed.Open();
+                        return default;
+                    },
+                },
+                At(place) with { MaxDegreeOfParallelism = 2 })
+            .ForEach(_ => pool.DoAsync("from the next stage", TestToken)));
+        pool = run.Control<IVillain>("villain");
+        await run.SendAsync(1, TestToken);
+        await run.SendAsync(2, TestToken);
+        await allServed.WaitAsync(TestToken);
+        await EndAsync(run);
+
+        Assert.Equal([0, 1], refused.Select(static r => r.Instance).Order());
+        Assert.Equal(4, served);
+    }
+
+    [Theory, MemberData(nameof(Places))] // S41
+    public async Task ACallToTheWholePool_ByAnObjectThatAnInstanceOfItWaitsFor_IsRefused(string place)
+    {
+        PipelineRun<int> run = Start(Pipeline.Accept<int>().Then(static () => new Villain(), At(place) with { MaxDegreeOfParallelism = 2 }).ForEach(static _ => { }));
+        IVillain pool = run.Control<IVillain>("villain");
+        var oracle = new Oracle { OnAnswer = async () => $"{(await FailsAsync(() => pool.DoAsync("", TestToken).AsTask(), CommandFailure.NotServed)).Instance}" };
+
+        Assert.Equal("1", await run.Control<IVillain>("villain", 1).TakeAsync(oracle, TestToken).AsTask().Within());
+
+        await pool.DoAsync("", TestToken).AsTask().Within();
         await EndAsync(run);
     }
 

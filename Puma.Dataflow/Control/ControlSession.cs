@@ -66,6 +66,16 @@ public abstract class ControlTarget
         where TControl : class =>
         new StreamReader<TControl, TArguments, T>(this, member, arguments, cancellationToken);
 
+    /// <summary>Makes the proxy of the object that a call returns.</summary>
+    /// <typeparam name="T">The interface of the object.</typeparam>
+    /// <param name="call">The call.</param>
+    public async ValueTask<T?> BorrowAsync<T>(ValueTask<Remote<T>> call)
+        where T : class, IAsyncDisposable =>
+        Session.Borrow(await call.ConfigureAwait(false));
+
     /// <summary>Ends the lease of an object that was lent.</summary>
     public abstract ValueTask ReleaseAsync();
+
+    /// <summary>Whether the caller is the user code of the instance, or works for it while it waits.</summary>
+    internal virtual bool IsCalledFromWithin => false;
 }

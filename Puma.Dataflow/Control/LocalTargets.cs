@@ -7,6 +7,8 @@ internal sealed class InstanceTarget(InstanceControl instance, long lent = 0) : 
 {
     public override ControlSession Session => instance.Outside.Arguments;
 
+    internal override bool IsCalledFromWithin => instance.Lane.IsCurrent;
+
     protected override CallWatch? Watch => instance.Watch;
 
     protected override bool HasBegun => instance.HasBegun;

@@ -3,15 +3,31 @@ using Puma.Dataflow.Diagnostics;
 
 namespace Puma.Dataflow.Control;
 
-/// <summary>All instances of a pool: a member without a result goes to each of them.</summary>
+/// <summary>
+/// All instances of a pool: a member without a result goes to each of them. One that needs a single instance is refused at the call, and
+/// one that an instance makes is refused as not served: two that did so at the same time would wait for each other.
+/// </summary>
 internal sealed class PoolTarget(string stage, ILogger logger, IReadOnlyList<ControlTarget> instances) : ControlTarget
 {
     public override ControlSession Session => throw NeedsInstance("An object is lent to one instance");
 
-    public override async ValueTask<TResult> CallAsync<TControl, TArguments, TResult>(ControlMember<TControl, TArguments, TResult> member, TArguments arguments, CancellationToken cancellationToken)
+    public override ValueTask<TResult> CallAsync<TControl, TArguments, TResult>(ControlMember<TControl, TArguments, TResult> member, TArguments arguments, CancellationToken cancellationToken) =>
+        typeof(TResult) == typeof(NoValue) ? CallEachAsync(member, arguments, cancellationToken) : throw NeedsInstance($"{member.Name} has a result");
+
+    public override IAsyncEnumerable<T> StreamAsync<TControl, TArguments, T>(ControlStream<TControl, TArguments, T> member, TArguments arguments, CancellationToken cancellationToken) =>
+        throw NeedsInstance($"{member.Name} has a result");
+
+    public override ValueTask ReleaseAsync() => default;
+
+    private async ValueTask<TResult> CallEachAsync<TControl, TArguments, TResult>(ControlMember<TControl, TArguments, TResult> member, TArguments arguments, CancellationToken cancellationToken)
+        where TControl : class
     {
-        if (typeof(TResult) != typeof(NoValue))
-            throw NeedsInstance($"{member.Name} has a result");
+        for (int i = 0; i < instances.Count; i++)
+        {
+            if (instances[i].IsCalledFromWithin)
+                throw new CommandFailedException(stage, i, member.Name, CommandFailure.NotServed, "it was called by an instance of the pool for all of them, which could wait for each other without end. Call one by its number, or from outside.", null);
+        }
+
         Task[] calls = [.. instances.Select(i => i.CallAsync(member, arguments, cancellationToken).AsTask())];
         try
         {
@@ -31,8 +47,6 @@ internal sealed class PoolTarget(string stage, ILogger logger, IReadOnlyList<Con
 
         return default!;
     }
-
-    public override ValueTask ReleaseAsync() => default;
 
     private InvalidOperationException NeedsInstance(string why) =>
         new($"{why}, but stage '{stage}' has {instances.Count}. Name one of them: Control<…>(\"{stage}\", instance: 0 to {instances.Count - 1}).");

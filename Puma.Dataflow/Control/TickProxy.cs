@@ -46,15 +46,13 @@ internal sealed class TickProxy(ControlTarget target) : ITickControl
             return default;
         });
 
-    public async ValueTask SetIntervalAsync(TimeSpan? interval, CancellationToken cancellationToken)
+    public ValueTask SetIntervalAsync(TimeSpan? interval, CancellationToken cancellationToken)
     {
         TickSchedule.CheckInterval(interval, nameof(interval));
-        await target.CallAsync(s_setInterval, interval, cancellationToken).ConfigureAwait(false);
+        return new(target.CallAsync(s_setInterval, interval, cancellationToken).AsTask());
     }
 
-    public async ValueTask PauseAsync(CancellationToken cancellationToken) =>
-        await target.CallAsync(s_pause, default, cancellationToken).ConfigureAwait(false);
+    public ValueTask PauseAsync(CancellationToken cancellationToken) => new(target.CallAsync(s_pause, default, cancellationToken).AsTask());
 
-    public async ValueTask ResumeAsync(CancellationToken cancellationToken) =>
-        await target.CallAsync(s_resume, default, cancellationToken).ConfigureAwait(false);
+    public ValueTask ResumeAsync(CancellationToken cancellationToken) => new(target.CallAsync(s_resume, default, cancellationToken).AsTask());
 }

@@ -145,6 +145,15 @@ internal sealed class ChildCalls
     {
         public override ControlSession Session => calls.Side.Arguments;
 
+        internal override bool IsCalledFromWithin
+        {
+            get
+            {
+                lock (calls._gate)
+                    return calls._connection?.IsHeldByCaller == true;
+            }
+        }
+
         protected override CallWatch Watch => calls._watch;
 
         protected override LentObjects Lent => calls._given;

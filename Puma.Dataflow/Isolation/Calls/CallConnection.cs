@@ -58,6 +58,9 @@ internal sealed class CallConnection(FrameChannel channel, Func<ItemCodecs> code
 
     // ---- Calls of this side. Any thread. -----------------------------------------------------------------------------------------------
 
+    /// <summary>Whether the caller serves a call of the other side's instance, which does nothing else meanwhile.</summary>
+    public bool IsHeldByCaller => s_served.Value is { HoldsInstance: true, IsAnswered: false } served && served.Connection == this;
+
     /// <summary>Sends a call.</summary>
     public void Send(IOutgoingCall call)
     {
@@ -90,11 +93,8 @@ internal sealed class CallConnection(FrameChannel channel, Func<ItemCodecs> code
         channel.Write(FrameType.Call, call.Id, call.Payload, (ushort)number, attempt: 0, FlagsOfCall());
     }
 
-    private FrameFlags FlagsOfCall()
-    {
-        bool isNested = s_served.Value is { HoldsInstance: true, IsAnswered: false } served && served.Connection == this;
-        return (holdsInstance?.Invoke() == true ? FrameFlags.HoldsInstance : FrameFlags.None) | (isNested ? FrameFlags.Nested : FrameFlags.None);
-    }
+    private FrameFlags FlagsOfCall() =>
+        (holdsInstance?.Invoke() == true ? FrameFlags.HoldsInstance : FrameFlags.None) | (IsHeldByCaller ? FrameFlags.Nested : FrameFlags.None);
 
     /// <summary>Tells the other side that nobody waits for a call any more. It is answered all the same.</summary>
     public void Cancel(IOutgoingCall call)
