@@ -11,16 +11,12 @@ namespace Puma.Dataflow.Isolation.Worker;
 /// <remarks>Any thread.</remarks>
 internal sealed class StatusSender(FrameChannel control)
 {
-    /// <summary>How many reports, and how many bytes of them, may be on their way if it is more than one report.</summary>
-    private const int Window = 256, WindowBytes = 512 * 1024;
-
     private readonly Lock _gate = new();
 
     // Guarded by _gate.
     private readonly Dictionary<string, Topic> _topics = [];
-    private readonly Queue<(long Number, int Length)> _underWay = [];
+    private readonly SendWindow _window = new(maxBytes: 512 * 1024, maxCount: 256);
     private readonly FieldWriter _fields = new();
-    private long _bytesUnderWay;
     private bool _isOver;
 
     // The topics with a report that waits, by its number.
@@ -60,8 +56,7 @@ internal sealed class StatusSender(FrameChannel control)
     {
         lock (_gate)
         {
-            while (_underWay.TryPeek(out (long Number, int Length) first) && first.Number <= number)
-                _bytesUnderWay -= _underWay.Dequeue().Length;
+            _window.OnTaken(number);
             SendWaitingLocked(withinWindow: true);
         }
 
@@ -99,10 +94,9 @@ internal sealed class StatusSender(FrameChannel control)
         foreach (Topic topic in _waiting)
         {
             Report report = topic.Report!;
-            if (withinWindow && _underWay.Count > 0 && (_underWay.Count >= Window || _bytesUnderWay + report.Value.Length > WindowBytes))
+            if (withinWindow && !_window.HasRoomFor(report.Value.Length))
                 break;
-            _underWay.Enqueue((report.Number, report.Value.Length));
-            _bytesUnderWay += report.Value.Length;
+            _window.OnSent(report.Number, report.Value.Length);
             _fields.Clear();
             new StatusRecord(report.Time, topic.Dropped, new ReadOnlySequence<byte>(report.Value)).WriteTo(_fields);
             control.Write(FrameType.Status, report.Number, _fields.Written, topic.Index, flags: report.HasBlocks ? FrameFlags.HasBlocks : FrameFlags.None);

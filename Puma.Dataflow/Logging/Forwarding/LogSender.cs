@@ -16,9 +16,6 @@ namespace Puma.Dataflow.Logging.Forwarding;
 /// <param name="ring">Where records outlive the process; null in this process.</param>
 internal sealed class LogSender(FrameChannel control, LogRing? ring)
 {
-    /// <summary>How many bytes may be on their way to the parent's log, if it is more than one record.</summary>
-    private const int Window = 512 * 1024;
-
     /// <summary>How many bytes wait at most. With the window less than the black box holds.</summary>
     private const int MaxBacklog = 1024 * 1024;
 
@@ -32,7 +29,7 @@ internal sealed class LogSender(FrameChannel control, LogRing? ring)
 
     // Guarded by _gate.
     private readonly LogBacklog _backlog = new(MaxBacklog);
-    private readonly Queue<(long Number, int Length)> _underWay = [];
+    private readonly SendWindow _window = new(maxBytes: 512 * 1024);
     private readonly LinkedList<byte[]> _waiting = [];
 
     // By level, since the beginning: how many were dropped, and how many the parent was told of.
@@ -47,7 +44,6 @@ internal sealed class LogSender(FrameChannel control, LogRing? ring)
     private readonly Dictionary<long, long> _begins = [];
     private long _ringEnd;
     private long _number;
-    private long _bytesUnderWay;
     private OncePerSecond _droppedTold;
     private TaskCompletionSource? _drained;
     private bool _isOver;
@@ -75,7 +71,7 @@ internal sealed class LogSender(FrameChannel control, LogRing? ring)
         byte[] kept = ring is not null && bytes.Length > ring.MaxRecord ? Encode(Shortened(record), ring.MaxRecord / 4) : bytes;
         lock (_gate)
         {
-            if (_backlog.IsEmpty && HasRoomFor(bytes))
+            if (_backlog.IsEmpty && _window.HasRoomFor(bytes.Length))
             {
                 KeepLocked(++_number, record.Level, kept);
                 SendLocked(_number, bytes);
@@ -103,8 +99,7 @@ internal sealed class LogSender(FrameChannel control, LogRing? ring)
     {
         lock (_gate)
         {
-            while (_underWay.TryPeek(out (long Number, int Length) first) && first.Number <= number)
-                _bytesUnderWay -= _underWay.Dequeue().Length;
+            _window.OnTaken(number);
             _dropsUpTo = -1;
             SendBacklogLocked();
             TellDroppedLocked(isLast: false);
@@ -166,8 +161,6 @@ internal sealed class LogSender(FrameChannel control, LogRing? ring)
 
     private static TimeProvider Clock => TimeProvider.System;
 
-    private bool HasRoomFor(byte[] record) => _underWay.Count == 0 || _bytesUnderWay + record.Length <= Window;
-
     /// <summary>Takes a record into the backlog; its number is then the last one.</summary>
     private bool TryAddLocked(LogLevel level, byte[] bytes)
     {
@@ -226,7 +219,7 @@ internal sealed class LogSender(FrameChannel control, LogRing? ring)
 
     private void SendBacklogLocked()
     {
-        while (_backlog.TryPeek(out long number, out byte[] record) && HasRoomFor(record))
+        while (_backlog.TryPeek(out long number, out byte[] record) && _window.HasRoomFor(record.Length))
         {
             _backlog.Dequeue();
             SendLocked(number, record);
@@ -241,8 +234,7 @@ internal sealed class LogSender(FrameChannel control, LogRing? ring)
 
     private void SendLocked(long number, byte[] record)
     {
-        _underWay.Enqueue((number, record.Length));
-        _bytesUnderWay += record.Length;
+        _window.OnSent(number, record.Length);
         control.Write(FrameType.Log, number, record);
     }
 
@@ -274,7 +266,7 @@ internal sealed class LogSender(FrameChannel control, LogRing? ring)
     private void PutLocked(LogRing ring, long number, byte[] record)
     {
         Debug.Assert(record.Length <= ring.MaxRecord, "A shortened record has room in the black box.");
-        long oldest = _underWay.TryPeek(out (long Number, int Length) sent) ? sent.Number : _backlog.TryPeek(out long waiting, out _) ? waiting : number;
+        long oldest = _window.Oldest ?? (_backlog.TryPeek(out long waiting, out _) ? waiting : number);
         while (_inRing.TryPeek(out (long Number, long Begin) first) && first.Number < oldest)
             _begins.Remove(_inRing.Dequeue().Number);
         long begin = _inRing.TryPeek(out (long Number, long Begin) kept) ? kept.Begin : _ringEnd;
