@@ -98,10 +98,7 @@ public sealed class FloodedCommandTests : ChildTest
         // A child is ahead of the link by as many outputs as its stage has slots; of one of them it may hear only when the link has room again.
         int most = Slots + 1 + (Placed.IsIsolated(place) ? Slots : 0);
         int least = Placed.IsIsolated(place) ? most - 1 : most;
-        Seen seen;
-        do
-            seen = await work.AskAsync().AsTask().Within();
-        while (seen.Begun < least);
+        Seen seen = await AskUntilAsync(work, least);
 
         // One emit at most is left to it, so that most of these run while it waits.
         for (int i = 1; i <= 10; i++)
@@ -214,6 +211,19 @@ public sealed class FloodedCommandTests : ChildTest
         begin.Open();
         await gate.UntilItemAsync(item);
         return gate;
+    }
+
+    /// <summary>Asks again until a number of items has begun.</summary>
+    private static async Task<Seen> AskUntilAsync(IFlooded work, int begun)
+    {
+        using var limit = new CancellationTokenSource(Waiting.Limit);
+        while (true)
+        {
+            Seen seen = await work.AskAsync().AsTask().Within();
+            if (seen.Begun >= begun)
+                return seen;
+            limit.Token.ThrowIfCancellationRequested();
+        }
     }
 
     private static Task UntilFloodedAsync(PipelineRun run, string stage = "work") =>
