@@ -7,6 +7,10 @@ namespace Puma.Dataflow;
 /// <content>Single jobs.</content>
 public sealed partial class Workers
 {
+    // One for each kind of delegate, and none can be left out: without it, its delegates would be taken for those of another. A method
+    // that returns a task would be a job whose result is the unfinished task; an async lambda without a result would be async void. The
+    // priorities decide for lambdas that fit several. The same holds for MapAsync.
+
     /// <summary>Submits a job that returns its result.</summary>
     /// <typeparam name="TArgument">What the job is given.</typeparam>
     /// <typeparam name="TResult">What it returns.</typeparam>
@@ -56,6 +60,7 @@ public sealed partial class Workers
     /// <param name="cancellationToken">Cancels this job.</param>
     /// <returns>Ends when the job has returned, with <see cref="JobFailedException"/>, with <see cref="PipelineClosedException"/> when the workers take no more jobs, or as cancelled.</returns>
     /// <inheritdoc cref="SubmitAsync{TArgument, TResult}(Func{TArgument, CancellationToken, TResult}, TArgument, CancellationToken)" path="/remarks|/exception"/>
+    /// <exception cref="ArgumentException"><paramref name="work"/> is <c>async void</c>, wherever the workers are: return a task.</exception>
     [OverloadResolutionPriority(-1)]
     public Task SubmitAsync<TArgument>(Action<TArgument, CancellationToken> work, TArgument argument, CancellationToken cancellationToken = default)
     {

@@ -44,7 +44,7 @@ public sealed class StageStatus
 
     /// <summary>The first report that fulfils a condition, beginning with the latest of each instance.</summary>
     /// <typeparam name="T">The type.</typeparam>
-    /// <param name="condition">Runs on the waiter's side. While it takes its time, more than 128 reports may come; the oldest of them are not seen then.</param>
+    /// <param name="condition">Runs on the waiter's side; what it throws ends the wait. While it takes its time, more than 128 reports may come; the oldest of them are not seen then.</param>
     /// <param name="timeout">How long to wait, by the clock of the pipeline; <see cref="Timeout.InfiniteTimeSpan"/> for as long as the stage runs.</param>
     /// <param name="cancellationToken">Ends the wait.</param>
     /// <exception cref="ArgumentNullException"><paramref name="condition"/> is null.</exception>
@@ -66,7 +66,7 @@ public sealed class StageStatus
     /// </summary>
     /// <typeparam name="T">The type.</typeparam>
     /// <param name="capacity">How many reports wait for a slow reader, at least 1. When one more comes the oldest is dropped, which <see cref="StatusReport{T}.Dropped"/> of the next one counts; so the newest, and with it the last state of a stage, is never lost.</param>
-    /// <param name="cancellationToken">Ends the enumeration.</param>
+    /// <param name="cancellationToken">Ends the enumeration, with <see cref="OperationCanceledException"/>.</param>
     /// <returns>The reports. How the stage has ended ends the enumeration, but is never thrown by it.</returns>
     /// <exception cref="ArgumentOutOfRangeException"><paramref name="capacity"/> is less than 1.</exception>
     public IAsyncEnumerable<StatusReport<T>> ReadAllAsync<T>(int capacity = DefaultCapacity, CancellationToken cancellationToken = default)

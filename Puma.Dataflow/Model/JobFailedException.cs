@@ -35,7 +35,7 @@ public sealed class JobFailedException : PipelineException
     /// <summary>The process in which it happened.</summary>
     public int ProcessId { get; }
 
-    /// <summary>Whether the job may have done its work, in part or in whole: its worker was lost while it had the job.</summary>
+    /// <summary>Whether the job may have done its work, in part or in whole: a worker had it when that was lost, or when all were given up.</summary>
     public bool IsOutcomeUnknown { get; }
 
     /// <summary>Whether the failure is, or was caused by, an exception of a type. Answers alike in every placement.</summary>

@@ -50,7 +50,8 @@ public sealed class StageContext
     /// <remarks>What is reported before an output, the end of an item or the end of the stage is there when the owner sees that. After the end of the stage nothing happens.</remarks>
     /// <exception cref="ArgumentNullException"><paramref name="value"/> is null.</exception>
     /// <exception cref="ArgumentException">The type is <see cref="StageState"/>, which the stage reports itself.</exception>
-    /// <exception cref="ItemCodecException">The value cannot be carried to the owner's process; the message names its member.</exception>
+    /// <exception cref="ItemCodecException">The value cannot be carried to the owner's process: the message names its member, or its size.</exception>
+    /// <exception cref="InvalidOperationException">From a child: the instance has reported values of 1024 other types.</exception>
     public void ReportStatus<T>(T value)
         where T : notnull
     {
