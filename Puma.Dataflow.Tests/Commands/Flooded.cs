@@ -91,6 +91,7 @@ public sealed class FloodedWork
     private readonly List<int> _ticks = [];
     private IGate? _gate;
     private bool _passesFreely;
+    private bool _hasToldTick;
     private bool _isInItem;
     private int _asked;
 
@@ -119,7 +120,10 @@ public sealed class FloodedWork
     {
         Check();
         _ticks.Add(Begun);
-        return _ticks.Count == ToldTick && _gate is not null ? TellAsync() : default;
+        if (_ticks.Count < ToldTick || _gate is null || _hasToldTick)
+            return default;
+        _hasToldTick = true;
+        return TellAsync();
     }
 
     public ValueTask UseGateAsync(IGate gate)
