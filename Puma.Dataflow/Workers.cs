@@ -105,12 +105,20 @@ public sealed partial class Workers : IAsyncDisposable
         return StopAtAsync(deadline);
     }
 
-    /// <summary>Cancels all jobs, those that wait and those that run, and returns when all have ended, at the latest after <see cref="WorkersOptions.AbortTimeout"/>. Never throws.</summary>
+    /// <summary>Cancels all jobs, those that wait and those that run, and returns when all have ended, at the latest after <see cref="WorkersOptions.AbortTimeout"/>; when no job is left the workers end as completed. Never throws.</summary>
     public async ValueTask DisposeAsync()
     {
+        bool hasJobs;
         lock (_gate)
+        {
             _isClosed = true;
-        if (!Completion.IsCompleted)
+            hasJobs = _entering > 0 || _ledger.Open > 0;
+        }
+
+        // A job has its result before its slot is given back: when nothing but that is left, there is nothing to cancel.
+        if (!hasJobs)
+            CompleteRun();
+        else if (!Completion.IsCompleted)
             _run.Cancel();
         await Completion.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
     }

@@ -33,6 +33,17 @@ public sealed class JobTests : JobTest
         Assert.Equal(11, workers.Snapshot().Succeeded);
     }
 
+    [Theory, MemberData(nameof(Homes))]
+    public async Task Dispose_WhenEveryJobHasItsResult_CancelsNothing(Home home)
+    {
+        Workers workers = Make(home, new() { Count = 2 });
+        Assert.Equal(2, await workers.SubmitAsync(static (x, _) => x + 1, 1, TestToken).Within());
+
+        await workers.DisposeAsync().AsTask().Within();
+
+        Assert.Equal(RunState.Completed, (await workers.Report.Within()).State);
+    }
+
     private static async Task<string> LaterAsync(string text, CancellationToken cancellationToken)
     {
         await Task.Yield();
