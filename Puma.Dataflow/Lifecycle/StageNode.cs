@@ -218,6 +218,10 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
         if (!_ending.TryDecide(DiscardReason.Faulted, fault))
         {
             Graph.AddSecondary(fault);
+
+            // Who has decided that the stage gives up may not have told it yet. It must not go on behind its failure until then.
+            if (_ending.Reason != DiscardReason.None)
+                Raise(Attention.Discard);
             return;
         }
 
