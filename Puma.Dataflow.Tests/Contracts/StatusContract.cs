@@ -229,6 +229,7 @@ public abstract class StatusContract : LifecycleTest
         Assert.Null(status.Latest<Numbered>(3));
         Assert.Null(status.Latest<StageState>(0));
         Assert.Null(status.Latest<StageState>()!.Instance);
+        Assert.Equal(status.Latest<Numbered>(), await status.WaitAsync<Numbered>(TimeSpan.Zero, TestToken));
 
         // A condition may hold for any of them, and a stream begins with all.
         Assert.Equal(1, (await status.WaitAsync<Numbered>(static n => n.Number == 1, TimeSpan.Zero, TestToken)).Instance);

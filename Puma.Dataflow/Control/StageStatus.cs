@@ -39,7 +39,7 @@ public sealed class StageStatus
         where T : notnull
     {
         CheckTimeout(timeout);
-        return FindAsync<T>(null, timeout, cancellationToken);
+        return _stage.Status.Latest<T>(instance: null) is { } latest ? Task.FromResult(latest) : FindAsync<T>(null, timeout, cancellationToken);
     }
 
     /// <summary>The first report that fulfils a condition, beginning with the latest of each instance.</summary>
