@@ -42,6 +42,25 @@ public sealed class StatusBoardTests : PipelineTest
         Assert.Null(await reader.ReadAsync(TestToken));
     }
 
+    [Fact] // S43: the latest of each instance, however many there are
+    public async Task WhatAReaderBeginsWith_TakesNoneOfItsCapacity()
+    {
+        const int Instances = 200;
+        var board = new StatusBoard();
+        for (int i = 0; i < Instances; i++)
+            board.Add(new StatusReport<int>(i, i, DateTimeOffset.UnixEpoch));
+        using StatusReader<int> reader = board.Read<int>(2, withChanges: true);
+        for (int i = 1; i <= 5; i++)
+            board.Add(new StatusReport<int>(-i, 0, DateTimeOffset.UnixEpoch));
+        board.End();
+
+        List<(int Value, long Dropped)> read = [];
+        while (await reader.ReadAsync(TestToken) is { } report)
+            read.Add((report.Value, report.Dropped));
+
+        Assert.Equal([.. Enumerable.Range(0, Instances).Select(static i => (i, 0L)), (-4, 3L), (-5, 0L)], read);
+    }
+
     [Fact] // S43: a reader that went away costs nothing any more
     public void AReader_IsForgottenWhenItIsDisposed()
     {
@@ -93,6 +112,20 @@ public sealed class StatusBoardTests : PipelineTest
             await Assert.ThrowsAsync<ArgumentOutOfRangeException>("timeout", () => status.WaitAsync<int>(static _ => true, timeout, TestToken));
         }
 
+        await run.Completion.Within();
+    }
+
+    [Fact]
+    public async Task AWaitThatIsCancelled_EndsWithTheTokenOfItsCaller()
+    {
+        PipelineRun<int> run = Start(Pipeline.Accept<int>().ForEach(static _ => { }, new() { Name = "end" }));
+        using var canceling = new CancellationTokenSource();
+        Task<StatusReport<string>> waiting = run.Stage("end").Status.WaitAsync<string>(Timeout.InfiniteTimeSpan, canceling.Token);
+
+        await canceling.CancelAsync();
+
+        Assert.Equal(canceling.Token, (await Assert.ThrowsAnyAsync<OperationCanceledException>(() => waiting.Within())).CancellationToken);
+        run.Complete();
         await run.Completion.Within();
     }
 

@@ -65,7 +65,7 @@ public sealed class StageStatus
     /// stage has ended. Of the states of the stage it begins with the last 64 changes, so usually with the first.
     /// </summary>
     /// <typeparam name="T">The type.</typeparam>
-    /// <param name="capacity">How many reports wait for a slow reader, at least 1. When one more comes the oldest is dropped, which <see cref="StatusReport{T}.Dropped"/> of the next one counts; so the newest, and with it the last state of a stage, is never lost.</param>
+    /// <param name="capacity">How many reports wait for a slow reader, at least 1, beside those that it begins with. When one more comes the oldest is dropped, which <see cref="StatusReport{T}.Dropped"/> of the next one counts; so the newest, and with it the last state of a stage, is never lost.</param>
     /// <param name="cancellationToken">Ends the enumeration, with <see cref="OperationCanceledException"/>.</param>
     /// <returns>The reports. How the stage has ended ends the enumeration, but is never thrown by it.</returns>
     /// <exception cref="ArgumentOutOfRangeException"><paramref name="capacity"/> is less than 1.</exception>
@@ -100,8 +100,9 @@ public sealed class StageStatus
                     return report with { Dropped = 0 };
             }
         }
-        catch (OperationCanceledException) when (timer.IsCancellationRequested && !cancellationToken.IsCancellationRequested)
+        catch (OperationCanceledException stopped) when (stopped.CancellationToken == ending.Token)
         {
+            cancellationToken.ThrowIfCancellationRequested();
             throw new TimeoutException($"Stage '{_stage.Name}' did not report {what} within {timeout}. It is {_stage.State}.");
         }
 

@@ -34,7 +34,7 @@ internal sealed class StatusBoard
     }
 
     /// <summary>Reads a type from here on: first what is kept of it, then what comes, until the end.</summary>
-    /// <param name="capacity">How many reports wait to be read at most.</param>
+    /// <param name="capacity">How many reports wait to be read at most, beside what is kept now.</param>
     /// <param name="withChanges">Whether it begins with the former states of the stage, too.</param>
     public StatusReader<T> Read<T>(int capacity, bool withChanges)
         where T : notnull
@@ -42,8 +42,7 @@ internal sealed class StatusBoard
         lock (_gate)
         {
             Topic<T> topic = TopicLocked<T>();
-            var reader = new StatusReader<T>(_gate, topic.Readers, capacity);
-            topic.ShowKept(reader, withChanges);
+            var reader = new StatusReader<T>(_gate, topic.Readers, topic.Kept(withChanges), capacity);
             if (_isOver)
                 reader.EndLocked();
             else
@@ -83,8 +82,8 @@ internal sealed class StatusBoard
     {
         private const int MaxChanges = 64;
 
+        // The first of the changes counts those before it that were forgotten.
         private readonly List<StatusReport<T>> _kept = [];
-        private long _forgotten;
 
         public List<StatusReader<T>> Readers { get; } = [];
 
@@ -100,8 +99,8 @@ internal sealed class StatusBoard
             }
             else if (_kept.Count == MaxChanges)
             {
+                _kept[1] = _kept[1] with { Dropped = _kept[0].Dropped + 1 };
                 _kept.RemoveAt(0);
-                _forgotten++;
             }
 
             _kept.Add(report.Dropped == 0 ? report : report with { Dropped = 0 });
@@ -111,16 +110,8 @@ internal sealed class StatusBoard
 
         public StatusReport<T>? Latest(int? instance) => instance is null ? _kept.LastOrDefault() : _kept.Find(r => r.Instance == instance);
 
-        public void ShowKept(StatusReader<T> reader, bool withChanges)
-        {
-            if (withChanges)
-                reader.NoteDroppedLocked(_forgotten);
-            for (int i = 0; i < _kept.Count; i++)
-            {
-                if (withChanges || _kept[i].Instance is not null || i == _kept.Count - 1)
-                    reader.AddLocked(_kept[i]);
-            }
-        }
+        /// <summary>What a new reader begins with.</summary>
+        public Queue<StatusReport<T>> Kept(bool withChanges) => new(_kept.Where((r, i) => withChanges || r.Instance is not null || i == _kept.Count - 1));
 
         public override void End()
         {

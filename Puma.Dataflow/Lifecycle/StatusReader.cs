@@ -1,18 +1,19 @@
 namespace Puma.Dataflow.Lifecycle;
 
 /// <summary>
-/// What one reader of a <see cref="StatusBoard"/> has not read, bounded: when there is no room the oldest is dropped and counted, so the
-/// newest is always there. Belongs to its reader, but for what the board calls inside of its lock.
+/// What one reader of a <see cref="StatusBoard"/> has not read, bounded: when there is no room the oldest that came is dropped and counted, so
+/// the newest is always there, and so is what the reader begins with. Belongs to its reader, but for what the board calls inside of its lock.
 /// </summary>
 /// <param name="gate">The board's lock, which guards everything here.</param>
 /// <param name="readers">The readers of the type, of which this is one.</param>
-/// <param name="capacity">How many reports wait at most.</param>
-internal sealed class StatusReader<T>(Lock gate, List<StatusReader<T>> readers, int capacity) : IDisposable
+/// <param name="kept">What was there when it began, the reader's own.</param>
+/// <param name="capacity">How many reports wait at most of those that come.</param>
+internal sealed class StatusReader<T>(Lock gate, List<StatusReader<T>> readers, Queue<StatusReport<T>> kept, int capacity) : IDisposable
     where T : notnull
 {
     private readonly Queue<StatusReport<T>> _unread = [];
 
-    // How many were dropped before the oldest that is unread.
+    // How many were dropped before the oldest of those.
     private long _dropped;
     private TaskCompletionSource? _changed;
     private bool _isOver;
@@ -25,8 +26,6 @@ internal sealed class StatusReader<T>(Lock gate, List<StatusReader<T>> readers, 
         Signal();
     }
 
-    public void NoteDroppedLocked(long count) => _dropped += count;
-
     public void EndLocked()
     {
         _isOver = true;
@@ -38,7 +37,7 @@ internal sealed class StatusReader<T>(Lock gate, List<StatusReader<T>> readers, 
         get
         {
             lock (gate)
-                return _unread.Count;
+                return kept.Count + _unread.Count;
         }
     }
 
@@ -52,9 +51,11 @@ internal sealed class StatusReader<T>(Lock gate, List<StatusReader<T>> readers, 
             lock (gate)
             {
                 // That there is no more is known whatever the token says.
-                if (_unread.Count == 0 && _isOver)
+                if (kept.Count == 0 && _unread.Count == 0 && _isOver)
                     return null;
                 cancellationToken.ThrowIfCancellationRequested();
+                if (kept.TryDequeue(out StatusReport<T>? first))
+                    return first;
                 if (_unread.TryDequeue(out StatusReport<T>? next))
                 {
                     if (_dropped > 0)
