@@ -54,6 +54,37 @@ public sealed class RefusedBranchTests : AttachTest
         Assert.Equal(Enumerable.Range(1, 5), Main);
     }
 
+    [Fact] // the report loses nothing
+    public async Task AnAttemptUnderTheNamesOfAnEarlierBranch_LeavesItsNumbersWhereTheyAre()
+    {
+        var starting = new Gate();
+        using var source = new CancellationTokenSource();
+        PipelineRun<int> run = StartWithMain();
+        BranchLease earlier = await AttachLateAsync(run);
+        await SendAsync(run, 1, 5);
+        await Waiting.UntilAsync(() => run.Stage("late").Report().Delivered == 5, "late has all");
+        await earlier.DetachAsync().Within();
+
+        Task<BranchLease> attaching = run.Broadcast<int>("fan").AttachAsync(b => b.Then(() => new StartWaits(starting), new() { Name = "late" }).ForEach(static _ => { }), source.Token);
+        await starting.WaitAsync();
+        AssertNumbersOfTheEarlier(run.Snapshot());
+        await source.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => attaching.Within());
+        AssertNumbersOfTheEarlier(run.Snapshot());
+        run.Complete();
+
+        AssertNumbersOfTheEarlier(await run.Completion.Within());
+
+        static void AssertNumbersOfTheEarlier(PipelineSnapshot snapshot)
+        {
+            Assert.Equal(["entry", "fan", "main", "late"], snapshot.Stages.Select(static s => s.Name));
+            Assert.Equal((5L, 5L), (snapshot.Stage("late").Accepted, snapshot.Stage("late").Delivered));
+            Assert.Equal(5, snapshot.Links.Single(static l => l.To == "late").Sent);
+            Assert.Contains("late", snapshot.ToMermaid(), StringComparison.Ordinal);
+            Assert.Contains("late", snapshot.ToDot(), StringComparison.Ordinal);
+        }
+    }
+
     [Theory] // S9, S21, S16
     [InlineData(RunState.Draining)]
     [InlineData(RunState.Canceling)]

@@ -352,7 +352,7 @@ internal sealed class CompletionGraph : IMeteredRun
         Abort();
     }
 
-    public PipelineSnapshot Snapshot() => _reporter.Snapshot(Shape);
+    public PipelineSnapshot Snapshot() => _reporter.Snapshot(Shape.Counted());
 
     private GraphShape Shape
     {
@@ -363,9 +363,9 @@ internal sealed class CompletionGraph : IMeteredRun
         }
     }
 
-    public IReadOnlyList<StageReport> ReportStages() => Shape.ReportStages();
+    public IReadOnlyList<StageReport> ReportStages() => Shape.Counted().ReportStages();
 
-    public IReadOnlyList<LinkReport> ReportLinks() => Shape.ReportLinks();
+    public IReadOnlyList<LinkReport> ReportLinks() => Shape.Counted().ReportLinks();
 
     // ---- Inside. ---------------------------------------------------------------------------------------------------------------------------
 
@@ -437,7 +437,7 @@ internal sealed class CompletionGraph : IMeteredRun
         RunDecision decision = _ending.End();
         _cancelDeadline.End();
         _abandonDeadline.End();
-        PipelineReport report = _reporter.Report(Shape);
+        PipelineReport report = _reporter.Report(Shape.Counted());
         Log.RunEnded(Logger, Options.Name, report.State, report.Duration);
         RunMeter.Remove(this, report);
         _trace?.End(report);

@@ -63,21 +63,22 @@ internal sealed record GraphShape(IReadOnlyList<StageNode> Nodes, IReadOnlyList<
         return Nodes.Where(upstream.Contains);
     }
 
-    /// <summary>The numbers of the stages.</summary>
-    public IReadOnlyList<StageReport> ReportStages() => [.. Nodes.Where(Counts).Select(n => Past.AddTo(n.Report()))];
-
-    /// <summary>The names of the stages that were left behind.</summary>
-    public IReadOnlyList<string> NamesOfAbandoned() => [.. Nodes.Where(static n => n.IsAbandoned && Counts(n)).Select(static n => n.Name)];
-
-    /// <summary>The numbers of the links.</summary>
-    public IReadOnlyList<LinkReport> ReportLinks()
+    /// <summary>What counts now: the stages of a branch that is being attached do once it has joined.</summary>
+    public GraphShape Counted()
     {
-        HashSet<Link> others = [.. Nodes.Where(static n => !Counts(n)).SelectMany(static n => n.Inputs)];
-        return [.. Past.AddTo([.. Links.Where(l => !others.Contains(l)).Select(ReportOf)])];
+        // Each branch is asked once, because it may join meanwhile: it counts as a whole or not at all.
+        HashSet<BranchScope> outside = [.. Nodes.Select(static n => n.Scope).OfType<BranchScope>().Distinct().Where(static s => !s.HasJoined)];
+        return Without([.. Nodes.Where(n => BranchScope.IsInAny(n.Scope, outside.Contains))]);
     }
 
-    /// <summary>Whether a stage counts: one of a branch that is attached does once the branch has joined.</summary>
-    private static bool Counts(StageNode node) => !BranchScope.IsInAny(node.Scope, static s => !s.HasJoined);
+    /// <summary>The numbers of the stages.</summary>
+    public IReadOnlyList<StageReport> ReportStages() => [.. Past.AddTo([.. Nodes.Select(static n => n.Report())])];
+
+    /// <summary>The names of the stages that were left behind.</summary>
+    public IReadOnlyList<string> NamesOfAbandoned() => [.. Nodes.Where(static n => n.IsAbandoned).Select(static n => n.Name)];
+
+    /// <summary>The numbers of the links.</summary>
+    public IReadOnlyList<LinkReport> ReportLinks() => [.. Past.AddTo([.. Links.Select(ReportOf)])];
 
     private static StageNode WriterOf(Link link) => (StageNode)link.Writer;
 

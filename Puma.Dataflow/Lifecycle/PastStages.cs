@@ -25,10 +25,17 @@ internal sealed class PastStages
         return new PastStages(_stages.SetItem(stage.Name, AddTo(stage, _stages.GetValueOrDefault(stage.Name))), links);
     }
 
-    /// <summary>The numbers of the stage that has the name now, with those of the ones before it.</summary>
-    public StageReport AddTo(StageReport now) => AddTo(now, _stages.GetValueOrDefault(now.Name));
+    /// <summary>The numbers of the stages that there are now, with those of the ones before them; then those whose names nobody has now.</summary>
+    public IEnumerable<StageReport> AddTo(IReadOnlyList<StageReport> now)
+    {
+        if (_stages.IsEmpty)
+            return now;
+        HashSet<string> names = [.. now.Select(static s => s.Name)];
+        return now.Select(s => AddTo(s, _stages.GetValueOrDefault(s.Name)))
+            .Concat(_stages.Where(s => !names.Contains(s.Key)).Select(static s => s.Value));
+    }
 
-    /// <summary>The numbers of the links that there are now, with those of the ones before them.</summary>
+    /// <summary>The numbers of the links in the same way.</summary>
     public IEnumerable<LinkReport> AddTo(IReadOnlyList<LinkReport> now)
     {
         if (_links.IsEmpty)

@@ -5,6 +5,7 @@ internal sealed class RunReporter(TimeProvider time, RunEnding ending, TimeSpan 
 {
     private readonly long _startTimestamp = time.GetTimestamp();
 
+    /// <param name="shape">What counts of the run.</param>
     public PipelineSnapshot Snapshot(GraphShape shape)
     {
         (StageFaultedException? cause, IReadOnlyList<Exception> secondary) = ending.Errors;
