@@ -86,6 +86,36 @@ public sealed class RunTraceTests : PipelineTest
         gate.Open();
     }
 
+    [Fact] // the first branch has ended for everybody but the trace when the second one comes
+    public async Task ABranchThatIsAttachedAgain_HasAnActivityEachTime()
+    {
+        const int StageEnded = 11;
+        using var trace = new ActivityRecorder(_pipeline);
+        var gate = new Gate();
+        int ended = 0;
+        PipelineRun<int> run = Start(
+            Pipeline.Accept<int>().Broadcast(new() { Name = "fan" }, static b => b.ForEach(static _ => { }, new() { Name = "main" })),
+            Traced with
+            {
+                LoggerFactory = new HookedLog(Log, (_, id) =>
+                {
+                    if (id == StageEnded && Interlocked.Increment(ref ended) == 1)
+                        gate.Block();
+                }),
+            });
+
+        BranchLease first = await AttachAsync();
+        await first.DetachAsync().Within();
+        await AttachAsync();
+        gate.Open();
+        run.Complete();
+        await run.Completion.Within();
+
+        Assert.Equal(2, trace.Stopped.Count(static a => (string?)a.GetTagItem("puma.stage") == "late"));
+
+        Task<BranchLease> AttachAsync() => run.Broadcast<int>("fan").AttachAsync(static b => b.ForEach(static _ => { }, new() { Name = "late" }), TestToken).Within();
+    }
+
     [Theory]
     [InlineData(1, false)]
     [InlineData(3, false)]

@@ -17,8 +17,8 @@ internal sealed class RunTrace
     private readonly string _pipeline;
     private readonly Action<Exception> _onFailure;
 
-    // Filled when a stage starts, emptied when it ends.
-    private readonly ConcurrentDictionary<string, Activity> _stages = [];
+    // By the stage itself, because another may have its name already when it is told of the end. Filled when a stage starts, emptied when it ends.
+    private readonly ConcurrentDictionary<object, Activity> _stages = [];
 
     private RunTrace(Activity run, string pipeline, Action<Exception> onFailure) => (_run, _pipeline, _onFailure) = (run, pipeline, onFailure);
 
@@ -37,11 +37,15 @@ internal sealed class RunTrace
     }
 
     /// <summary>Runs a stage inside of an activity of its own.</summary>
-    public Task RunStageAsync(string stage, string kind, Func<Task> body)
+    /// <param name="stage">The stage, as it is named at its end.</param>
+    /// <param name="name">Its name.</param>
+    /// <param name="kind">Its kind.</param>
+    /// <param name="body">Runs it.</param>
+    public Task RunStageAsync(object stage, string name, string kind, Func<Task> body)
     {
         Activity? around = Activity.Current;
         Activity.Current = _run;
-        if (Start("puma.stage", $"stage {stage}", _pipeline, [new(TagNames.Stage, stage), new(TagNames.Kind, kind)], _onFailure) is { } activity)
+        if (Start("puma.stage", $"stage {name}", _pipeline, [new(TagNames.Stage, name), new(TagNames.Kind, kind)], _onFailure) is { } activity)
             _stages.TryAdd(stage, activity);
         Task running = Task.Run(body, CancellationToken.None);
         Activity.Current = around;
@@ -49,11 +53,12 @@ internal sealed class RunTrace
     }
 
     /// <summary>Ends the activity of a stage. Any thread.</summary>
+    /// <param name="stage">The stage.</param>
     /// <param name="report">Its last numbers.</param>
     /// <param name="cause">Its own failure, or the one that reached it.</param>
-    public void EndStage(StageReport report, StageFaultedException? cause)
+    public void EndStage(object stage, StageReport report, StageFaultedException? cause)
     {
-        if (!_stages.TryRemove(report.Name, out Activity? activity))
+        if (!_stages.TryRemove(stage, out Activity? activity))
             return;
         activity.SetTag(TagNames.Outcome, report.State.ToString());
         activity.SetTag(TagNames.EndReason, report.EndReason.ToString());

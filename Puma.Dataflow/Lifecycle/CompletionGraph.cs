@@ -310,7 +310,7 @@ internal sealed class CompletionGraph : IMeteredRun
         LogDiscards(node);
         if (node.IsAbandoned)
             Log.StageAbandoned(Logger, node.Name, report.Abandoned, Options.AbortTimeout);
-        _trace?.EndStage(report, node.Cause);
+        _trace?.EndStage(node, report, node.Cause);
         bool isLast;
         lock (_gate)
             isLast = --_notEnded == 0;
@@ -370,7 +370,7 @@ internal sealed class CompletionGraph : IMeteredRun
     // ---- Inside. ---------------------------------------------------------------------------------------------------------------------------
 
     private void Execute(StageNode node) =>
-        Own(_trace is null ? Task.Run(node.ExecuteAsync, CancellationToken.None) : _trace.RunStageAsync(node.Name, node.Kind, node.ExecuteAsync));
+        Own(_trace is null ? Task.Run(node.ExecuteAsync, CancellationToken.None) : _trace.RunStageAsync(node, node.Name, node.Kind, node.ExecuteAsync));
 
     /// <summary>Before any stage can end for it.</summary>
     private void ShowDraining()
