@@ -36,6 +36,23 @@ public sealed class RunSumTests : IDisposable
     }
 
     [Fact]
+    public void ATotalThatWasShown_GoesOn_ForAListenerThatComesLater()
+    {
+        RunSum<StageReport, long> sum = Make(isTotal: true);
+        var run = new Numbers { Accepted = 5 };
+        _live.Add(run);
+        using (Listen())
+            Assert.Equal(5, Single(sum));
+
+        _live.Remove(run);
+        sum.Keep(run);
+        _live.Add(new Numbers { Accepted = 2 });
+
+        using MeterListener later = Listen();
+        Assert.Equal(7, Single(sum));
+    }
+
+    [Fact]
     public void ALevel_FallsToZero_WhenTheLastRunHasEnded()
     {
         using MeterListener listener = Listen();

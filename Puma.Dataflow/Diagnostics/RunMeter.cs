@@ -59,7 +59,7 @@ internal static class RunMeter
             Live.Add(run);
     }
 
-    /// <summary>A run has ended: its totals are kept, if anybody listens.</summary>
+    /// <summary>A run has ended: its totals are kept, if anybody listens or has.</summary>
     public static void Remove(IMeteredRun run, PipelineReport report)
     {
         var ended = new EndedRun(run.Pipeline, report);

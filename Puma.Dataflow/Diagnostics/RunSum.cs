@@ -33,7 +33,8 @@ internal sealed class RunSum<TReport, TValue>(
 
     public override void Keep(IMeteredRun run)
     {
-        if (Instrument.Enabled)
+        // A total that was shown goes on for whoever listens next.
+        if (Instrument.Enabled || _shown.Count > 0)
             AddTo(_ended, run, isTotal ? read : static _ => TValue.Zero);
     }
 
