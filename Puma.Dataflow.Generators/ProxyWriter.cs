@@ -94,6 +94,8 @@ internal sealed class ProxyWriter
         string call = method.Form == MethodForm.Release
             ? "_target.ReleaseAsync()"
             : $"_target.{(method.Form == MethodForm.Stream ? "StreamAsync" : "CallAsync")}(s_member{index}, {Sent(method)}, {SentToken(method)})";
+        if (method.Form == MethodForm.Stream && method.Parameters.Any(static p => p.Value.IsRemote))
+            call = $"_target.Session.StreamAsync(() => {call})";
         if (method.Result is { IsRemote: true } remote)
             call = $"_target.BorrowAsync<{remote.Type}>({call})";
 

@@ -138,7 +138,11 @@ internal sealed class Viewers : SinkRunnable<int>, IViewers
 
     public async IAsyncEnumerable<string> Texts(IViewer viewer)
     {
-        yield return await viewer.Show("a");
-        yield return await viewer.Show("b");
+        // Ends the lease of this enumeration.
+        await using (viewer)
+        {
+            yield return await viewer.Show("a");
+            yield return await viewer.Show("b");
+        }
     }
 }

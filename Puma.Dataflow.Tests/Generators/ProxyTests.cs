@@ -122,7 +122,15 @@ public sealed class ProxyTests : PipelineTest
         Assert.Equal("next: text", await next!.Show("text", CancellationToken.None));
         Assert.Null(await next.Next());
         Assert.Equal("next: key".Length, await (await found.KeyOf(next)).Key());
-        Assert.Equal(["given: a", "given: b"], await proxy.Texts(given).ToListAsync(TestContext.Current.CancellationToken));
+    }
+
+    [Fact]
+    public async Task RemoteObjectsOfAStream_AreLentToEachEnumeration()
+    {
+        IAsyncEnumerable<string> texts = _run.Control<IViewers>("viewers").Texts(new Viewer("given"));
+
+        for (int i = 0; i < 2; i++)
+            Assert.Equal(["given: a", "given: b"], await texts.ToListAsync(TestContext.Current.CancellationToken));
     }
 
     [Fact]

@@ -1,4 +1,5 @@
 using System.ComponentModel;
+using System.Runtime.CompilerServices;
 
 namespace Puma.Dataflow.Control;
 
@@ -34,6 +35,16 @@ public abstract class ControlSession
     /// <param name="remote">The object.</param>
     public abstract T? Borrow<T>(Remote<T> remote)
         where T : class, IAsyncDisposable;
+
+    /// <summary>Calls a member that yields values and is given objects: each enumeration lends them anew, and nothing is lent before.</summary>
+    /// <typeparam name="T">What it yields.</typeparam>
+    /// <param name="call">Lends the objects and calls the member.</param>
+    /// <param name="cancellationToken">Gives up the enumeration.</param>
+    public async IAsyncEnumerable<T> StreamAsync<T>(Func<IAsyncEnumerable<T>> call, [EnumeratorCancellation] CancellationToken cancellationToken = default)
+    {
+        await foreach (T value in call().WithCancellation(cancellationToken).ConfigureAwait(false))
+            yield return value;
+    }
 }
 
 /// <summary>What a proxy calls: an instance of a stage, all of its instances, or an object that was lent. Safe for any thread.</summary>
