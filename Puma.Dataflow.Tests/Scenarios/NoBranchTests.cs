@@ -15,6 +15,7 @@ public sealed class NoBranchTests : AttachTest
         await Waiting.UntilAsync(() => run.Snapshot().Stage("fan") is { SlotsHeld: 5, Activity: StageActivity.WaitingForOutput }, "the broadcast waits");
         Assert.False(run.TrySend(6));
         Assert.Contains("a branch", run.Snapshot().ToString(), StringComparison.Ordinal);
+        Assert.Contains("waits for a branch", run.Snapshot().ToMermaid(), StringComparison.Ordinal);
 
         await AttachLateAsync(run);
         await SendAsync(run, 6, 8);

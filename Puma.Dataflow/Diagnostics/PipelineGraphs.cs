@@ -34,14 +34,7 @@ public static class PipelineGraphs
         return new DrawnStage(stage.Name, [.. details.Where(static d => d.Length > 0)], IsElsewhere: false, LookOf(stage));
     }
 
-    private static string Wait(StageReport stage) => stage.Activity switch
-    {
-        StageActivity.WaitingForOutput => $"waits for a slot of {stage.WaitsFor}",
-        StageActivity.WaitingForInput => "waits for items",
-        StageActivity.WaitingForRetry => "waits for its next attempt",
-        StageActivity.WaitingForForeignCode => "waits for foreign code",
-        _ => "",
-    };
+    private static string Wait(StageReport stage) => stage.Awaited(quote: "") is { } awaited ? $"waits for {awaited}" : "";
 
     private static string Counts(StageReport stage)
     {

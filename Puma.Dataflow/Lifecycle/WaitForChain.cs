@@ -61,12 +61,8 @@ internal sealed class WaitForChain
 
     private static string Wait(StageReport stage, IReadOnlyList<string> next) => stage.Activity switch
     {
-        StageActivity.WaitingForOutput when stage is { WaitsFor: null, Kind: "broadcast" } => "waits for a branch",
-        StageActivity.WaitingForOutput => $"waits for a slot of '{stage.WaitsFor}'",
         StageActivity.WaitingForInput when next.Count > 0 => $"waits for items of {string.Join(" and ", next.Select(static n => $"'{n}'"))}",
-        StageActivity.WaitingForInput => "waits for items",
-        StageActivity.WaitingForRetry => "waits for its next attempt",
-        StageActivity.WaitingForForeignCode => "waits for foreign code",
+        _ when stage.Awaited() is { } awaited => $"waits for {awaited}",
         StageActivity.Starting => "is starting",
         StageActivity.Ending => "is in OnEndAsync",
         StageActivity.Ended => "has ended",

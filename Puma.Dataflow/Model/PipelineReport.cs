@@ -78,6 +78,18 @@ public sealed record StageReport
 
     /// <summary>Whether the equation of the counts holds; not for a foreign block, which reports accepted and emitted only.</summary>
     public bool KeepsLedger { get; init; }
+
+    /// <summary>What the stage waits for, in words; null when it does not wait.</summary>
+    /// <param name="quote">What a name is put into.</param>
+    internal string? Awaited(string quote = "'") => Activity switch
+    {
+        StageActivity.WaitingForOutput when this is { WaitsFor: null, Kind: "broadcast" } => "a branch",
+        StageActivity.WaitingForOutput => $"a slot of {quote}{WaitsFor}{quote}",
+        StageActivity.WaitingForInput => "items",
+        StageActivity.WaitingForRetry => "its next attempt",
+        StageActivity.WaitingForForeignCode => "foreign code",
+        _ => null,
+    };
 }
 
 /// <summary>What went over one link.</summary>
@@ -154,16 +166,7 @@ public record PipelineSnapshot
         text.AppendLine(CultureInfo.InvariantCulture, $"{"stage".PadRight(width)}  {"state",-9}  {"accepted",10}  {"delivered",10}  {"skipped",8}  {"dead",8}  {"failed",7}  {"discarded",9}  {"abandoned",9}  {"emitted",10}  {"queued",7}  {"working s",9}  {"blocked s",9}  waits for");
         foreach (StageReport s in Stages)
         {
-            string waits = s.Activity switch
-            {
-                StageActivity.WaitingForOutput when s is { WaitsFor: null, Kind: "broadcast" } => "a branch",
-                StageActivity.WaitingForOutput => $"a slot of '{s.WaitsFor}'",
-                StageActivity.WaitingForInput => "items",
-                StageActivity.WaitingForRetry => "its next attempt",
-                StageActivity.WaitingForForeignCode => "foreign code",
-                StageActivity.Ended => s.EndReason == EndReason.InputEnded ? "" : $"({s.EndReason})",
-                _ => "",
-            };
+            string waits = s is { Activity: StageActivity.Ended, EndReason: not EndReason.InputEnded } ? $"({s.EndReason})" : s.Awaited() ?? "";
             text.AppendLine(CultureInfo.InvariantCulture, $"{s.Name.PadRight(width)}  {s.State,-9}  {s.Accepted,10}  {s.Delivered,10}  {s.Skipped,8}  {s.DeadLettered,8}  {s.Failed,7}  {s.Discarded,9}  {s.Abandoned,9}  {s.Emitted,10}  {s.Queued,7}  {s.Times.Working.TotalSeconds,9:0.000}  {s.Times.WaitingForOutput.TotalSeconds,9:0.000}  {waits}");
         }
 
