@@ -2,10 +2,14 @@ using Microsoft.Extensions.Logging;
 
 namespace Puma.Dataflow.Tests.Infrastructure;
 
-/// <summary>Calls a test back at each record, on the thread that logs, before it hands the record on.</summary>
-internal sealed class HookedLog(ILoggerFactory inner, Action<string, int> hook) : ILoggerFactory
+/// <summary>Calls a test back at each record, on the thread that logs, before it hands the record on; and when a logger is made, if the test wants.</summary>
+internal sealed class HookedLog(ILoggerFactory inner, Action<string, int> hook, Action<string>? onCreate = null) : ILoggerFactory
 {
-    public ILogger CreateLogger(string categoryName) => new Hooked(this, categoryName, inner.CreateLogger(categoryName));
+    public ILogger CreateLogger(string categoryName)
+    {
+        onCreate?.Invoke(categoryName);
+        return new Hooked(this, categoryName, inner.CreateLogger(categoryName));
+    }
 
     public void AddProvider(ILoggerProvider provider) => throw new NotSupportedException();
 

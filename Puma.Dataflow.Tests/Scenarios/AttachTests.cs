@@ -78,6 +78,32 @@ public sealed class AttachTests : AttachTest
         Assert.Equal(["fan", "main", "negate", "late"], report.Stages.Select(static s => s.Name).Where(static n => n != "entry"));
     }
 
+    [Fact] // another branch takes the name between the choice and the admission
+    public async Task LateBranchWithoutAName_HasThatOfItsFirstStage_AlsoWhenItWasChosenAnew()
+    {
+        PipelineRun<int> run = null!;
+        Task<BranchLease>? other = null;
+        bool isAttachingOther = false;
+        run = StartWithMain(Options with
+        {
+            LoggerFactory = new HookedLog(Log, static (_, _) => { }, category =>
+            {
+                if (isAttachingOther || !category.EndsWith(".for-each", StringComparison.Ordinal))
+                    return;
+                isAttachingOther = true;
+                other = run.Broadcast<int>("fan").AttachAsync(static b => b.ForEach(static _ => { }), TestToken);
+            }),
+        });
+
+        BranchLease late = await run.Broadcast<int>("fan").AttachAsync(b => b.ForEach(Late.Add), TestToken).Within();
+        await run.SendAsync(1, TestToken);
+        run.Complete();
+        PipelineReport report = await run.Completion.Within();
+
+        Assert.Equal(("for-each", "for-each-2"), ((await other!.Within()).Name, late.Name));
+        Assert.Equal(1, report.Stage(late.Name).Delivered);
+    }
+
     [Fact] // a pipeline is a description
     public async Task LateBranch_BelongsToItsRunAlone()
     {

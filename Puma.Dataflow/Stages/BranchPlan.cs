@@ -10,6 +10,9 @@ internal sealed class BranchPlan
     private readonly BranchableStage _broadcast;
     private readonly List<StageDefinition> _stages;
 
+    // The caller's: the names of the stages, and those that were in use when they were chosen.
+    private (Dictionary<StageDefinition, string> Chosen, HashSet<string> InUse) _names;
+
     /// <summary>Takes the branch that was written behind a stand-in of the broadcast.</summary>
     /// <exception cref="PipelineBuildException">Something is wrong; all problems are listed.</exception>
     /// <exception cref="InvalidOperationException">The branch holds an object that serves one run only and was used before.</exception>
@@ -18,14 +21,10 @@ internal sealed class BranchPlan
         _place = place;
         _broadcast = broadcast;
         _stages = [.. GraphOrder.Of(place).Where(s => s != place)];
-        Dictionary<StageDefinition, string> names = Check(NamesInUse());
-        if (SingleUses.FindTaken(_stages, names) is { } taken)
+        _names = ChooseNames();
+        if (SingleUses.FindTaken(_stages, _names.Chosen) is { } taken)
             throw new InvalidOperationException($"This branch cannot be attached again, because {taken}.");
-        Name = Edge.Branch?.Name ?? names[Edge.To];
     }
-
-    /// <summary>The name of the branch: its own, else that of its first stage.</summary>
-    public string Name { get; }
 
     private Edge Edge => _place.Outputs[0]!;
 
@@ -41,21 +40,20 @@ internal sealed class BranchPlan
     {
         while (true)
         {
-            HashSet<string> taken = NamesInUse();
-            Dictionary<StageDefinition, string> names = Check(taken);
-            var scope = BranchScope.Joining(Name, _broadcast.Scope, Edge.Branch?.IsOptional ?? false);
-            StageAssembly made = StageAssembly.Make(Graph, _stages, names, new BranchJoint(_place, _broadcast, scope, taken));
-
-            // Another branch may have taken a name since they were chosen; then they are chosen anew.
+            // Without a name of its own the branch has that of its first stage.
+            var scope = BranchScope.Joining(Edge.Branch?.Name ?? _names.Chosen[Edge.To], _broadcast.Scope, Edge.Branch?.IsOptional ?? false);
+            StageAssembly made = StageAssembly.Make(Graph, _stages, _names.Chosen, new BranchJoint(_place, _broadcast, scope, _names.InUse));
             if (Graph.TryAdmit(made.Nodes, made.Links, _broadcast))
                 return (made.Entry!, scope, made.Nodes[0].StartsWith!);
+
+            // Another branch has taken a name since they were chosen.
+            _names = ChooseNames();
         }
     }
 
-    private HashSet<string> NamesInUse() => [.. Graph.Nodes.Where(GraphShape.HoldsName).Select(static n => n.Name)];
-
-    private Dictionary<StageDefinition, string> Check(HashSet<string> taken)
+    private (Dictionary<StageDefinition, string> Chosen, HashSet<string> InUse) ChooseNames()
     {
+        HashSet<string> taken = [.. Graph.Nodes.Where(GraphShape.HoldsName).Select(static n => n.Name)];
         Dictionary<StageDefinition, string> names = StageNaming.Name(_stages, taken);
         List<string> problems = [.. PlanRules.FindProblems(_stages, names, Graph.Options)];
         foreach (StageDefinition stage in _stages)
@@ -67,6 +65,6 @@ internal sealed class BranchPlan
                 problems.Add($"Stage '{names[stage]}': its dead-letter target ({target.Key.GetType().Name}) is fed by stage '{feeder.Name}' already, and would be completed with the branch. Use another target, or a delegate.");
         }
 
-        return problems.Count == 0 ? names : throw new PipelineBuildException(problems);
+        return problems.Count == 0 ? (names, taken) : throw new PipelineBuildException(problems);
     }
 }
