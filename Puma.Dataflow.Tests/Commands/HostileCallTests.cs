@@ -515,6 +515,30 @@ public sealed class HostileCallTests : ChildTest
         await EndAsync(run);
     }
 
+    [Fact] // S42
+    public async Task APool_WhoseCallerGivesUp_LetsHimGo_AndTellsWhatFailedBefore()
+    {
+        Expect(PoolCall);
+        using var source = new CancellationTokenSource();
+        int made = -1;
+        PipelineRun<int> run = StartOne(() =>
+        {
+            int index = Interlocked.Increment(ref made);
+            return new Villain { OnDo = (_, ct) => index == 0 ? throw new FormatException("failure") : new ValueTask(Task.Delay(Timeout.Infinite, ct)) };
+        }, stage: At("in process") with { MaxDegreeOfParallelism = 2 });
+        Task call = run.Control<IVillain>("villain").DoAsync("", source.Token).AsTask();
+
+        // The instance that answers the next call has failed the first; the other is still at it.
+        Task<int>[] next = [.. Enumerable.Range(0, 2).Select(i => run.Control<IVillain>("villain", i).LengthAsync([1], TestToken).AsTask())];
+        await Task.WhenAny(next).Within();
+        await source.CancelAsync();
+
+        Assert.Equal(source.Token, (await Assert.ThrowsAnyAsync<OperationCanceledException>(() => call.Within())).CancellationToken);
+        Assert.Contains("failure", Assert.Single(Log.Records, static r => r.EventId.Id == PoolCall).Message, StringComparison.Ordinal);
+        await Task.WhenAll(next).Within();
+        await EndAsync(run);
+    }
+
     private const int LateCall = 52;
     private const int Abandoned = 12;
     private const int PoolCall = 53;

@@ -35,13 +35,16 @@ internal sealed class PoolTarget(string stage, ILogger logger, IReadOnlyList<Con
         }
         catch (CommandFailedException first)
         {
-            // The caller gets one of them.
+            // The caller gets one of them, or none when it has given up.
+            bool isGivenUp = calls.Any(static c => c.IsCanceled);
             foreach (Task call in calls)
             {
-                if (call.Exception?.InnerException is CommandFailedException other && other != first)
+                if (call.Exception?.InnerException is CommandFailedException other && (isGivenUp || other != first))
                     Log.PoolCallFailed(logger, member.Name, stage, other.Message, other);
             }
 
+            if (isGivenUp)
+                throw new OperationCanceledException(cancellationToken);
             throw;
         }
 
