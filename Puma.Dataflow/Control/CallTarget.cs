@@ -36,18 +36,19 @@ internal abstract class CallTarget : ControlTarget
             throw new OperationCanceledException(cancellationToken);
         }
 
-        using WatchedCall watched = Watch?.Begin(member, HasBegun, cancellationToken) ?? new WatchedCall(null, false, cancellationToken);
-        IPendingCall<TResult> call = Begin(member, arguments, watched.Token);
+        using WatchedCall? watched = Watch?.Begin(member, HasBegun, cancellationToken);
+        CancellationToken token = watched?.Token ?? cancellationToken;
+        IPendingCall<TResult> call = Begin(member, arguments, token);
         try
         {
-            using (watched.Token.UnsafeRegister(static state => ((IPendingCall<TResult>)state!).GiveUp(), call))
+            using (token.UnsafeRegister(static state => ((IPendingCall<TResult>)state!).GiveUp(), call))
                 return await call.Result.ConfigureAwait(false);
         }
         catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
         {
             throw new OperationCanceledException(cancellationToken);
         }
-        catch (OperationCanceledException) when (watched.Token.IsCancellationRequested)
+        catch (OperationCanceledException) when (watched?.Token.IsCancellationRequested == true)
         {
             throw Failed(member.Name, CommandFailure.TimedOut, watched.WhyTimedOut, null);
         }

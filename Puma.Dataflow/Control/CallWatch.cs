@@ -13,18 +13,19 @@ internal sealed class CallWatch(string stage, ILogger logger, PipelineOptions op
     /// <param name="member">The member.</param>
     /// <param name="hasBegun">Whether the instance has; else the call waits for it and is not slow.</param>
     /// <param name="cancellationToken">The caller's.</param>
-    public WatchedCall Begin(ControlMember member, bool hasBegun, CancellationToken cancellationToken)
+    /// <returns>Null for a member that nobody times.</returns>
+    public WatchedCall? Begin(ControlMember member, bool hasBegun, CancellationToken cancellationToken)
     {
         if (!member.IsWatched)
-            return new WatchedCall(null, hasBegun, cancellationToken);
-        Member seen = _members.GetOrAdd(member.Name, static (name, watch) => new Member(name, watch), this);
+            return null;
+        Member seen = _members.GetOrAdd(member.Name, static (name, of) => new Member(name, of.stage, of.logger, of.options), (stage, logger, options));
         if (options.ChattyCallWarning is { } limit)
             seen.Count(limit);
         return new WatchedCall(seen, hasBegun, cancellationToken);
     }
 
     /// <summary>What is known of one member.</summary>
-    internal sealed class Member(string name, CallWatch watch)
+    internal sealed class Member(string name, string stage, ILogger logger, PipelineOptions options)
     {
         private readonly Lock _gate = new();
 
@@ -36,55 +37,47 @@ internal sealed class CallWatch(string stage, ILogger logger, PipelineOptions op
         private int _hasWarnedOfSlow;
         private int _hasWarnedOfChatty;
 
-        public PipelineOptions Options => watch.Pipeline;
+        public PipelineOptions Options => options;
 
-        public bool IsSlowNews => Volatile.Read(ref _hasWarnedOfSlow) == 0 && Options.SlowCallWarning != Timeout.InfiniteTimeSpan;
+        public bool IsSlowNews => Volatile.Read(ref _hasWarnedOfSlow) == 0 && options.SlowCallWarning != Timeout.InfiniteTimeSpan;
 
-        public string WhyTimedOut => $"it took longer than CallTimeout ({Options.CallTimeout}). Its token has fired, but the member may still run.";
+        public string WhyTimedOut => $"it took longer than CallTimeout ({options.CallTimeout}). Its token has fired, but the member may still run.";
 
         public void Count(int limit)
         {
             lock (_gate)
             {
-                long now = Options.TimeProvider.GetTimestamp();
-                if (_inSecond == 0 || Options.TimeProvider.GetElapsedTime(_secondBegan, now) >= TimeSpan.FromSeconds(1))
+                long now = options.TimeProvider.GetTimestamp();
+                if (_inSecond == 0 || options.TimeProvider.GetElapsedTime(_secondBegan, now) >= TimeSpan.FromSeconds(1))
                     (_secondBegan, _inSecond) = (now, 0);
                 if (++_inSecond <= limit)
                     return;
             }
 
             if (Interlocked.Exchange(ref _hasWarnedOfChatty, 1) == 0)
-                Log.ChattyCalls(watch.Logger, name, watch.Stage, limit);
+                Log.ChattyCalls(logger, name, stage, limit);
         }
 
         public void WarnOfSlow()
         {
             if (Interlocked.Exchange(ref _hasWarnedOfSlow, 1) == 0)
-                Log.SlowCall(watch.Logger, name, watch.Stage, Options.SlowCallWarning);
+                Log.SlowCall(logger, name, stage, options.SlowCallWarning);
         }
     }
-
-    private PipelineOptions Pipeline => options;
-
-    private ILogger Logger => logger;
-
-    private string Stage => stage;
 }
 
 /// <summary>One call under way. Its caller's.</summary>
 internal sealed class WatchedCall : IDisposable
 {
-    private readonly CallWatch.Member? _member;
+    private readonly CallWatch.Member _member;
     private readonly ITimer? _slow;
     private readonly CancellationTokenSource? _source;
     private readonly CancellationTokenRegistration _caller;
 
-    public WatchedCall(CallWatch.Member? member, bool hasBegun, CancellationToken cancellationToken)
+    public WatchedCall(CallWatch.Member member, bool hasBegun, CancellationToken cancellationToken)
     {
         _member = member;
         Token = cancellationToken;
-        if (member is null)
-            return;
         PipelineOptions options = member.Options;
         if (hasBegun && member.IsSlowNews)
             _slow = options.TimeProvider.CreateTimer(static state => ((CallWatch.Member)state!).WarnOfSlow(), member, options.SlowCallWarning, Timeout.InfiniteTimeSpan);
@@ -99,7 +92,7 @@ internal sealed class WatchedCall : IDisposable
     /// <summary>Fires when the caller gives up, or the time is over.</summary>
     public CancellationToken Token { get; }
 
-    public string WhyTimedOut => _member!.WhyTimedOut;
+    public string WhyTimedOut => _member.WhyTimedOut;
 
     public void Dispose()
     {
