@@ -62,14 +62,14 @@ public sealed partial class Workers
     /// <inheritdoc cref="SubmitAsync{TArgument, TResult}(Func{TArgument, CancellationToken, TResult}, TArgument, CancellationToken)" path="/remarks|/exception"/>
     /// <exception cref="ArgumentException"><paramref name="work"/> is <c>async void</c>, wherever the workers are: return a task.</exception>
     [OverloadResolutionPriority(-1)]
-    public Task SubmitAsync<TArgument>(Action<TArgument, CancellationToken> work, TArgument argument, CancellationToken cancellationToken = default)
+    public Task SubmitAsync<TArgument>(Action<TArgument, CancellationToken> work, TArgument argument, CancellationToken cancellationToken = default) =>
+        SubmitAsync(CodeOf<TArgument, NoResult>(OfAwaitedAction<TArgument>, work), argument, cancellationToken);
+
+    private static JobCode OfAwaitedAction<TArgument>(Delegate work)
     {
-        ArgumentNullException.ThrowIfNull(work);
         List<string> problems = [];
         DroppedResults.Check(work, problems);
-        if (problems.Count > 0)
-            throw new ArgumentException($"The job cannot be done: {problems[0]}", nameof(work));
-        return SubmitAsync(CodeOf<TArgument, NoResult>(JobsWithoutResult<TArgument>.OfAction, work), argument, cancellationToken);
+        return problems.Count == 0 ? JobsWithoutResult<TArgument>.OfAction(work) : throw new ArgumentException($"The job cannot be done: {problems[0]}", nameof(work));
     }
 
     /// <summary>Submits an asynchronous job that returns nothing.</summary>
