@@ -20,12 +20,12 @@ internal sealed class BroadcastStage<T>(StageSetup setup) : BranchableStage(setu
     protected override async Task RunAsync()
     {
         var input = (Link<T>)Inputs[0];
-        for (long number = 1; !MustEnd; number++)
+        long number = 0;
+        while (!MustEnd)
         {
             TakeRequests();
             if (!HasBranch && !ReadsWithoutBranch())
             {
-                number--;
                 if (MustEnd || !await WaitForBranchAsync(input).ConfigureAwait(false))
                     return;
                 continue;
@@ -35,10 +35,10 @@ internal sealed class BroadcastStage<T>(StageSetup setup) : BranchableStage(setu
             {
                 if (!await WaitForInputAsync().ConfigureAwait(false))
                     return;
-                number--;
                 continue;
             }
 
+            number++;
             input.CountReceived();
             try
             {
