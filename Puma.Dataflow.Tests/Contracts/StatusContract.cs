@@ -112,8 +112,13 @@ public abstract class StatusContract : LifecycleTest
         StageStatus status = run.Stage("work").Status;
         await using IAsyncEnumerator<StatusReport<Numbered>> unread = status.ReadAllAsync<Numbered>(capacity: 16, TestToken).GetAsyncEnumerator(TestToken);
         ValueTask<bool> first = unread.MoveNextAsync();
+        await status.WaitAsync<StageState>(static s => s == StageState.Running, Waiting.Limit, TestToken);
         await using IAsyncEnumerator<StatusReport<StageState>> state = status.ReadAllAsync<StageState>(capacity: 1, TestToken).GetAsyncEnumerator(TestToken);
-        Assert.True(await state.MoveNextAsync().AsTask().Within());
+        foreach (StageState former in (StageState[])[StageState.Starting, StageState.Running])
+        {
+            Assert.True(await state.MoveNextAsync().AsTask().Within());
+            Assert.Equal(former, state.Current.Value);
+        }
 
         await run.SendAsync("many 1000", TestToken);
         await run.SendAsync("throw", TestToken);
