@@ -418,6 +418,27 @@ public sealed class HostileCallTests : ChildTest
     }
 
     [Theory, MemberData(nameof(Places))] // S42
+    public async Task AnObjectOfTheCaller_ThatFailsAsTheLibraryDoes_Threw(string place)
+    {
+        PipelineRun<int> run = StartAt(place);
+        IVillain villain = run.Control<IVillain>("villain");
+        foreach (Exception thrown in (Exception[])[
+            new CommandFailedException("another stage", 0, "IAnother.Member", CommandFailure.StageEnded, "the other stage has completed.", null),
+            new ItemCodecException(typeof(int), null, "of a codec of its own")])
+        {
+            var oracle = new Oracle { OnAnswer = () => throw thrown };
+
+            CommandFailedException failure = await FailsAsync(() => villain.TakeAsync(oracle, TestToken).AsTask(), CommandFailure.Threw);
+
+            // What its object threw is what the call of the runnable to it failed by, and with that the caller's.
+            Assert.Contains($"{nameof(IOracle)}.{nameof(IOracle.AnswerAsync)} of stage 'villain' failed in process", failure.Message, StringComparison.Ordinal);
+            Assert.Contains(thrown.Message, failure.Message, StringComparison.Ordinal);
+        }
+
+        await EndAsync(run);
+    }
+
+    [Theory, MemberData(nameof(Places))] // S42
     public async Task ACallThatNeverRuns_KeepsNoObjectOfItsCaller(string place)
     {
         PipelineRun<int> run = StartAt(place);

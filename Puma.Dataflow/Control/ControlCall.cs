@@ -25,6 +25,10 @@ internal class ControlCall<TControl, TArguments, TResult>(
     /// <exception cref="ItemCodecException">They could not be carried.</exception>
     protected virtual TArguments ReadArguments() => arguments;
 
+    /// <summary>Makes the result ready for its way, which begins before the instance goes on. Where the member ran.</summary>
+    /// <exception cref="ItemCodecException">It cannot be carried.</exception>
+    protected virtual void Carry(TResult result) { }
+
     internal override bool HasCaller => true;
 
     /// <summary>A command that waits will never run; one that runs is told by the token.</summary>
@@ -51,13 +55,11 @@ internal class ControlCall<TControl, TArguments, TResult>(
             return;
         }
 
-        ValueTask running = AnswerAsync(target, cancellationToken);
-
         // A step of a stream that waits comes back to the lane by itself; nothing else may run beside it.
         if (member.HoldsInstance)
-            await running.ConfigureAwait(false);
+            await AnswerAsync(target, cancellationToken).ConfigureAwait(false);
         else
-            instance.Own(running);
+            instance.Own(instance.Steps.Run(() => AnswerAsync(target, cancellationToken)));
     }
 
     public override void Refuse(CommandRefusal refusal)
@@ -72,10 +74,19 @@ internal class ControlCall<TControl, TArguments, TResult>(
     private async ValueTask AnswerAsync(TControl target, CancellationToken discardToken)
     {
         using var token = new MemberToken(instance, member.Name, callerToken, discardToken);
+
+        // What the member throws itself is its own, whatever it is.
+        bool isCarrying = true;
         try
         {
-            // Keeps the context: with a thread of its own, the lent object is disposed there.
-            TResult result = await member.Invoke(target, ReadArguments(), instance.Inside.Results, token.Token).ConfigureAwait(true);
+            TArguments given = ReadArguments();
+            isCarrying = false;
+
+            // Keeps the context: the result is encoded, and an object that comes too late is disposed, where the member ran.
+            TResult result = await member.Invoke(target, given, instance.Inside.Results, token.Token).ConfigureAwait(true);
+            isCarrying = true;
+            Carry(result);
+            isCarrying = false;
             if (!_result.TrySetResult(result) && result is IRemoteReference { Id: var id })
                 await instance.EndLeaseAsync(id).ConfigureAwait(true);
         }
@@ -95,7 +106,7 @@ internal class ControlCall<TControl, TArguments, TResult>(
         {
             Refuse(new(CommandFailure.StageEnded, "the stage has ended while the stream went on."));
         }
-        catch (ItemCodecException error)
+        catch (ItemCodecException error) when (isCarrying)
         {
             Fail(new(CommandFailure.NotCarried, error.Message, error));
         }

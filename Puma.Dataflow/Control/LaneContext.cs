@@ -10,6 +10,21 @@ internal sealed class LaneContext(InstanceControl instance) : SynchronizationCon
 
     public override SynchronizationContext CreateCopy() => this;
 
+    /// <summary>Runs something whose awaits go on on the stream.</summary>
+    public T Run<T>(Func<T> first)
+    {
+        SynchronizationContext? before = Current;
+        SetSynchronizationContext(this);
+        try
+        {
+            return first();
+        }
+        finally
+        {
+            SetSynchronizationContext(before);
+        }
+    }
+
     private sealed class Continuation(SendOrPostCallback callback, object? state) : Command
     {
         public override ValueTask RunAsync(InstanceControl instance, Runnable runnable, CancellationToken cancellationToken)

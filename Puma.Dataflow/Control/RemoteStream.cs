@@ -37,17 +37,18 @@ internal sealed class RemoteStream<T> : IRemoteStream<T>
     public static ControlMember<IRemoteStream<T>, NoValue, NoValue> End { get; } = new(
         "IAsyncEnumerator.DisposeAsync", static () => End!, static async (stream, _, _, _) =>
         {
-            await stream.DisposeAsync().ConfigureAwait(false);
+            await stream.DisposeAsync().ConfigureAwait(true);
             return default;
         })
     { HoldsInstance = false, IsWatched = false, EndsLease = true };
 
+    // Its awaits keep the context on purpose: the value is taken, and encoded, on the instance's stream.
     public async ValueTask<StreamStep<T>> NextAsync(CancellationToken cancellationToken)
     {
         Task<bool> step = OnSteps(() => _values.MoveNextAsync().AsTask());
         _step = step;
         using (cancellationToken.UnsafeRegister(static state => ((CancellationTokenSource)state!).Cancel(), _ended))
-            return await step.ConfigureAwait(false) ? new StreamStep<T>(true, _values.Current) : default;
+            return await step.ConfigureAwait(true) ? new StreamStep<T>(true, _values.Current) : default;
     }
 
     public ValueTask DisposeAsync() => new(OnSteps(EndAsync));

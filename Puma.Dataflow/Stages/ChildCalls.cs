@@ -125,19 +125,40 @@ internal sealed class ChildCalls
         where TControl : class
     {
         LendingSession session = new LendingSide(_given, remote => TargetOf(call.Connection, remote.Id), holder: call.Connection).Results;
-        Task<TResult> result = Task.Run(async () =>
+        Task served = Task.Run(async () =>
         {
             CallConnection.Enter(call);
             if ((call.Member.EndsLease ? _given.Take(call.Lent) : _given.Find(call.Lent)) is not TControl given)
                 throw Failed(call.Member.Name, CommandFailure.NotServed, InstanceControl.LeaseHasEnded, null);
-            TResult value = await call.Member.Invoke(given, call.ReadArguments(), session, call.Token).ConfigureAwait(false);
+            try
+            {
+                TArguments arguments = call.ReadArguments();
+                call.Encode(await InvokeAsync(call, given, arguments, session).ConfigureAwait(false));
+            }
+            catch (ItemCodecException error)
+            {
+                throw Failed(call.Member.Name, CommandFailure.NotCarried, error.Message, error);
+            }
 
             // What it lends comes too late; who saw the end did not see this.
             if (call.Connection.HasEnded)
                 Dispose(_given.TakeAllOf(call.Connection));
-            return value;
         });
-        _stage.Graph.Own(call.AnswerAsync(result, static () => Task.CompletedTask));
+        _stage.Graph.Own(call.AnswerAsync(served, static () => Task.CompletedTask));
+    }
+
+    /// <summary>Calls the object itself. What it throws is its own, whatever it is.</summary>
+    private async ValueTask<TResult> InvokeAsync<TControl, TArguments, TResult>(IncomingCall<TControl, TArguments, TResult> call, TControl given, TArguments arguments, LendingSession session)
+        where TControl : class
+    {
+        try
+        {
+            return await call.Member.Invoke(given, arguments, session, call.Token).ConfigureAwait(false);
+        }
+        catch (Exception error) when (error is not OperationCanceledException || !call.Token.IsCancellationRequested)
+        {
+            throw Failed(call.Member.Name, CommandFailure.Threw, null, error);
+        }
     }
 
     /// <summary>The runnable of the instance, whichever child it lives in.</summary>

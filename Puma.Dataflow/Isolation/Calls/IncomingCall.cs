@@ -26,6 +26,9 @@ internal sealed class IncomingCall<TControl, TArguments, TResult>(CallConnection
 {
     private readonly CancellationTokenSource _canceled = new();
 
+    // Written by who runs the call, before its result is known; read by who answers it.
+    private readonly PayloadWriter _encoded = new();
+
     public override CallConnection Connection => connection;
 
     public override bool HoldsInstance => flags.HasFlag(FrameFlags.HoldsInstance);
@@ -53,47 +56,40 @@ internal sealed class IncomingCall<TControl, TArguments, TResult>(CallConnection
         return connection.Codecs.For<TArguments>().Read(reader);
     }
 
-    private async Task<TResult> AnsweredAsync(Task<TResult> result)
+    /// <summary>Encodes the result: where the member ran, before anything else there can change it.</summary>
+    /// <exception cref="ItemCodecException">It cannot be carried.</exception>
+    public void Encode(TResult result)
     {
-        try
-        {
-            return await result.ConfigureAwait(false);
-        }
-        finally
-        {
-            IsAnswered = true;
-        }
+        if (typeof(TResult) == typeof(NoValue))
+            return;
+        connection.Codecs.For<TResult>().Write(_encoded, result);
+        if (_encoded.Length > FrameFormat.MaxCall)
+            throw new ItemCodecException(typeof(TResult), null, $"the encoded result has {_encoded.Length} bytes; at most {FrameFormat.MaxCall} can travel with a call");
+        _encoded.OwnBlocks();
     }
 
-    /// <summary>Answers the call as its result ends, whatever way. Never throws.</summary>
-    /// <param name="result">The result.</param>
+    /// <summary>Answers the call when it has ended, whatever way. Never throws.</summary>
+    /// <param name="ended">Ends when its result is encoded, or with its failure.</param>
     /// <param name="before">What comes before the answer, however it ends.</param>
-    public async Task AnswerAsync(Task<TResult> result, Func<Task> before)
+    public async Task AnswerAsync(Task ended, Func<Task> before)
     {
+        Exception? why = null;
         try
         {
-            TResult value = await AnsweredAsync(result).ConfigureAwait(false);
-            await before().ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-            var writer = new PayloadWriter();
-            if (typeof(TResult) != typeof(NoValue))
-                connection.Codecs.For<TResult>().Write(writer, value);
-            if (writer.Length > FrameFormat.MaxCall)
-                throw new ItemCodecException(typeof(TResult), null, $"the encoded result has {writer.Length} bytes; at most {FrameFormat.MaxCall} can travel with a call");
-            connection.Reply(id, writer);
-        }
-        catch (CommandFailedException error)
-        {
-            await before().ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-            connection.Fail(id, error.Failure, error.Reason, error.InnerException);
-        }
-        catch (ItemCodecException error)
-        {
-            connection.Fail(id, CommandFailure.NotCarried, error.Message, error);
+            await ended.ConfigureAwait(false);
         }
         catch (Exception error)
         {
-            await before().ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-            connection.Fail(id, CommandFailure.Threw, ExceptionText.MessageOf(error), error);
+            why = error;
         }
+
+        IsAnswered = true;
+        await before().ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        if (why is null)
+            connection.Reply(id, _encoded);
+        else if (why is CommandFailedException failure)
+            connection.Fail(id, failure.Failure, failure.Reason, failure.InnerException);
+        else
+            connection.Fail(id, CommandFailure.Threw, ExceptionText.MessageOf(why), why);
     }
 }

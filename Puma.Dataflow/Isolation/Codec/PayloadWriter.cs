@@ -41,6 +41,13 @@ internal sealed class PayloadWriter : IBufferWriter<byte>
         return _blocks.Count - 1;
     }
 
+    /// <summary>Copies the blocks: what they were made of may be changed from here on.</summary>
+    public void OwnBlocks()
+    {
+        for (int i = 0; i < _blocks.Count; i++)
+            _blocks[i] = _blocks[i].ToArray();
+    }
+
     public void CopyTo(IBufferWriter<byte> target)
     {
         if (HasBlocks)

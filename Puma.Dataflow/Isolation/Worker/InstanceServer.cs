@@ -44,5 +44,7 @@ internal sealed class InstanceServer(Func<Task> drainLog) : ICallServer
         }
 
         protected override TArguments ReadArguments() => _call.ReadArguments();
+
+        protected override void Carry(TResult result) => _call.Encode(result);
     }
 }
