@@ -402,6 +402,47 @@ public sealed class HostileCallTests : ChildTest
         await EndAsync(run);
     }
 
+    [Theory] // S41: or it would wait for itself
+    [InlineData("in process")]
+    [InlineData("own thread")]
+    public async Task AStreamOfItsOwn_ThatACallbackReads_IsRefused(string place)
+    {
+        IVillain self = null!;
+        CommandFailedException? refused = null;
+        PipelineRun<int> run = StartOne(
+            () => new Villain
+            {
+                OnItem = async () => refused = await FailsAsync(() => self.StreamAsync("", TestToken).FirstAsync(TestToken).AsTask(), CommandFailure.NotServed),
+                OnStream = static _ => Values(),
+            },
+            stage: At(place));
+        self = run.Control<IVillain>("villain");
+        await run.SendAsync(1, TestToken);
+
+        await EndAsync(run);
+
+        Assert.Equal($"{nameof(IVillain)}.{nameof(IVillain.StreamAsync)}", refused!.Member);
+        Assert.Equal(1, (await run.Report).Stage("villain").Delivered);
+
+        static async IAsyncEnumerable<int> Values()
+        {
+            await Task.Yield();
+            yield return 1;
+        }
+    }
+
+    [Theory, MemberData(nameof(Places))] // S41: or it would wait for itself
+    public async Task AStream_ThatAnObjectReadsOfTheInstanceThatWaitsForIt_IsRefused(string place)
+    {
+        PipelineRun<int> run = StartAt(place);
+        IVillain villain = run.Control<IVillain>("villain");
+        var oracle = new Oracle { OnAnswer = async () => $"{(await FailsAsync(() => villain.StreamAsync("wait", TestToken).LastAsync(TestToken).AsTask(), CommandFailure.NotServed)).Failure}" };
+
+        Assert.Equal(nameof(CommandFailure.NotServed), await villain.TakeAsync(oracle, TestToken).AsTask().Within());
+
+        await EndAsync(run);
+    }
+
     [Theory, MemberData(nameof(Places))] // S41
     public async Task AnObjectOfTheCaller_MayCallTheStageThatCallsIt(string place)
     {

@@ -26,8 +26,6 @@ internal abstract class CallTarget : ControlTarget
     protected abstract IPendingCall<TResult> Begin<TControl, TArguments, TResult>(ControlMember<TControl, TArguments, TResult> member, TArguments arguments, CancellationToken cancellationToken)
         where TControl : class;
 
-    protected abstract CommandFailedException Failed(string member, CommandFailure failure, string? reason, Exception? cause);
-
     public override async ValueTask<TResult> CallAsync<TControl, TArguments, TResult>(ControlMember<TControl, TArguments, TResult> member, TArguments arguments, CancellationToken cancellationToken)
     {
         if (cancellationToken.IsCancellationRequested)

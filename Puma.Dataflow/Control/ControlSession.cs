@@ -89,4 +89,7 @@ public abstract class ControlTarget
 
     /// <summary>Whether the caller is the user code of the instance, or works for it while it waits.</summary>
     internal virtual bool IsCalledFromWithin => false;
+
+    /// <summary>Makes the failure of a call.</summary>
+    internal abstract CommandFailedException Failed(string member, CommandFailure failure, string? reason, Exception? cause);
 }

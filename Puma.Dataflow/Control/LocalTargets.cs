@@ -22,7 +22,7 @@ internal sealed class InstanceTarget(InstanceControl instance, long lent = 0) : 
         return call;
     }
 
-    protected override CommandFailedException Failed(string member, CommandFailure failure, string? reason, Exception? cause) =>
+    internal override CommandFailedException Failed(string member, CommandFailure failure, string? reason, Exception? cause) =>
         instance.Failed(member, failure, reason, cause);
 }
 
@@ -34,14 +34,14 @@ internal sealed class GivenTarget(InstanceControl instance, long id) : ControlTa
     public override async ValueTask<TResult> CallAsync<TControl, TArguments, TResult>(ControlMember<TControl, TArguments, TResult> member, TArguments arguments, CancellationToken cancellationToken)
     {
         if ((member.EndsLease ? instance.Given.Take(id) : instance.Given.Find(id)) is not TControl given)
-            throw instance.Failed(member.Name, CommandFailure.NotServed, InstanceControl.LeaseHasEnded, null);
+            throw Failed(member.Name, CommandFailure.NotServed, InstanceControl.LeaseHasEnded, null);
         try
         {
             return await member.Invoke(given, arguments, instance.Outside.Results, cancellationToken).ConfigureAwait(false);
         }
         catch (Exception error) when (error is not OperationCanceledException || !cancellationToken.IsCancellationRequested)
         {
-            throw instance.Failed(member.Name, CommandFailure.Threw, null, error);
+            throw Failed(member.Name, CommandFailure.Threw, null, error);
         }
     }
 
@@ -50,4 +50,7 @@ internal sealed class GivenTarget(InstanceControl instance, long id) : ControlTa
         if (instance.Given.Take(id) is { } owned)
             await owned.DisposeAsync().ConfigureAwait(false);
     }
+
+    internal override CommandFailedException Failed(string member, CommandFailure failure, string? reason, Exception? cause) =>
+        instance.Failed(member, failure, reason, cause);
 }

@@ -19,13 +19,16 @@ internal sealed class PoolTarget(string stage, ILogger logger, IReadOnlyList<Con
 
     public override ValueTask ReleaseAsync() => default;
 
+    internal override CommandFailedException Failed(string member, CommandFailure failure, string? reason, Exception? cause) =>
+        instances[0].Failed(member, failure, reason, cause);
+
     private async ValueTask<TResult> CallEachAsync<TControl, TArguments, TResult>(ControlMember<TControl, TArguments, TResult> member, TArguments arguments, CancellationToken cancellationToken)
         where TControl : class
     {
-        for (int i = 0; i < instances.Count; i++)
+        foreach (ControlTarget instance in instances)
         {
-            if (instances[i].IsCalledFromWithin)
-                throw new CommandFailedException(stage, i, member.Name, CommandFailure.NotServed, "it was called by an instance of the pool for all of them, which could wait for each other without end. Call one by its number, or from outside.", null);
+            if (instance.IsCalledFromWithin)
+                throw instance.Failed(member.Name, CommandFailure.NotServed, "it was called by an instance of the pool for all of them, which could wait for each other without end. Call one by its number, or from outside.", null);
         }
 
         Task[] calls = [.. instances.Select(i => i.CallAsync(member, arguments, cancellationToken).AsTask())];

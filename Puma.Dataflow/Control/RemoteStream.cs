@@ -89,6 +89,8 @@ internal sealed class StreamReader<TControl, TArguments, T>(ControlTarget target
 {
     public async IAsyncEnumerator<T> GetAsyncEnumerator(CancellationToken cancellationToken = default)
     {
+        if (target.IsCalledFromWithin)
+            throw target.Failed(member.Name, CommandFailure.NotServed, "its own instance reads it, and would wait for its own stream without end. Call the method itself there, or read it from outside.", null);
         using var both = CancellationTokenSource.CreateLinkedTokenSource(callToken, cancellationToken);
         Remote<IRemoteStream<T>> remote = await target.CallAsync(member.Open, arguments, both.Token).ConfigureAwait(false);
         ControlTarget stream = ((LendingSession)target.Session).TargetOf(remote);

@@ -12,7 +12,7 @@ public enum CommandFailure
     /// <summary>The process of the instance was lost; whether the member ran is unknown.</summary>
     ProcessLost,
 
-    /// <summary>The instance cannot serve the call: it does not implement the interface, the lent object is gone, or an instance of a pool called all of the pool. The member did not run.</summary>
+    /// <summary>The instance cannot serve the call: it does not implement the interface, the lent object is gone, an instance of a pool called all of the pool, or an instance read a stream of its own. The member did not run.</summary>
     NotServed,
 
     /// <summary>The call took longer than <see cref="PipelineOptions.CallTimeout"/>. One that waited never runs; the token of one that runs has fired, but it may still run.</summary>

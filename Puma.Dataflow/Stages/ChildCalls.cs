@@ -196,7 +196,7 @@ internal sealed class ChildCalls
             return call;
         }
 
-        protected override CommandFailedException Failed(string member, CommandFailure failure, string? reason, Exception? cause) => calls.Failed(member, failure, reason, cause);
+        internal override CommandFailedException Failed(string member, CommandFailure failure, string? reason, Exception? cause) => calls.Failed(member, failure, reason, cause);
     }
 
     /// <summary>Ends the lease of an object that came too late for its caller. Nobody waits for it.</summary>

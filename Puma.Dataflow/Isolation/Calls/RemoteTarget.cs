@@ -19,6 +19,8 @@ internal sealed class RemoteTarget(
 {
     public override ControlSession Session => side().Arguments;
 
+    internal override bool IsCalledFromWithin => connection.IsHeldByCaller;
+
     protected override CallWatch? Watch => watch;
 
     protected override LentObjects Lent => side().Mine;
@@ -31,7 +33,7 @@ internal sealed class RemoteTarget(
         return call;
     }
 
-    protected override CommandFailedException Failed(string member, CommandFailure failure, string? reason, Exception? cause) => failed(member, failure, reason, cause);
+    internal override CommandFailedException Failed(string member, CommandFailure failure, string? reason, Exception? cause) => failed(member, failure, reason, cause);
 
     /// <summary>Ends the lease of an object that came too late for its caller. Nobody waits for it.</summary>
     private void Release(IRemoteReference late) => own(new RemoteTarget(connection, late.Id, side, failed, watch: null, own).ReleaseAsync().AsTask());
