@@ -70,6 +70,36 @@ public sealed class CallLimitTests : ChildTest
         await EndAsync(run);
     }
 
+    [Theory] // S42
+    [InlineData("in process")]
+    [InlineData("own thread")]
+    [InlineData("loopback")]
+    public async Task TheEndOfALease_IsNotTimed(string place)
+    {
+        Gate begun = new(), handler = new();
+        s_onItem = () =>
+        {
+            begun.Open();
+            return new ValueTask(handler.WaitAsync());
+        };
+        PipelineRun<int> run = Start(Pipeline.Accept<int>()
+            .Then(static () => new Villain { OnItem = static () => s_onItem() }, Placed.At(place, "villain"))
+            .ForEach(static _ => { }), Limited);
+        ISession session = (await run.Control<IVillain>("villain").LendAsync("throws at its end", TestToken).AsTask().Within())!;
+        await run.SendAsync(1, TestToken);
+        await begun.WaitAsync(TestToken);
+        Task ending = session.DisposeAsync().AsTask();
+
+        Time.Advance(2 * s_limit);
+        handler.Open();
+
+        // It came to the object, whose failure is told to who ended the lease.
+        CommandFailedException failure = await Assert.ThrowsAsync<CommandFailedException>(() => ending.Within());
+        Assert.Equal(CommandFailure.Threw, failure.Failure);
+        Assert.True(failure.IsCausedBy<FormatException>());
+        await EndAsync(run);
+    }
+
     [Fact] // S42
     public async Task TheWaitForTheStart_CountsForTheLimit_AndNotAsSlow()
     {

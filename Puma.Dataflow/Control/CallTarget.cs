@@ -52,7 +52,7 @@ internal abstract class CallTarget : ControlTarget
         }
     }
 
-    /// <summary>Ends the lease of a lent object; that it has ended by itself is no failure.</summary>
+    /// <summary>Ends the lease of a lent object; that it has ended by itself is no failure, what the object throws then is.</summary>
     public override async ValueTask ReleaseAsync()
     {
         try

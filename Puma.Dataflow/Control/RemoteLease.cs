@@ -11,5 +11,5 @@ internal static class RemoteLease
             await lent.DisposeAsync().ConfigureAwait(true);
             return default;
         })
-    { EndsLease = true };
+    { EndsLease = true, IsWatched = false };
 }
