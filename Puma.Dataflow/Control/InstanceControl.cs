@@ -100,9 +100,11 @@ internal sealed class InstanceControl
     /// <summary>Takes a command: it waits for the next checkpoint, unless the instance's own user code gives it, which must not wait for itself.</summary>
     public void Take(Command command)
     {
+        // Before the mark: who sees the code sees, too, that what the start left running is marked no longer.
+        IControlledCode? code = Volatile.Read(ref _code);
         if (!Lane.IsCurrent)
             Lane.Add(command);
-        else if (Volatile.Read(ref _code) is not { } code)
+        else if (code is null)
             command.Refuse(new(CommandFailure.NotServed, "it was called by its own start, which it would wait for. Call the method itself there."));
         else if (Lane.TryBegin(command))
             Own(code.RunCommandAsync(command, this, _discardToken));
