@@ -122,8 +122,10 @@ public sealed class HostileCallTests : ChildTest
         await UntilOnlyAsync(run, "villain");
         Time.Advance(FakeTimeOptions.AbortTimeout);
 
-        await FailsAsync(() => waiting, CommandFailure.StageEnded);
-        await FailsAsync(() => running, CommandFailure.StageEnded);
+        CommandFailedException whatWaited = await FailsAsync(() => waiting, CommandFailure.StageEnded);
+        CommandFailedException whatRan = await FailsAsync(() => running, CommandFailure.StageEnded);
+        Assert.DoesNotContain("begun", whatWaited.Message, StringComparison.Ordinal);
+        Assert.EndsWith("The member had begun; how far it came is unknown.", whatRan.Message, StringComparison.Ordinal);
         never.SetResult();
 
         async ValueTask Run()
@@ -131,6 +133,25 @@ public sealed class HostileCallTests : ChildTest
             isRunning = true;
             await never.Task;
         }
+    }
+
+    [Fact] // S27, S42
+    public async Task AMemberThatNeverReturns_InAChild_EndsItsCall_WhichSaysThatItsOutcomeIsUnknown()
+    {
+        ExpectFailure();
+        Expect(50);
+        PipelineOptions options = Options with { AbortTimeout = TimeSpan.FromMilliseconds(100) };
+        PipelineRun<int> run = Start(Pipeline.Accept<int>().Then(static () => new Villain(), At("child process") with { Placement = Placement.ChildProcess with { StopGrace = TimeSpan.FromMilliseconds(100) } }).ForEach(static _ => { }), options);
+        foreach (int id in (int[])[Abandoned, ChildLost])
+            Expect(id);
+        Task running = run.Control<IVillain>("villain").DoAsync("hang", TestToken).AsTask();
+        await UntilItWaitsAsync();
+
+        run.Cancel();
+
+        CommandFailedException failure = await Assert.ThrowsAsync<CommandFailedException>(() => running.Within());
+        Assert.Contains("whether it ran is unknown", failure.Message, StringComparison.Ordinal);
+        await run.Report.Within();
     }
 
     [Fact] // S41
@@ -603,6 +624,7 @@ public sealed class HostileCallTests : ChildTest
 
     private const int LateCall = 52;
     private const int Abandoned = 12;
+    private const int ChildLost = 40;
     private const int PoolCall = 53;
 
     private sealed class Oracle : IOracle

@@ -72,6 +72,9 @@ public sealed class Villain : Runnable<int, int>, IVillain
                 return new ValueTask(((Task?)null)!);
             case "throw from a callback of the token":
                 return WaitAsync(cancellationToken);
+            case "hang":
+                Context.Logger.LogInformation("waits");
+                return new ValueTask(Task.Delay(Timeout.Infinite, CancellationToken.None));
             case "emit":
                 return EmitManyAsync(cancellationToken);
             case "log":

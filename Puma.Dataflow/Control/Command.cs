@@ -24,6 +24,9 @@ internal sealed record CommandRefusal(CommandFailure Failure, string Reason, Exc
 {
     public static readonly CommandRefusal NoRunnable = new(CommandFailure.NotServed, "it runs a delegate; only runnables can be called.");
 
+    /// <summary>The same for a call of which it is not known what it did until then.</summary>
+    public CommandRefusal Unknown(string why) => this with { Reason = $"{Reason} {why}" };
+
     public CommandFailedException ToException(string stage, int instance, string member) => new(stage, instance, member, Failure, Reason, Cause);
 }
 

@@ -124,19 +124,21 @@ internal sealed class CommandLane(Action wake)
     /// <summary>Refuses all commands from here on. The first reason stays.</summary>
     public void Close(CommandRefusal refusal)
     {
-        Command[] left;
+        Command[] begun, left;
         lock (_gate)
         {
             if (_refusal is not null)
                 return;
             _refusal = refusal;
-            left = [.. _running, .. _waiting];
+            (begun, left) = ([.. _running], [.. _waiting]);
             _running.Clear();
             _waiting.Clear();
-            foreach (Command command in left)
+            foreach (Command command in begun.Concat(left))
                 command.Place = null;
         }
 
+        foreach (Command command in begun)
+            command.Refuse(refusal.Unknown("The member had begun; how far it came is unknown."));
         foreach (Command command in left)
             command.Refuse(refusal);
     }

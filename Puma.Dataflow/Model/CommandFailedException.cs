@@ -6,7 +6,7 @@ public enum CommandFailure
     /// <summary>The member threw.</summary>
     Threw,
 
-    /// <summary>The stage has ended, or gives up; the member did not run, unless the message says that it ran meanwhile.</summary>
+    /// <summary>The stage has ended, or gives up; the member did not run, unless the message says that it ran meanwhile, had begun, or that this is unknown.</summary>
     StageEnded,
 
     /// <summary>The process of the instance was lost; whether the member ran is unknown.</summary>

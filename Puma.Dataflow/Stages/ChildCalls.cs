@@ -61,7 +61,7 @@ internal sealed class ChildCalls
         lock (_gate)
         {
             // Under the lock, so that what is called by whoever knows of the loss waits for the next child. Whoever attaches it later sees its end.
-            connection.End(call => Volatile.Read(ref _refusal)?.ToException(_stage.Name, _index, call.Member.Name)
+            connection.End(call => Volatile.Read(ref _refusal)?.Unknown("Its child had it; whether it ran is unknown.").ToException(_stage.Name, _index, call.Member.Name)
                 ?? Failed(call.Member.Name, CommandFailure.ProcessLost, $"whether it ran is unknown. {lost.Message}", lost));
             if (_connection == connection)
                 _connection = null;
