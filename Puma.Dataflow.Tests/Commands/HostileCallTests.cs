@@ -77,6 +77,37 @@ public sealed class HostileCallTests : ChildTest
         await EndAsync(run);
     }
 
+    [Theory, MemberData(nameof(Places))] // S7, S42
+    public async Task ACallbackOfTheToken_ThatAnObjectOfTheCallerHas_AndThatThrows_IsLogged(string place)
+    {
+        Expect(LateCall);
+        PipelineRun<int> run = StartAt(place);
+        Gate asked = new(), answer = new();
+        var oracle = new Oracle
+        {
+            OnToken = token =>
+            {
+                token.Register(static () => throw new FormatException("a callback"));
+                asked.Open();
+            },
+            OnAnswer = async () =>
+            {
+                await answer.WaitAsync();
+                return "";
+            },
+        };
+        using var source = new CancellationTokenSource();
+        Task call = run.Control<IVillain>("villain").TakeAsync(oracle, source.Token).AsTask();
+        await asked.WaitAsync(TestToken);
+
+        await source.CancelAsync();
+
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => call.Within());
+        await Waiting.UntilAsync(() => Log.Records.Any(static r => r.EventId.Id == LateCall && r.Message.Contains("a callback", StringComparison.Ordinal)), "the failure of the callback is logged");
+        answer.Open();
+        await EndAsync(run);
+    }
+
     [Theory, MemberData(nameof(Places))] // S42
     public async Task Streams_Endless_OpenTwice_OrOpenAtTheEnd_LeaveNothing(string place)
     {
@@ -631,7 +662,13 @@ public sealed class HostileCallTests : ChildTest
     {
         public Func<Task<string>> OnAnswer { get; init; } = static () => Task.FromResult("answer");
 
-        public async ValueTask<string> AnswerAsync(string question, CancellationToken cancellationToken) => await OnAnswer();
+        public Action<CancellationToken> OnToken { get; init; } = static _ => { };
+
+        public async ValueTask<string> AnswerAsync(string question, CancellationToken cancellationToken)
+        {
+            OnToken(cancellationToken);
+            return await OnAnswer();
+        }
 
         public ValueTask DisposeAsync() => default;
     }

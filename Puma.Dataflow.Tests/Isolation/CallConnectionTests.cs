@@ -112,5 +112,7 @@ public sealed class CallConnectionTests
 
         public void Serve<TControl, TArguments, TResult>(IncomingCall<TControl, TArguments, TResult> call)
             where TControl : class => Served++;
+
+        public void Own(string member, Task running) => Assert.True(running.IsCompletedSuccessfully);
     }
 }

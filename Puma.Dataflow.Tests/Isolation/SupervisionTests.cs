@@ -211,6 +211,8 @@ public sealed class SupervisionTests
         public void Serve<TControl, TArguments, TResult>(IncomingCall<TControl, TArguments, TResult> call)
             where TControl : class => Assert.Fail("Nothing was given to this child.");
 
+        public void Own(string member, Task running) => Assert.Fail("Nothing was called.");
+
         public void Dispose() => IsDisposed = true;
     }
 }

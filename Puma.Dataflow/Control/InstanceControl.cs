@@ -139,12 +139,12 @@ internal sealed class InstanceControl
 
     public void LogLateFailure(string member, Exception error) => Log.LateCallFailed(_logger, member, _stage, ExceptionText.MessageOf(error), error);
 
-    /// <summary>Sees to the failures of what goes on beside the stream.</summary>
-    public void Own(ValueTask running) => _ = OwnAsync(running.AsTask());
+    /// <summary>Sees to the failure of what goes on for a member beside the stream.</summary>
+    public void Own(string member, Task running) => _ = OwnAsync(member, running);
 
-    public void Own(Task running) => _ = OwnAsync(running);
+    public void Own(ValueTask running) => Own(RemoteLease.End.Name, running.AsTask());
 
-    private async Task OwnAsync(Task running)
+    private async Task OwnAsync(string member, Task running)
     {
         try
         {
@@ -152,7 +152,7 @@ internal sealed class InstanceControl
         }
         catch (Exception error)
         {
-            LogLateFailure(nameof(IAsyncDisposable), error);
+            LogLateFailure(member, error);
         }
     }
 

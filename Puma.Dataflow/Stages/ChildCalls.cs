@@ -200,18 +200,19 @@ internal sealed class ChildCalls
     }
 
     /// <summary>Ends the lease of an object that came too late for its caller. Nobody waits for it.</summary>
-    private void Release(IRemoteReference late) => Own(TargetOf((CallConnection)late.Source!, late.Id).ReleaseAsync().AsTask());
+    private void Release(IRemoteReference late) => Own(RemoteLease.End.Name, TargetOf((CallConnection)late.Source!, late.Id).ReleaseAsync().AsTask());
 
     /// <summary>Disposes results of callers' objects, whose leases have ended by themselves: on the thread pool, where the objects run.</summary>
     private void Dispose(IAsyncDisposable[] owned)
     {
         foreach (IAsyncDisposable lent in owned)
-            Own(Task.Run(() => lent.DisposeAsync().AsTask()));
+            Own(RemoteLease.End.Name, Task.Run(() => lent.DisposeAsync().AsTask()));
     }
 
-    private void Own(Task running) => _ = OwnAsync(running);
+    /// <summary>Sees to the failure of what goes on for a member beside its call.</summary>
+    public void Own(string member, Task running) => _ = OwnAsync(member, running);
 
-    private async Task OwnAsync(Task running)
+    private async Task OwnAsync(string member, Task running)
     {
         try
         {
@@ -219,7 +220,7 @@ internal sealed class ChildCalls
         }
         catch (Exception error)
         {
-            Log.LateCallFailed(_stage.Graph.Logger, RemoteLease.End.Name, _stage.Name, ExceptionText.MessageOf(error), error);
+            Log.LateCallFailed(_stage.Graph.Logger, member, _stage.Name, ExceptionText.MessageOf(error), error);
         }
     }
 }

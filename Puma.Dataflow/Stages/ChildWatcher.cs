@@ -25,6 +25,8 @@ internal sealed class ChildWatcher(ChildStage stage, ChildCalls calls) : ItemTim
 
     void ICallServer.Serve<TControl, TArguments, TResult>(IncomingCall<TControl, TArguments, TResult> call) => calls.Serve(call);
 
+    void ICallServer.Own(string member, Task running) => calls.Own(member, running);
+
     public void OnFailing(long itemNumber) => stage.OnFailing(itemNumber);
 
     public void OnFinishRequested() => stage.RaiseFinish();

@@ -12,6 +12,9 @@ internal interface ICallServer
 {
     void Serve<TControl, TArguments, TResult>(IncomingCall<TControl, TArguments, TResult> call)
         where TControl : class;
+
+    /// <summary>Sees to the failure of what goes on for a member beside its call.</summary>
+    void Own(string member, Task running);
 }
 
 /// <summary>
@@ -238,5 +241,5 @@ internal sealed class CallConnection(FrameChannel channel, Func<ItemCodecs> code
         }
     }
 
-    private ICallServer Server => server;
+    public ICallServer Server => server;
 }

@@ -43,7 +43,7 @@ internal sealed class IncomingCall<TControl, TArguments, TResult>(CallConnection
 
     public CancellationToken Token => _canceled.Token;
 
-    public override void Cancel() => _ = _canceled.CancelAsync();
+    public override void Cancel() => connection.Server.Own(member.Name, _canceled.CancelAsync());
 
     /// <exception cref="ItemCodecException">They could not be carried.</exception>
     public TArguments ReadArguments()

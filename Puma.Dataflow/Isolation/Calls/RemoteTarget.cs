@@ -15,7 +15,7 @@ internal sealed class RemoteTarget(
     Func<LendingSide> side,
     Func<string, CommandFailure, string?, Exception?, CommandFailedException> failed,
     CallWatch? watch,
-    Action<Task> own) : CallTarget
+    Action<string, Task> own) : CallTarget
 {
     public override ControlSession Session => side().Arguments;
 
@@ -36,5 +36,5 @@ internal sealed class RemoteTarget(
     internal override CommandFailedException Failed(string member, CommandFailure failure, string? reason, Exception? cause) => failed(member, failure, reason, cause);
 
     /// <summary>Ends the lease of an object that came too late for its caller. Nobody waits for it.</summary>
-    private void Release(IRemoteReference late) => own(new RemoteTarget(connection, late.Id, side, failed, watch: null, own).ReleaseAsync().AsTask());
+    private void Release(IRemoteReference late) => own(RemoteLease.End.Name, new RemoteTarget(connection, late.Id, side, failed, watch: null, own).ReleaseAsync().AsTask());
 }

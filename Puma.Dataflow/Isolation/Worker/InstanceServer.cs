@@ -14,7 +14,7 @@ internal sealed class InstanceServer(Func<Task> drainLog) : ICallServer
     public InstanceControl Instance { get; set; } = null!;
 
     /// <summary>An object of the parent that was given to the instance.</summary>
-    public RemoteTarget TargetOf(CallConnection calls, long given) => new(calls, given, () => Instance.Inside, Instance.Failed, watch: null, remote => Instance.Own(remote));
+    public RemoteTarget TargetOf(CallConnection calls, long given) => new(calls, given, () => Instance.Inside, Instance.Failed, watch: null, (member, running) => Instance.Own(member, running));
 
     void ICallServer.Serve<TControl, TArguments, TResult>(IncomingCall<TControl, TArguments, TResult> call)
     {
@@ -26,6 +26,8 @@ internal sealed class InstanceServer(Func<Task> drainLog) : ICallServer
             Instance.Lane.Add(command);
         _ = call.AnswerAsync(command.Result, () => drainLog().WaitAsync(LogGrace, TimeProvider.System));
     }
+
+    void ICallServer.Own(string member, Task running) => Instance.Own(member, running);
 
     /// <summary>A call whose arguments are decoded when it runs: on the instance's stream, because their types are the user's.</summary>
     private sealed class ReceivedCall<TControl, TArguments, TResult>(InstanceControl instance, IncomingCall<TControl, TArguments, TResult> call)
