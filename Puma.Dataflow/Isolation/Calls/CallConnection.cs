@@ -37,6 +37,7 @@ internal sealed class CallConnection(FrameChannel channel, Func<ItemCodecs> code
     // Guarded by _gate.
     private readonly Dictionary<ControlMember, int> _told = [];
     private readonly Dictionary<long, IOutgoingCall> _pending = [];
+    private readonly HashSet<IOutgoingCall> _holding = [];
     private readonly Dictionary<long, IncomingCall> _serving = [];
     private long _lastCall;
     private Func<IOutgoingCall, CommandFailedException>? _end;
@@ -63,6 +64,16 @@ internal sealed class CallConnection(FrameChannel channel, Func<ItemCodecs> code
 
     /// <summary>Whether the caller serves a call of the other side's instance, which does nothing else meanwhile.</summary>
     public bool IsHeldByCaller => s_served.Value is { HoldsInstance: true, IsAnswered: false } served && served.Connection == this;
+
+    /// <summary>Whether the instance on this side still waits for a call, and does nothing else meanwhile.</summary>
+    public bool IsHoldingInstance
+    {
+        get
+        {
+            lock (_gate)
+                return _holding.Any(static call => call.IsAwaited);
+        }
+    }
 
     /// <summary>Sends a call.</summary>
     public void Send(IOutgoingCall call)
@@ -93,11 +104,15 @@ internal sealed class CallConnection(FrameChannel channel, Func<ItemCodecs> code
 
         call.GoesBy(this, ++_lastCall);
         _pending.Add(call.Id, call);
-        channel.Write(FrameType.Call, call.Id, call.Payload, (ushort)number, attempt: 0, FlagsOfCall());
-    }
+        FrameFlags flags = IsHeldByCaller ? FrameFlags.Nested : FrameFlags.None;
+        if (holdsInstance?.Invoke() == true)
+        {
+            _holding.Add(call);
+            flags |= FrameFlags.HoldsInstance;
+        }
 
-    private FrameFlags FlagsOfCall() =>
-        (holdsInstance?.Invoke() == true ? FrameFlags.HoldsInstance : FrameFlags.None) | (IsHeldByCaller ? FrameFlags.Nested : FrameFlags.None);
+        channel.Write(FrameType.Call, call.Id, call.Payload, (ushort)number, attempt: 0, flags);
+    }
 
     /// <summary>Tells the other side that nobody waits for a call any more. It is answered all the same.</summary>
     public void Cancel(IOutgoingCall call)
@@ -124,6 +139,7 @@ internal sealed class CallConnection(FrameChannel channel, Func<ItemCodecs> code
             _end = why;
             left = [.. _pending.Values];
             _pending.Clear();
+            _holding.Clear();
             serving = [.. _serving.Values];
         }
 
@@ -162,7 +178,11 @@ internal sealed class CallConnection(FrameChannel channel, Func<ItemCodecs> code
                 // It waits on while its answer is looked at: one that is none ends the connection, and with that the call.
                 (pending ?? throw new ProtocolViolationException($"Call {frame.Number} was answered, which waits for no answer.")).Receive(frame, beforeAnswer?.Invoke() ?? Task.CompletedTask);
                 lock (_gate)
+                {
                     _pending.Remove(frame.Number);
+                    _holding.Remove(pending);
+                }
+
                 return true;
             default:
                 return false;

@@ -18,6 +18,9 @@ internal interface IOutgoingCall
     /// <summary>The connection that it goes by; null while it waits for one.</summary>
     CallConnection? Connection { get; }
 
+    /// <summary>Whether its caller still waits for it. Any thread.</summary>
+    bool IsAwaited { get; }
+
     /// <summary>Says that it goes by a connection, with which the leases of its arguments end. Called once, under the lock of the connection.</summary>
     void GoesBy(CallConnection connection, long id);
 
@@ -64,6 +67,8 @@ internal sealed class OutgoingCall<TResult>(
     public CallConnection? Connection { get; private set; }
 
     public Task<TResult> Result => _result.Task;
+
+    public bool IsAwaited => !_result.Task.IsCompleted;
 
     /// <summary>Encodes the arguments.</summary>
     /// <exception cref="CommandFailedException">They cannot be carried.</exception>

@@ -20,7 +20,9 @@ internal sealed class InstanceServer(Func<Task> drainLog) : ICallServer
     {
         var command = new ReceivedCall<TControl, TArguments, TResult>(Instance, call);
         call.Token.UnsafeRegister(static state => ((ReceivedCall<TControl, TArguments, TResult>)state!).GiveUp(), command);
-        if (call.IsNested)
+
+        // Not when the instance has given up the call to the object that calls here: it does something else by now.
+        if (call.IsNested && call.Connection.IsHoldingInstance)
             Instance.TakeNested(command);
         else
             Instance.Lane.Add(command);
