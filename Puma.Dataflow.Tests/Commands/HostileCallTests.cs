@@ -383,6 +383,22 @@ public sealed class HostileCallTests : ChildTest
         }
     }
 
+    [Theory, MemberData(nameof(Places))] // S42
+    public async Task AStreamThatFailsAtItsEnd_WhenItsReaderHasGivenUp_IsLogged(string place)
+    {
+        Expect(LateCall);
+        PipelineRun<int> run = StartAt(place);
+        using var source = new CancellationTokenSource();
+        IAsyncEnumerator<int> values = run.Control<IVillain>("villain").StreamAsync("throw at its end", source.Token).GetAsyncEnumerator(TestToken);
+        Assert.True(await values.MoveNextAsync().AsTask().Within());
+
+        await source.CancelAsync();
+        await values.DisposeAsync().AsTask().Within();
+
+        await Waiting.UntilAsync(() => Log.Records.Any(static r => r.EventId.Id == LateCall && r.Message.Contains("the end of a stream", StringComparison.Ordinal)), "the failure of the end is logged");
+        await EndAsync(run);
+    }
+
     [Fact] // S42
     public async Task APool_WhoseInstancesFail_TellsEachFailure()
     {

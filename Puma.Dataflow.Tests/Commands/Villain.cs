@@ -125,6 +125,17 @@ public sealed class Villain : Runnable<int, int>, IVillain
             case "throw":
                 yield return 1;
                 throw new FormatException("in the iterator");
+            case "throw at its end":
+                try
+                {
+                    yield return 1;
+                }
+                finally
+                {
+                    Fail("the end of a stream");
+                }
+
+                break;
             case "wait":
                 yield return 1;
                 await Task.Delay(Timeout.Infinite, cancellationToken);
@@ -138,6 +149,8 @@ public sealed class Villain : Runnable<int, int>, IVillain
 
     public async ValueTask<int> ManyAsync(int a, string b, long c, double d, bool e, int[] f, string? g, byte h, Town i, IOracle j) =>
         a + b.Length + (int)c + (int)d + (e ? 1 : 0) + f.Length + (g?.Length ?? 0) + h + i.Codes.Count + (await j.AnswerAsync("many")).Length;
+
+    private static void Fail(string why) => throw new FormatException(why);
 
     private void Enter()
     {

@@ -90,6 +90,9 @@ public abstract class ControlTarget
     /// <summary>Whether the caller is the user code of the instance, or works for it while it waits.</summary>
     internal virtual bool IsCalledFromWithin => false;
 
+    /// <summary>Sees to the failure of what nobody waits for any more.</summary>
+    internal abstract void Own(string member, Task running);
+
     /// <summary>Makes the failure of a call.</summary>
     internal abstract CommandFailedException Failed(string member, CommandFailure failure, string? reason, Exception? cause);
 }

@@ -22,6 +22,8 @@ internal sealed class InstanceTarget(InstanceControl instance, long lent = 0) : 
         return call;
     }
 
+    internal override void Own(string member, Task running) => instance.Own(member, running);
+
     internal override CommandFailedException Failed(string member, CommandFailure failure, string? reason, Exception? cause) =>
         instance.Failed(member, failure, reason, cause);
 }
@@ -50,6 +52,8 @@ internal sealed class GivenTarget(InstanceControl instance, long id) : ControlTa
         if (instance.Given.Take(id) is { } owned)
             await owned.DisposeAsync().ConfigureAwait(false);
     }
+
+    internal override void Own(string member, Task running) => instance.Own(member, running);
 
     internal override CommandFailedException Failed(string member, CommandFailure failure, string? reason, Exception? cause) =>
         instance.Failed(member, failure, reason, cause);

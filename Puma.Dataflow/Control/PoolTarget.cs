@@ -19,6 +19,8 @@ internal sealed class PoolTarget(string stage, ILogger logger, IReadOnlyList<Con
 
     public override ValueTask ReleaseAsync() => default;
 
+    internal override void Own(string member, Task running) => instances[0].Own(member, running);
+
     internal override CommandFailedException Failed(string member, CommandFailure failure, string? reason, Exception? cause) =>
         instances[0].Failed(member, failure, reason, cause);
 

@@ -104,7 +104,7 @@ internal sealed class StreamReader<TControl, TArguments, T>(ControlTarget target
             Task ending = EndAsync(stream);
             // A reader that has given up waits for nothing, however long the enumeration takes to see it.
             if (both.IsCancellationRequested)
-                _ = ending.ContinueWith(static t => t.Exception, CancellationToken.None, TaskContinuationOptions.OnlyOnFaulted, TaskScheduler.Default);
+                target.Own(member.Name, ending);
             else
                 await ending.ConfigureAwait(false);
         }

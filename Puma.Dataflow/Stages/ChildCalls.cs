@@ -196,6 +196,8 @@ internal sealed class ChildCalls
             return call;
         }
 
+        internal override void Own(string member, Task running) => calls.Own(member, running);
+
         internal override CommandFailedException Failed(string member, CommandFailure failure, string? reason, Exception? cause) => calls.Failed(member, failure, reason, cause);
     }
 

@@ -33,6 +33,8 @@ internal sealed class RemoteTarget(
         return call;
     }
 
+    internal override void Own(string member, Task running) => own(member, running);
+
     internal override CommandFailedException Failed(string member, CommandFailure failure, string? reason, Exception? cause) => failed(member, failure, reason, cause);
 
     /// <summary>Ends the lease of an object that came too late for its caller. Nobody waits for it.</summary>
