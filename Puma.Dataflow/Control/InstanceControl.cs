@@ -21,6 +21,10 @@ internal sealed class InstanceControl
     // Set by the stream when leases end with the instance, before they do.
     private volatile bool _hasEndedLeases;
 
+    // What is left when the lane takes nothing more: each goes behind the one before. Guarded by _restGate.
+    private readonly Lock _restGate = new();
+    private Task _rest = Task.CompletedTask;
+
     /// <param name="stage">The stage.</param>
     /// <param name="index">Which of its instances.</param>
     /// <param name="logger">Where failures go that no caller takes.</param>
@@ -92,7 +96,13 @@ internal sealed class InstanceControl
     {
         _hasEndedLeases = true;
         IAsyncDisposable[] left = [.. Lent.TakeAll(), .. Given.TakeAll()];
-        return left.Length == 0 ? default : _code!.RunCommandAsync(new EndOfLeases(this, left), this, CancellationToken.None);
+        if (left.Length == 0)
+            return default;
+
+        // It shares the turns with what is left of enumerations: their ends wait for each other, and nothing of them runs beside another.
+        var end = new EndOfLeases(this, left);
+        RunRest(end);
+        return new ValueTask(end.Ended);
     }
 
     // ---- What the calls need. --------------------------------------------------------------------------------------------------------
@@ -117,6 +127,20 @@ internal sealed class InstanceControl
         if (Lane.TryBegin(command))
             await _code!.RunCommandAsync(command, this, _discardToken).ConfigureAwait(false);
     })));
+
+    /// <summary>Runs what the lane takes no more, behind what came here before. Any thread.</summary>
+    public void RunRest(Command command)
+    {
+        lock (_restGate)
+            _rest = RunBehindAsync(_rest, command);
+    }
+
+    // It yields first, so that nothing runs under the lock, and never fails, as commands do not.
+    private async Task RunBehindAsync(Task before, Command command)
+    {
+        await before.ConfigureAwait(ConfigureAwaitOptions.ForceYielding);
+        await _code!.RunCommandAsync(command, this, CancellationToken.None).ConfigureAwait(false);
+    }
 
     /// <summary>The object that serves an interface; null when there is none.</summary>
     public TControl? Find<TControl>(ControlMember member, long lent, Runnable runnable)
@@ -156,10 +180,20 @@ internal sealed class InstanceControl
         }
     }
 
-    /// <summary>Disposes the objects whose leases end with the instance.</summary>
+    /// <summary>Disposes the objects whose leases end with the instance, one after another. A wait of one lets in what it waits for.</summary>
     private sealed class EndOfLeases(InstanceControl control, IAsyncDisposable[] left) : Command
     {
-        public override async ValueTask RunAsync(InstanceControl instance, Runnable runnable, CancellationToken cancellationToken)
+        private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+        public Task Ended => _ended.Task;
+
+        public override ValueTask RunAsync(InstanceControl instance, Runnable runnable, CancellationToken cancellationToken)
+        {
+            instance.Own(instance.Steps.Run(EndAsync));
+            return default;
+        }
+
+        private async ValueTask EndAsync()
         {
             foreach (IAsyncDisposable lent in left)
             {
@@ -172,10 +206,11 @@ internal sealed class InstanceControl
                     control.LogLateFailure(RemoteLease.End.Name, error);
                 }
             }
+
+            _ended.SetResult();
         }
 
-        /// <summary>The instance has ended: what is left is disposed on the thread pool.</summary>
-        public override void Refuse(CommandRefusal refusal) =>
-            control.Own(RunAsync(control, null!, CancellationToken.None));
+        /// <summary>There is no runnable: what is left is disposed here.</summary>
+        public override void Refuse(CommandRefusal refusal) => control.Own(RunAsync(control, null!, CancellationToken.None));
     }
 }

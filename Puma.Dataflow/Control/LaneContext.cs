@@ -3,7 +3,7 @@ namespace Puma.Dataflow.Control;
 /// <summary>Continues on the stream of an instance, at its next checkpoint, what waited there.</summary>
 internal sealed class LaneContext(InstanceControl instance) : SynchronizationContext
 {
-    public override void Post(SendOrPostCallback d, object? state) => instance.Lane.Add(new Continuation(d, state));
+    public override void Post(SendOrPostCallback d, object? state) => instance.Lane.Add(new Continuation(instance, d, state));
 
     public override void Send(SendOrPostCallback d, object? state) =>
         throw new NotSupportedException("The stream of a runnable takes no synchronous calls; use Post.");
@@ -25,7 +25,7 @@ internal sealed class LaneContext(InstanceControl instance) : SynchronizationCon
         }
     }
 
-    private sealed class Continuation(SendOrPostCallback callback, object? state) : Command
+    private sealed class Continuation(InstanceControl owner, SendOrPostCallback callback, object? state) : Command
     {
         public override ValueTask RunAsync(InstanceControl instance, Runnable runnable, CancellationToken cancellationToken)
         {
@@ -47,8 +47,7 @@ internal sealed class LaneContext(InstanceControl instance) : SynchronizationCon
             return default;
         }
 
-        /// <summary>The instance has ended: what is left of the enumeration ends on the thread pool.</summary>
-        public override void Refuse(CommandRefusal refusal) =>
-            ThreadPool.QueueUserWorkItem(static rest => rest.callback(rest.state), (callback, state), preferLocal: false);
+        /// <summary>The instance handles nothing more: what is left of the enumeration ends behind what else is left of it.</summary>
+        public override void Refuse(CommandRefusal refusal) => owner.RunRest(this);
     }
 }
