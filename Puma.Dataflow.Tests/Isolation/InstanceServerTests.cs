@@ -11,8 +11,8 @@ using Puma.Dataflow.Tests.Infrastructure;
 
 namespace Puma.Dataflow.Tests.Isolation;
 
-/// <summary>When a call that an object makes to the instance that called it runs at once, seen from the child of that instance.</summary>
-public sealed class NestedCallTests : IDisposable
+/// <summary>When a call that comes to a child runs, and what becomes of one that does not.</summary>
+public sealed class InstanceServerTests : IDisposable
 {
     private static readonly ControlMember<IDisposable, NoValue, int> s_member = new("IDisposable.Member", static () => s_member!, static (_, _, _, _) => new(1));
 
@@ -20,7 +20,7 @@ public sealed class NestedCallTests : IDisposable
     private readonly InstanceControl _instance;
     private readonly CallConnection _calls;
 
-    public NestedCallTests()
+    public InstanceServerTests()
     {
         _instance = new InstanceControl("stage", 0, NullLogger.Instance, watch: null, static () => { });
         var codecs = new ItemCodecs(null, []);
@@ -34,7 +34,7 @@ public sealed class NestedCallTests : IDisposable
     public void Dispose() => _giveUp.Dispose();
 
     [Fact] // S41
-    public async Task WhileTheInstanceWaitsForTheObject_ItRunsAtOnce_AndAfterItHasGivenUp_AtItsTurn()
+    public async Task ACallOfAnObject_WhileTheInstanceWaitsForIt_RunsAtOnce_AndAfterItHasGivenUp_AtItsTurn()
     {
         Task call = CallObjectAsync();
         Receive(FrameType.Call, 1, new byte[8], FrameFlags.Nested);
@@ -52,7 +52,7 @@ public sealed class NestedCallTests : IDisposable
     }
 
     [Fact] // S41
-    public void WhenTheObjectHasAnswered_ACallInItsName_RunsAtItsTurn()
+    public void ACallOfAnObject_ThatHasAnswered_RunsAtItsTurn()
     {
         _ = CallObjectAsync();
 
@@ -60,6 +60,19 @@ public sealed class NestedCallTests : IDisposable
         Receive(FrameType.Call, 1, new byte[8], FrameFlags.Nested);
 
         Assert.Equal(1, _instance.Lane.Count);
+    }
+
+    [Fact] // S42
+    public async Task ACallThatIsGivenUp_WhenTheStreamHasTakenIt_AndNotBegun_SaysThatItNeverRan()
+    {
+        Receive(FrameType.Call, 1, new byte[8]);
+        Assert.True(_instance.Lane.TryTake(out Command? taken));
+        var call = (ControlCall<IDisposable, NoValue, int>)taken;
+
+        Receive(FrameType.CancelCall, 1, []);
+
+        Assert.Equal(CommandFailure.NotServed, (await Assert.ThrowsAsync<CommandFailedException>(() => call.Result.Within())).Failure);
+        await taken.RunAsync(_instance, null!, TestContext.Current.CancellationToken);
     }
 
     private Task CallObjectAsync()
