@@ -36,7 +36,11 @@ internal sealed class GivenTarget(InstanceControl instance, long id) : ControlTa
     public override async ValueTask<TResult> CallAsync<TControl, TArguments, TResult>(ControlMember<TControl, TArguments, TResult> member, TArguments arguments, CancellationToken cancellationToken)
     {
         if ((member.EndsLease ? instance.Given.Take(id) : instance.Given.Find(id)) is not TControl given)
+        {
+            instance.Lent.GiveBack(arguments);
             throw Failed(member.Name, CommandFailure.NotServed, InstanceControl.LeaseHasEnded, null);
+        }
+
         try
         {
             return await member.Invoke(given, arguments, instance.Outside.Results, cancellationToken).ConfigureAwait(false);
