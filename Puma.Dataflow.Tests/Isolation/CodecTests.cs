@@ -132,8 +132,25 @@ public sealed class CodecTests
     [InlineData(typeof(Wrapper<IDisposable>), "DerivedTypes")]
     [InlineData(typeof(List<Wrapper<Thread>>), "[].Value")]
     [InlineData(typeof(Hidden), "not public")]
+    [InlineData(typeof(Odd), "parameter 'a'")]
+    [InlineData(typeof(WriteOnly), "parameter 'a'")]
+    [InlineData(typeof(Optional), "parameter 'a'")]
+    [InlineData(typeof(Wrapper<List<Odd>>), "Value[] is of type Odd")]
+    [InlineData(typeof(Dictionary<string, Odd?>), "Value is of type Odd")]
+    [InlineData(typeof((string, Odd)), "Item2 is of type Odd")]
     public void TypesThatCannotCross_AreToldByTheirMember(Type type, string expected) =>
         Assert.Contains(expected, Codecs.FindProblem(type) ?? "no problem", StringComparison.Ordinal);
+
+    [Fact] // S38: a parameter and its property may differ in case, and in type
+    public void Constructors_WhosePropertiesAreNamedAsTheirParameters_AreCalled()
+    {
+        Assert.Equal("u", Cross(new Cased("u")).URL);
+        Assert.Equal([1, 2], Cross(new Copied([1, 2])).Items);
+        Assert.Equal("a", Cross(new KeyValuePair<string, string>("a", "b")).Key);
+        Assert.Equal(("a", "i"), (Cross(("a", 2, 3, 4, 5, 6, 7, 8, "i")).Item1, Cross(("a", 2, 3, 4, 5, 6, 7, 8, "i")).Item9));
+        Assert.Equal("i", Cross(Tuple.Create("a", "i")).Item2);
+        Assert.Equal("f", Cross(new WithField("f")).Name);
+    }
 
     [Fact]
     public void SharedBuffers_ArePooledWhereTheyArrive_UntilTheItemIsSettled()
@@ -301,6 +318,45 @@ public sealed class CodecTests
         public string? Name { get; set; }
 
         public Node? Next { get; set; }
+    }
+
+    public sealed class Cased(string url)
+    {
+        public string URL => url;
+    }
+
+    public sealed class Copied(IEnumerable<int> items)
+    {
+        public IReadOnlyList<int> Items { get; } = [.. items];
+    }
+
+    public sealed class Optional(int a = 7)
+    {
+        public int B { get; set; } = a;
+    }
+
+    public sealed class WithField(string name)
+    {
+        public readonly string Name = name;
+    }
+
+    /// <summary>Its constructor wants what it does not tell.</summary>
+    public sealed class Odd(int a)
+    {
+        private readonly int _a = a;
+
+        public int B { get; } = 3;
+
+        public override string ToString() => $"{_a}";
+    }
+
+    public sealed class WriteOnly(string a)
+    {
+        private string _a = a;
+
+        public string A { set => _a = value; }
+
+        public override string ToString() => _a;
     }
 
     public sealed class Hidden

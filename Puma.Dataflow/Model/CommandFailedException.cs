@@ -18,7 +18,7 @@ public enum CommandFailure
     /// <summary>The call took longer than <see cref="PipelineOptions.CallTimeout"/>. One that waited never runs; the token of one that runs has fired, but it may still run.</summary>
     TimedOut,
 
-    /// <summary>An argument cannot be carried to the process of the instance, and the member did not run; or it ran, and its result cannot be carried back.</summary>
+    /// <summary>An argument, or the type of the result, cannot be carried to another process, and the member did not run; or it ran, and the value of its result cannot be carried back.</summary>
     NotCarried,
 }
 

@@ -71,7 +71,7 @@ internal sealed class OutgoingCall<TResult>(
     public bool IsAwaited => !_result.Task.IsCompleted;
 
     /// <summary>Encodes the arguments.</summary>
-    /// <exception cref="CommandFailedException">They cannot be carried.</exception>
+    /// <exception cref="CommandFailedException">They cannot be carried, or no result can.</exception>
     public void Encode<TArguments>(long lent, TArguments arguments)
     {
         _lent = LentObjects.In(arguments);
@@ -81,6 +81,10 @@ internal sealed class OutgoingCall<TResult>(
             Payload.Advance(sizeof(long));
             if (typeof(TArguments) != typeof(NoValue))
                 codecs.For<TArguments>().Write(Payload, arguments);
+
+            // Before it runs, when it would run for nothing.
+            if (typeof(TResult) != typeof(NoValue))
+                _ = codecs.For<TResult>();
             if (Payload.Length > FrameFormat.MaxCall)
                 throw new ItemCodecException(typeof(TArguments), null, $"the encoded arguments have {Payload.Length} bytes; at most {FrameFormat.MaxCall} can travel with a call");
         }

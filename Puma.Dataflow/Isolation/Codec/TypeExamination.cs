@@ -108,6 +108,8 @@ internal sealed class TypeExamination(IItemCodec? custom, IReadOnlyList<Type> de
             hasState |= t.GetFields(Fields).Length > 0;
         if (shape.Properties.Count == 0 && (shape.Constructor?.Parameters.Count ?? 0) == 0 && hasState)
             return Say(path, type, "it keeps its state in members that are not public, so nothing of it would arrive. Make them public properties, or plug in a codec");
+        if (FindUnsent(shape) is { } parameter)
+            return Say(path, type, $"it cannot be made again, because no public property gives the value of its constructor's parameter '{parameter.ParameterInfo?.Name ?? parameter.Name}'. Name a property as the parameter, or plug in a codec");
         foreach (IPropertyShape property in shape.Properties)
         {
             if (Examine(property.PropertyType.Type, $"{path}.{property.Name}", seen) is { } problem)
@@ -116,6 +118,11 @@ internal sealed class TypeExamination(IItemCodec? custom, IReadOnlyList<Type> de
 
         return null;
     }
+
+    /// <summary>A parameter of the constructor for which nothing travels. The serializer wants a property for each, and its value for those that must be given.</summary>
+    private static IParameterShape? FindUnsent(IObjectTypeShape shape) => shape.IsTupleType
+        ? null
+        : shape.Constructor?.Parameters.FirstOrDefault(parameter => !shape.Properties.Any(p => (p.HasGetter || !parameter.IsRequired) && p.Name.Equals(parameter.Name, StringComparison.OrdinalIgnoreCase)));
 
     /// <summary>Types of the framework that the serializer knows although they look like objects.</summary>
     public static bool IsKnownLeaf(Type type) =>
