@@ -47,6 +47,17 @@ public sealed class CallConnectionTests
         Assert.False(next.Result.IsCompleted);
     }
 
+    [Fact] // S38, S42: it would run for nothing
+    public void ACallWhoseResultCannotBeCarried_IsRefusedBeforeItIsSent()
+    {
+        var call = new OutgoingCall<UnmadeTests.Odd>(s_member, _calls.Codecs, static (member, failure, reason, cause) => new("stage", 0, member, failure, reason, cause), _calls.Cancel, static _ => { }, new LentObjects(), TestContext.Current.CancellationToken);
+
+        CommandFailedException refused = Assert.Throws<CommandFailedException>(() => call.Encode(0, default(NoValue)));
+
+        Assert.Equal(CommandFailure.NotCarried, refused.Failure);
+        Assert.Contains("parameter 'a'", refused.Message, StringComparison.Ordinal);
+    }
+
     [Fact] // S40
     public void WhatNoSideSays_IsAViolation()
     {

@@ -121,6 +121,14 @@ public sealed class CodecTests
         Assert.Equal("tail", Cross(new Node { Name = "head", Next = new Node { Name = "tail" } }).Next!.Name);
     }
 
+    [Fact] // S38
+    public void AMemberThatThrows_IsARefusal()
+    {
+        ItemCodecException refused = Assert.Throws<ItemCodecException>(() => Codecs.For<Throwing>().Write(new PayloadWriter(), new Throwing()));
+
+        Assert.Contains("not to be read", refused.Message, StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData(typeof(Func<int>), "delegate")]
     [InlineData(typeof(Wrapper<Stream>), "Value")]
@@ -318,6 +326,11 @@ public sealed class CodecTests
         public string? Name { get; set; }
 
         public Node? Next { get; set; }
+    }
+
+    public sealed class Throwing
+    {
+        public Node? Node { get => throw new InvalidOperationException("not to be read"); set => _ = value; }
     }
 
     public sealed class Cased(string url)

@@ -3,6 +3,7 @@ using Puma.Dataflow.Isolation.Codec;
 using Puma.Dataflow.Isolation.Protocol;
 using Puma.Dataflow.Isolation.Supervision;
 using Puma.Dataflow.Lifecycle;
+using Puma.Dataflow.Tests.Infrastructure;
 
 namespace Puma.Dataflow.Tests.Isolation;
 
@@ -12,6 +13,7 @@ public sealed class StatusReceiverTests
     private static readonly ItemCodecs Codecs = new(null, []);
 
     private readonly StatusBoard _board = new();
+    private readonly List<ItemCodecException> _dropped = [];
 
     [Fact]
     public void AReport_IsPutOnTheBoard()
@@ -44,12 +46,12 @@ public sealed class StatusReceiverTests
     [InlineData(0, "System.Collections.Generic.List`1")]
     [InlineData(0, "Puma.Dataflow.StageState, Puma.Dataflow")]
     public void ATypeThatCannotBe_IsAViolation(long index, string name) =>
-        Assert.Throws<ProtocolViolationException>(() => new StatusReceiver(Codecs, _board, 0).AddType(index, name));
+        Assert.Throws<ProtocolViolationException>(() => new StatusReceiver(Codecs, _board, 0, _dropped.Add).AddType(index, name));
 
     [Fact] // S40
     public void TooManyTypes_AreAViolation()
     {
-        var receiver = new StatusReceiver(Codecs, _board, 0);
+        var receiver = new StatusReceiver(Codecs, _board, 0, _dropped.Add);
         for (int i = 0; i < StatusRecord.MaxTypes; i++)
             receiver.AddType(i, "System.Int32");
 
@@ -71,7 +73,6 @@ public sealed class StatusReceiverTests
             Status(1, new Reading("a", []), time: long.MaxValue),
             Status(1, (Reading?)null),
             good with { Payload = good.Payload.Slice(0, 10) },
-            good with { Payload = good.Payload.Slice(0, 17) },
             good with { Flags = FrameFlags.HasBlocks },
         ])
         {
@@ -81,6 +82,28 @@ public sealed class StatusReceiverTests
         StatusReceiver receiver = Make<Reading>();
         receiver.Add(good);
         Assert.Throws<ProtocolViolationException>(() => receiver.Add(good));
+    }
+
+    [Fact] // S40, S43: that a type throws when it is made again is no fault of the child
+    public async Task AReportWhoseTypeThrows_IsDroppedAndCounted()
+    {
+        StatusReceiver receiver = Make<Picky>();
+        using StatusReader<Picky> reader = _board.Read<Picky>(capacity: 10, withChanges: true);
+
+        receiver.Add(Status(1, Picky.Of(-1)));
+        receiver.Add(Status(4, Picky.Of(-2), dropped: 2));
+        Assert.Null(_board.Latest<Picky>(2));
+        receiver.Add(Status(5, Picky.Of(1)));
+
+        receiver.Add(Status(6, Picky.Of(2)));
+
+        StatusReport<Picky> first = (await reader.ReadAsync(TestContext.Current.CancellationToken).AsTask().Within())!;
+        StatusReport<Picky> second = (await reader.ReadAsync(TestContext.Current.CancellationToken).AsTask().Within())!;
+        Assert.Equal((1, 4), (first.Value.Value, first.Dropped));
+        Assert.Equal((2, 0), (second.Value.Value, second.Dropped));
+        Assert.Equal(6, receiver.Taken);
+        Assert.Equal(2, _dropped.Count);
+        Assert.Contains("negative", _dropped[0].Message, StringComparison.Ordinal);
     }
 
     [Fact] // S40: a hundred thousand mutated reports: taken, or a violation; no other exception
@@ -113,7 +136,7 @@ public sealed class StatusReceiverTests
 
     private StatusReceiver Make<T>()
     {
-        var receiver = new StatusReceiver(Codecs, _board, 2);
+        var receiver = new StatusReceiver(Codecs, _board, 2, _dropped.Add);
         receiver.AddType(0, typeof(T).AssemblyQualifiedName!);
         return receiver;
     }
@@ -130,4 +153,20 @@ public sealed class StatusReceiverTests
     }
 
     public sealed record Reading(string Name, int[] Values);
+
+    /// <summary>Takes back no value that is negative.</summary>
+    public sealed class Picky
+    {
+        private int _value;
+
+        public string Name { get; set; } = "";
+
+        public int Value
+        {
+            get => _value;
+            set => _value = value < 0 ? throw new ArgumentException("it is negative") : value;
+        }
+
+        public static Picky Of(int value) => new() { _value = value };
+    }
 }

@@ -104,7 +104,7 @@ public sealed class SupervisionTests
 
     private async Task<Child> StartAsync(Action<FrameChannel>? then = null)
     {
-        Task<Child> starting = Child.StartAsync(_body, Record(), _owner, _log, new StatusReceiver(new ItemCodecs(null, []), _board, 0), Waiting.Limit, TestContext.Current.CancellationToken);
+        Task<Child> starting = Child.StartAsync(_body, Record(), _owner, _log, new StatusReceiver(new ItemCodecs(null, []), _board, 0, static error => Assert.Fail(error.Message)), Waiting.Limit, TestContext.Current.CancellationToken);
         await using var control = new FrameChannel(_body.Far.Control, 1024, static () => { });
         control.Start();
         control.Write(FrameType.Started);

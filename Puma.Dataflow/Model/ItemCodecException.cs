@@ -10,6 +10,9 @@ public sealed class ItemCodecException : PipelineException
         Member = member;
     }
 
+    /// <summary>Whether the bytes are none that this library writes, so that their sender is to blame, and no type.</summary>
+    internal bool IsMalformed { get; init; }
+
     /// <summary>The type of the value.</summary>
     public Type ItemType { get; }
 

@@ -68,7 +68,8 @@ internal abstract class ChildOutput
 
     /// <summary>Passes a result on.</summary>
     /// <returns>False when the next link has no slot, or is the only one and shut, so that the stage is about to give up; the same result must then be tried again first.</returns>
-    /// <exception cref="ProtocolViolationException">The result cannot be decoded.</exception>
+    /// <exception cref="ItemCodecException">The type of the result, or its codec, threw when it was made again. It is given up.</exception>
+    /// <exception cref="ProtocolViolationException">The result is malformed.</exception>
     public abstract bool TryPass(in Frame frame);
 
     public abstract Link To { get; }
@@ -96,6 +97,9 @@ internal sealed class ChildOutput<T>(StageNode stage, Link<T> link, ItemCodecs c
             }
             catch (Exception error)
             {
+                _reader.Release();
+                if (error is ItemCodecException { IsMalformed: false })
+                    throw;
                 throw new ProtocolViolationException($"A result for '{link.To}' cannot be decoded: {ExceptionText.MessageOf(error)}", error);
             }
 

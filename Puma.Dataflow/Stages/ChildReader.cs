@@ -53,8 +53,8 @@ internal sealed class ChildReader(ChildStage stage)
                         continue;
                     break;
                 case FrameType.Done when item is not null:
+                    fate = FateOfDone(item, frame);
                     slot.TakeAnswered(item);
-                    fate = new Fate(item.HasLostOutput || frame.Flags.HasFlag(FrameFlags.WasRefused) ? FateKind.Discarded : FateKind.Delivered, null, item.Attempt);
                     return true;
                 case FrameType.Failed when item is not null:
                     if (TryFail(slot, item, frame, out fate))
@@ -117,17 +117,34 @@ internal sealed class ChildReader(ChildStage stage)
         return true;
     }
 
-    /// <returns>False when the next link is full, or the child was ended.</returns>
+    /// <returns>False when the next link is full, the child was ended, or the stage gives up.</returns>
     private bool TryPass(ChildSlot slot, HeldInput? item, Frame frame)
     {
         ChildOutput output = slot.Outputs[frame.Port];
         try
         {
-            if (!output.TryPass(frame))
+            // An item that has failed makes nothing more.
+            if (item is not { OutputError: not null })
             {
-                Full = output.To;
-                return false;
+                if (!output.TryPass(frame))
+                {
+                    Full = output.To;
+                    return false;
+                }
+
+                if (item?.NotePassed() == true)
+                    stage.Counters.CountRepeated();
             }
+        }
+        catch (ItemCodecException error) when (item is not null)
+        {
+            item.OutputError = error;
+        }
+        catch (ItemCodecException error)
+        {
+            slot.Advance();
+            stage.Fail(error);
+            return false;
         }
         catch (ProtocolViolationException violation)
         {
@@ -135,13 +152,21 @@ internal sealed class ChildReader(ChildStage stage)
             return false;
         }
 
-        if (item?.NotePassed() == true)
-            stage.Counters.CountRepeated();
         bool isOwed = slot.Speaker is not null;
         slot.Advance();
         if (isOwed && ++output.Owed * 2 >= stage.Credits)
             PayCredits(slot);
         return true;
+    }
+
+    /// <summary>How an item ended that its child has handled.</summary>
+    private Fate FateOfDone(HeldInput item, Frame frame)
+    {
+        if (item.OutputError is not { } error)
+            return new Fate(item.HasLostOutput || frame.Flags.HasFlag(FrameFlags.WasRefused) ? FateKind.Discarded : FateKind.Delivered, null, item.Attempt);
+        if (IsGivingUp)
+            stage.AddSecondary(error, item.Number, item.Attempt);
+        return new Fate(IsGivingUp ? FateKind.Discarded : AttemptRunner.FateOf(stage.Options.ErrorPolicy.Verdict), error, item.Attempt);
     }
 
     /// <returns>False when the item is tried again.</returns>
@@ -161,6 +186,7 @@ internal sealed class ChildReader(ChildStage stage)
         }
         else if (child is not null && IsTriedAgain(item, frame))
         {
+            item.OutputError = null;
             slot.Advance();
             stage.Graph.Own(TryAgainLaterAsync(child, item.Number, ++item.Attempt));
             return false;

@@ -94,7 +94,7 @@ internal sealed class ChildRoster
         TimeSpan left = limit - ChildStage.Clock.GetElapsedTime(begin);
         if (left < TimeSpan.Zero)
             left = limit < TimeSpan.Zero ? limit : TimeSpan.Zero;
-        return await Child.StartAsync(body, StartRecord with { Instance = index }, watcher, log, new StatusReceiver(_stage.Codecs, _stage.Status, index), left, wanted).ConfigureAwait(false);
+        return await Child.StartAsync(body, StartRecord with { Instance = index }, watcher, log, new StatusReceiver(_stage.Codecs, _stage.Status, index, watcher.OnStatusDropped), left, wanted).ConfigureAwait(false);
     }
 
     /// <summary>Makes a started child the child of its slot.</summary>

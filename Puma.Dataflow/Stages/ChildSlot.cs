@@ -143,9 +143,9 @@ internal sealed class ChildSlot(int index)
 
         if (Sent.TryPeek(out HeldInput? first))
         {
-            if (isOneToOne && (first.Passed > 0 || read.Any(f => f.Number == first.Number)))
+            if (first.OutputError is not null || (isOneToOne && (first.Passed > 0 || read.Any(f => f.Number == first.Number))))
             {
-                // Its one output has left; handling it again would make a second one.
+                // It has failed, or its one output has left, of which handling it again would make a second one.
                 read.Enqueue(new Frame(FrameType.Done, 0, 0, FrameFlags.None, first.Number, default));
                 answered.Enqueue(Sent.Dequeue());
             }

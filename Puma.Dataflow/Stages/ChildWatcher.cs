@@ -16,6 +16,7 @@ internal sealed class ChildWatcher(ChildStage stage, ChildCalls calls) : ItemTim
     private bool _isDisposed;
 
     private int _hasLogFailed;
+    private int _hasDroppedStatus;
 
     public ItemCodecs Codecs => stage.Codecs;
 
@@ -35,6 +36,13 @@ internal sealed class ChildWatcher(ChildStage stage, ChildCalls calls) : ItemTim
     public void OnLogFailed(Exception error)
     {
         if (Interlocked.Exchange(ref _hasLogFailed, 1) == 0)
+            stage.AddSecondary(error);
+    }
+
+    /// <summary>Tells the first one of each child; what is only shown must not end the run.</summary>
+    public void OnStatusDropped(ItemCodecException error)
+    {
+        if (Interlocked.Exchange(ref _hasDroppedStatus, 1) == 0)
             stage.AddSecondary(error);
     }
 

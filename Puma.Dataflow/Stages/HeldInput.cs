@@ -29,6 +29,9 @@ internal abstract class HeldInput(ChildInput port)
     /// <summary>Whether an output of it was given up.</summary>
     public bool HasLostOutput { get; set; }
 
+    /// <summary>Why one of its outputs could not be decoded here, with which the item has failed, whatever its child made of it.</summary>
+    public ItemCodecException? OutputError { get; set; }
+
     /// <summary>Which child it is for.</summary>
     public ChildSlot? Slot { get; set; }
 
@@ -48,6 +51,7 @@ internal abstract class HeldInput(ChildInput port)
     {
         _passedBefore = Math.Max(_passedBefore, Passed);
         Passed = 0;
+        OutputError = null;
     }
 
     /// <exception cref="ItemCodecException">The item cannot be carried.</exception>

@@ -11,12 +11,12 @@ internal sealed class MessagePackCodec<T>(MessagePackSerializer serializer, ITyp
 {
     public override void Write(PayloadWriter writer, T item)
     {
-        if (examine?.Invoke(item) is { } fault)
-            throw new ItemCodecException(typeof(T), fault.Path.Length == 0 ? null : typeof(T).Name + fault.Path, fault.Reason);
         PayloadWriter? outer = BlockConverters.Writer;
         BlockConverters.Writer = writer;
         try
         {
+            if (examine?.Invoke(item) is { } fault)
+                throw new ItemCodecException(typeof(T), fault.Path.Length == 0 ? null : typeof(T).Name + fault.Path, fault.Reason);
             serializer.Serialize(writer, item, shape);
         }
         catch (Exception error) when (error is not ItemCodecException)
@@ -54,6 +54,6 @@ internal sealed class MessagePackCodec<T>(MessagePackSerializer serializer, ITyp
         var path = new List<string>();
         for (; first.InnerException is { } inner; first = inner)
             path.Add(ExceptionText.MessageOf(first));
-        return new ItemCodecException(typeof(T), null, $"{string.Join(" ", path)} {first.GetType().Name}: {ExceptionText.MessageOf(first)}".Trim(), error);
+        return new ItemCodecException(typeof(T), null, $"{string.Join(" ", path)} {first.GetType().Name}: {ExceptionText.MessageOf(first)}".Trim(), error) { IsMalformed = first is ItemCodecException { IsMalformed: true } };
     }
 }

@@ -160,5 +160,5 @@ internal sealed class PayloadReader
 
     private static ReadOnlySequence<byte> Copy(ReadOnlySequence<byte> bytes) => new(bytes.ToArray());
 
-    public static ItemCodecException Corrupt(string what) => new(typeof(byte[]), null, $"the received payload is corrupt ({what})");
+    public static ItemCodecException Corrupt(string what) => new(typeof(byte[]), null, $"the received payload is corrupt ({what})") { IsMalformed = true };
 }

@@ -13,7 +13,7 @@ internal abstract class ItemCodec<T>
     /// <exception cref="ItemCodecException">The value cannot be carried.</exception>
     public abstract void Write(PayloadWriter writer, T item);
 
-    /// <exception cref="ItemCodecException">The payload is no such value.</exception>
+    /// <exception cref="ItemCodecException">The payload is no such value: malformed, or its type or codec does not take it.</exception>
     public abstract T Read(PayloadReader reader);
 }
 

@@ -10,7 +10,8 @@ namespace Puma.Dataflow.Isolation.Supervision;
 /// <param name="codecs">How values are carried.</param>
 /// <param name="board">The board.</param>
 /// <param name="instance">Which instance of the stage the child is.</param>
-internal sealed class StatusReceiver(ItemCodecs codecs, StatusBoard board, int instance)
+/// <param name="onDropped">Hears of a report whose type, or codec, threw when it was made again. It is dropped, and counted as such.</param>
+internal sealed class StatusReceiver(ItemCodecs codecs, StatusBoard board, int instance, Action<ItemCodecException> onDropped)
 {
     private readonly List<Topic> _topics = [];
     private readonly PayloadReader _reader = new();
@@ -30,7 +31,7 @@ internal sealed class StatusReceiver(ItemCodecs codecs, StatusBoard board, int i
         _topics.Add(MakeTopic(DelegateIdentity.TryFindType(name) ?? throw new ProtocolViolationException($"A child reports a status of type '{name}', which this program does not have.")));
     }
 
-    /// <exception cref="ProtocolViolationException">The report cannot be, or cannot be decoded.</exception>
+    /// <exception cref="ProtocolViolationException">The report cannot be, or is malformed.</exception>
     public void Add(in Frame frame)
     {
         var fields = new FieldReader(frame.Payload);
@@ -43,6 +44,12 @@ internal sealed class StatusReceiver(ItemCodecs codecs, StatusBoard board, int i
         {
             _reader.Reset(record.Value, frame.Flags.HasFlag(FrameFlags.HasBlocks));
             _topics[frame.Port].Add(_reader, record);
+        }
+        catch (ItemCodecException error) when (!error.IsMalformed)
+        {
+            _reader.Release();
+            _topics[frame.Port].Drop(record);
+            onDropped(error);
         }
         catch (Exception error)
         {
@@ -81,7 +88,13 @@ internal sealed class StatusReceiver(ItemCodecs codecs, StatusBoard board, int i
 
     private abstract class Topic
     {
+        /// <summary>How many were dropped here since the last one.</summary>
+        protected long Dropped { get; set; }
+
         public abstract void Add(PayloadReader payload, in StatusRecord record);
+
+        /// <summary>Counts a report that cannot be shown, with those that were dropped before it.</summary>
+        public void Drop(in StatusRecord record) => Dropped += record.Dropped + 1;
     }
 
     private sealed class Topic<T>(ItemCodecs codecs, StatusBoard board, int instance) : Topic
@@ -94,7 +107,8 @@ internal sealed class StatusReceiver(ItemCodecs codecs, StatusBoard board, int i
             T value = _codec.Read(payload);
             payload.Keep();
             ArgumentNullException.ThrowIfNull(value);
-            board.Add(new StatusReport<T>(value, instance, new DateTimeOffset(record.Time, TimeSpan.Zero), record.Dropped));
+            board.Add(new StatusReport<T>(value, instance, new DateTimeOffset(record.Time, TimeSpan.Zero), record.Dropped + Dropped));
+            Dropped = 0;
         }
     }
 }
