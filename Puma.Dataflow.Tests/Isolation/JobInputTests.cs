@@ -9,6 +9,13 @@ public sealed class JobInputTests : JobTest
     public sealed class Node
     {
         public Node? Next { get; set; }
+
+        public static Node Cycle()
+        {
+            var node = new Node();
+            node.Next = node;
+            return node;
+        }
     }
 
     public sealed record HasStream(Stream Content);
@@ -58,18 +65,66 @@ public sealed class JobInputTests : JobTest
     public async Task Elsewhere_AValueThatCannotBeCarried_FailsItsJobOnly_AndNamesTheMember(Home home)
     {
         Workers workers = Make(home, new() { Count = 1 });
-        var cycle = new Node();
-        cycle.Next = cycle;
 
-        JobFailedException argument = await Assert.ThrowsAsync<JobFailedException>(() => workers.SubmitAsync(static (x, _) => 1, cycle).Within());
+        JobFailedException argument = await Assert.ThrowsAsync<JobFailedException>(() => workers.SubmitAsync(static (_, _) => 1, Node.Cycle()).Within());
         Assert.Contains("Next", Assert.IsType<ItemCodecException>(argument.InnerException).Member, StringComparison.Ordinal);
         Assert.False(argument.IsOutcomeUnknown);
 
         JobFailedException result = await Assert.ThrowsAsync<JobFailedException>(() => workers.SubmitAsync(static (size, _) => (Circle)new Disc(size), 1).Within());
         Assert.True(result.IsCausedBy<ItemCodecException>());
         Assert.Contains("Disc", result.Message, StringComparison.Ordinal);
+        AssertRan(result, home, 2);
 
         Assert.Equal(1, (await workers.SubmitAsync(static (size, _) => new Circle(size), 1).Within()).Size);
+    }
+
+    [Theory] // S38
+    [MemberData(nameof(HomesElsewhere))]
+    public async Task Elsewhere_AResultThatDoesNotArrive_SaysThatTheJobRan(Home home)
+    {
+        Workers workers = Make(home, new() { Count = 1, Placement = home == Home.Loopback ? Placement.Loopback : Placement.ChildProcess with { MaxItemSize = 100_000 } });
+
+        JobFailedException cycle = await FailAsync(workers.SubmitAsync(static (_, _) => Node.Cycle(), 0));
+        Assert.Contains("Next", Assert.IsType<ItemCodecException>(cycle.InnerException).Member, StringComparison.Ordinal);
+        AssertRan(cycle, home, 1);
+
+        JobFailedException picky = await FailAsync(workers.SubmitAsync(static (value, _) => UnmadeTests.Picky.Of(value), -1));
+        Assert.Contains("it is negative", picky.Message, StringComparison.Ordinal);
+        AssertRan(picky, home, 2);
+
+        if (home == Home.ChildProcess)
+        {
+            JobFailedException large = await FailAsync(workers.SubmitAsync(static (size, _) => new byte[size], 200_000));
+            Assert.Contains("MaxItemSize", large.Message, StringComparison.Ordinal);
+            AssertRan(large, home, 3);
+        }
+
+        Assert.Equal(1, (await workers.SubmitAsync(static (value, _) => UnmadeTests.Picky.Of(value), 1).Within()).Value);
+        Assert.Throws<ItemCodecException>(() => { _ = workers.SubmitAsync(static (x, _) => new UnmadeTests.Odd(x), 1); });
+    }
+
+    [Theory] // S38: it did not run, and the worker lives
+    [MemberData(nameof(HomesElsewhere))]
+    public async Task Elsewhere_AnArgumentThatCannotBeMadeAgain_SaysThatTheJobDidNotRun(Home home)
+    {
+        Workers workers = Make(home, new() { Count = 1 });
+
+        JobFailedException failure = await FailAsync(workers.SubmitAsync(static (_, _) => 1, UnmadeTests.Picky.Of(-1)));
+
+        Assert.True(failure.IsCausedBy<ItemCodecException>());
+        Assert.False(failure.IsOutcomeUnknown);
+        Assert.Equal(1, await workers.SubmitAsync(static (picky, _) => picky.Value, UnmadeTests.Picky.Of(1)).Within());
+        Assert.Equal(0, workers.Snapshot().Restarts);
+    }
+
+    private static Task<JobFailedException> FailAsync(Task job) => Assert.ThrowsAsync<JobFailedException>(() => job.Within());
+
+    private static void AssertRan(JobFailedException failure, Home home, long number)
+    {
+        Assert.IsType<ItemCodecException>(failure.InnerException);
+        Assert.Equal((true, number), (failure.IsOutcomeUnknown, failure.JobNumber));
+        Assert.Equal(home == Home.ChildProcess, failure.ProcessId != Environment.ProcessId);
+        Assert.StartsWith($"Job {number} of 'workers' ran in process {failure.ProcessId}, but its result cannot be carried. ", failure.Message, StringComparison.Ordinal);
     }
 
     [Theory]

@@ -51,21 +51,47 @@ internal sealed class JobReplyCodec(ItemCodecs codecs) : ItemCodec<JobReply>
 {
     public override void Write(PayloadWriter writer, JobReply item)
     {
+        WriteHead(writer, item.Id, item.End);
+        try
+        {
+            item.WriteResult(writer, codecs);
+            if (writer.Length > codecs.MaxPayload)
+                throw new ItemCodecException(typeof(JobReply), null, $"its encoded form has {writer.Length} bytes; at most {codecs.MaxPayload} can travel (MaxItemSize)");
+        }
+        catch (ItemCodecException error)
+        {
+            // The job has run, and its caller is to know that.
+            writer.Reset();
+            WriteHead(writer, item.Id, JobEnd.NotCarried);
+            TextCodec.WriteText(writer, error.Member);
+            TextCodec.WriteText(writer, error.Reason);
+        }
+    }
+
+    private static void WriteHead(PayloadWriter writer, long id, JobEnd end)
+    {
         Span<byte> head = writer.GetSpan(sizeof(long) + 1);
-        BinaryPrimitives.WriteInt64LittleEndian(head, item.Id);
-        head[sizeof(long)] = item.HasResult ? (byte)1 : (byte)0;
+        BinaryPrimitives.WriteInt64LittleEndian(head, id);
+        head[sizeof(long)] = (byte)end;
         writer.Advance(sizeof(long) + 1);
-        item.WriteResult(writer, codecs);
     }
 
     public override JobReply Read(PayloadReader reader)
     {
         var head = new SequenceReader<byte>(reader.Head);
-        if (!head.TryReadLittleEndian(out long id) || !head.TryRead(out byte hasResult))
+        if (!head.TryReadLittleEndian(out long id) || !head.TryRead(out byte end))
             throw PayloadReader.Corrupt("the answer to a job lacks its beginning");
-        if (hasResult == 0)
-            return new JobCanceled(id);
-        reader.Skip(head.Consumed);
-        return new EncodedResult(id, reader.Detach());
+        switch ((JobEnd)end)
+        {
+            case JobEnd.Canceled:
+                return new JobCanceled(id);
+            case JobEnd.NotCarried:
+                return new UncarriedResult(id, TextCodec.ReadText(ref head), TextCodec.ReadText(ref head) ?? throw PayloadReader.Corrupt("the answer to a job lacks its reason"));
+            case JobEnd.Returned:
+                reader.Skip(head.Consumed);
+                return new EncodedResult(id, reader.Detach());
+            default:
+                throw PayloadReader.Corrupt($"a job cannot end in the way {end}");
+        }
     }
 }

@@ -2,14 +2,25 @@ using Puma.Dataflow.Isolation.Codec;
 
 namespace Puma.Dataflow.Jobs;
 
-/// <summary>How a job ended, when it did not fail.</summary>
+/// <summary>What is known of the end of a job, in the process in which it was.</summary>
+internal enum JobEnd : byte
+{
+    /// <summary>It did not begin, or gave up, because it was cancelled.</summary>
+    Canceled,
+
+    Returned,
+
+    /// <summary>It returned what cannot be carried.</summary>
+    NotCarried,
+}
+
+/// <summary>How a job ended, when it threw nothing.</summary>
 internal abstract class JobReply(long id)
 {
     /// <summary>Which job.</summary>
     public long Id => id;
 
-    /// <summary>Whether there is a result.</summary>
-    public virtual bool HasResult => true;
+    public virtual JobEnd End => JobEnd.Returned;
 
     /// <exception cref="ItemCodecException">The result cannot be carried.</exception>
     public virtual void WriteResult(PayloadWriter writer, ItemCodecs codecs) { }
@@ -32,7 +43,17 @@ internal sealed class EncodedResult(long id, PayloadReader payload) : JobReply(i
 /// <summary>A job did not begin, or gave up, because it was cancelled.</summary>
 internal sealed class JobCanceled(long id) : JobReply(id)
 {
-    public override bool HasResult => false;
+    public override JobEnd End => JobEnd.Canceled;
+}
+
+/// <summary>A job returned in another process what cannot be carried from there.</summary>
+internal sealed class UncarriedResult(long id, string? member, string reason) : JobReply(id)
+{
+    public override JobEnd End => JobEnd.NotCarried;
+
+    public string? Member => member;
+
+    public string Reason => reason;
 }
 
 /// <summary>The result of a job that returns none.</summary>

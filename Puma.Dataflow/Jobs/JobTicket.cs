@@ -11,6 +11,8 @@ internal abstract class JobTicket
     // Guarded by _gate.
     private CancellationTokenRegistration _cancellation;
     private Action? _cancelAtWorker;
+    private long? _number;
+    private int _processId;
     private bool _hasBegun;
     private bool _isCancelRequested;
     private bool _hasEnded;
@@ -62,12 +64,14 @@ internal abstract class JobTicket
     }
 
     /// <summary>The job was sent to a worker in another process.</summary>
+    /// <param name="number">The job's number in the log.</param>
+    /// <param name="processId">The worker's.</param>
     /// <param name="cancel">Fires the job's token there.</param>
-    public void OnSent(Action cancel)
+    public void OnSent(long number, int processId, Action cancel)
     {
         lock (_gate)
         {
-            _cancelAtWorker = cancel;
+            (_number, _processId, _cancelAtWorker) = (number, processId, cancel);
             if (!_isCancelRequested)
                 return;
         }
@@ -75,7 +79,7 @@ internal abstract class JobTicket
         cancel();
     }
 
-    /// <summary>The job has ended without a failure.</summary>
+    /// <summary>The job has ended, and threw nothing.</summary>
     public abstract void Answer(JobReply reply);
 
     /// <summary>The job failed, or was lost with its worker.</summary>
@@ -88,6 +92,16 @@ internal abstract class JobTicket
             Withdraw();
         else
             EndWith(new JobFailedException(_ledger.Name, error, itemNumber));
+    }
+
+    /// <summary>The job has run in another process, from which its result does not arrive.</summary>
+    protected void FailToReturn(Exception error)
+    {
+        long? number;
+        int processId;
+        lock (_gate)
+            (number, processId) = (_number, _processId);
+        EndWith(new JobFailedException(_ledger.Name, error, number, processId));
     }
 
     /// <summary>The executor has faulted.</summary>
@@ -163,23 +177,41 @@ internal sealed class JobTicket<TResult>(JobLedger ledger, CancellationToken tok
 
     public override void Answer(JobReply reply)
     {
-        if (!reply.HasResult)
+        switch (reply)
         {
-            Withdraw();
-            return;
+            case JobResult<TResult> here:
+                Return(here.Value);
+                break;
+            case EncodedResult encoded:
+                Decode(encoded);
+                break;
+            case UncarriedResult uncarried:
+                FailToReturn(new ItemCodecException(typeof(TResult), uncarried.Member, uncarried.Reason));
+                break;
+            default:
+                Withdraw();
+                break;
         }
+    }
 
+    private void Decode(EncodedResult encoded)
+    {
         TResult result;
         try
         {
-            result = reply is EncodedResult encoded ? Codecs.For<TResult>().Read(encoded.Payload) : ((JobResult<TResult>)reply).Value;
+            result = Codecs.For<TResult>().Read(encoded.Payload);
         }
         catch (Exception error)
         {
-            Fail(error, itemNumber: null);
+            FailToReturn(error);
             return;
         }
 
+        Return(result);
+    }
+
+    private void Return(TResult result)
+    {
         if (TryEnd(TaskStatus.RanToCompletion))
             _result.SetResult(result);
     }

@@ -8,7 +8,11 @@ public sealed class ItemCodecException : PipelineException
     {
         ItemType = type;
         Member = member;
+        Reason = reason;
     }
+
+    /// <summary>What is wrong, without the names of the type and the member.</summary>
+    internal string Reason { get; }
 
     /// <summary>Whether the bytes are none that this library writes, so that their sender is to blame, and no type.</summary>
     internal bool IsMalformed { get; init; }

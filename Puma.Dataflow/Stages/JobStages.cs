@@ -29,6 +29,6 @@ internal static class JobStages
     private static void OnSent(HeldInput item, Child child)
     {
         long number = item.Number;
-        ((JobCall)item.Untyped!).Ticket!.OnSent(() => child.Say(FrameType.CancelItem, number, flags: FrameFlags.Canceled));
+        ((JobCall)item.Untyped!).Ticket!.OnSent(number, child.ProcessId, () => child.Say(FrameType.CancelItem, number, flags: FrameFlags.Canceled));
     }
 }

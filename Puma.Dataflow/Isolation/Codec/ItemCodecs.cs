@@ -43,6 +43,9 @@ internal sealed class ItemCodecs
         };
     }
 
+    /// <summary>The most bytes of an encoded answer to a job.</summary>
+    public int MaxPayload { get; init; } = int.MaxValue;
+
     /// <exception cref="ItemCodecException">The type cannot be carried.</exception>
     public ItemCodec<T> For<T>() => (ItemCodec<T>)_codecs.GetOrAdd(typeof(T), static (_, codecs) => codecs.Make<T>(), this);
 

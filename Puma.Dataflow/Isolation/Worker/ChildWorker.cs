@@ -102,7 +102,7 @@ internal sealed class ChildWorker : IBodyStream
         try
         {
             Func<IItemCodec>? makeCodec = (Func<IItemCodec>?)_start.Codec?.Resolve();
-            var codecs = new ItemCodecs(makeCodec?.Invoke(), [.. _start.DerivedTypes.Select(DelegateIdentity.FindType)]);
+            var codecs = new ItemCodecs(makeCodec?.Invoke(), [.. _start.DerivedTypes.Select(DelegateIdentity.FindType)]) { MaxPayload = _start.MaxPayload };
             var ticks = new TickSchedule(_time, _start.TickInterval == 0 ? null : TimeSpan.FromTicks(_start.TickInterval), _start.TicksPaused, Control.RaiseControl);
             await Control.Logging.Ready.ConfigureAwait(false);
             ILogger logger = Control.Logging.CreateLogger(_start.LogCategory);
