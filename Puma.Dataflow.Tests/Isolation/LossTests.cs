@@ -62,6 +62,8 @@ public sealed class LossTests : ChildTest
             Assert.Equal(reason, lost.Exit.Reason);
         }
 
+        if (kind == ChaosKind.StopSelf)
+            Assert.Contains("no sign of life within HangTimeout (00:00:02)", lost.Exit.Description, StringComparison.Ordinal);
         Assert.Equal(("chaos", Bad), (fault.Stage, fault.ItemNumber));
         if (kind is ChaosKind.KillSelf or ChaosKind.Exit0 or ChaosKind.FailFast)
             Assert.Equal(Bad, lost.Exit.ItemNumber);
@@ -400,7 +402,10 @@ public sealed class LossTests : ChildTest
         StageFaultedException fault = await Assert.ThrowsAsync<StageFaultedException>(() => run.Completion.Within());
 
         Assert.Equal(("chaos", (long?)Bad), (fault.Stage, fault.ItemNumber));
-        Assert.Equal(ChildExitReason.Hung, Assert.IsType<ChildProcessLostException>(fault.InnerException).Exit.Reason);
+        ChildExit exit = Assert.IsType<ChildProcessLostException>(fault.InnerException).Exit;
+        Assert.Equal(ChildExitReason.Hung, exit.Reason);
+        Assert.Contains("AbortTimeout (00:00:00.5000000) after its ItemTimeout (00:00:00.5000000)", exit.Description, StringComparison.Ordinal);
+        Assert.DoesNotContain("HangTimeout", exit.Description, StringComparison.Ordinal);
     }
 
     [Fact] // S27, S39

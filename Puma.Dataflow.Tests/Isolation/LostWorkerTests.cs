@@ -156,6 +156,8 @@ public sealed class LostWorkerTests : JobTest
 
         JobFailedException failure = await Assert.ThrowsAsync<JobFailedException>(() => stubborn);
         Assert.Equal((true, ChildExitReason.Hung), (failure.IsOutcomeUnknown, Assert.IsType<ChildProcessLostException>(failure.InnerException).Exit.Reason));
+        Assert.Contains("did not return within AbortTimeout (00:00:05) after its JobTimeout (00:00:05)", failure.Message, StringComparison.Ordinal);
+        Assert.DoesNotContain("HangTimeout", failure.Message, StringComparison.Ordinal);
         Assert.Equal(1, await workers.SubmitAsync(static (x, _) => x, 1).Within());
     }
 

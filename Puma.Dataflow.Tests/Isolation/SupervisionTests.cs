@@ -52,12 +52,13 @@ public sealed class SupervisionTests
         await using Child child = await StartAsync();
 
         _body.ItemInWork = 6;
-        child.KillOverdue(5);
+        child.KillOverdue(5, "too late");
         Assert.False(child.Exited.IsCompleted);
         Assert.Null(child.OverdueItem);
 
-        child.KillOverdue(6);
-        Assert.Equal(ChildExitReason.Hung, (await child.Exited.Within()).Reason);
+        child.KillOverdue(6, "too late");
+        ChildExit exit = await child.Exited.Within();
+        Assert.Equal((ChildExitReason.Hung, "too late"), (exit.Reason, exit.Description));
         Assert.Equal(6, child.OverdueItem);
     }
 
@@ -162,9 +163,9 @@ public sealed class SupervisionTests
 
         public void Terminate(ChildExitReason because) { }
 
-        public void Kill(ChildExitReason because)
+        public void Kill(ChildExitReason because, string? why = null)
         {
-            Exit(because);
+            _exited.TrySetResult(new ChildExit(1, because, 0, null, why ?? "", ""));
             foreach (Stream stream in (Stream[])[Data, Control, Far.Data, Far.Control])
                 stream.Dispose();
         }

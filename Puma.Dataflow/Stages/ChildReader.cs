@@ -175,7 +175,7 @@ internal sealed class ChildReader(ChildStage stage)
         Child? child = slot.Speaker;
         Exception error = ErrorOf(frame);
         if (frame.Flags.HasFlag(FrameFlags.TimedOut))
-            error = new TimeoutException($"The handler of '{stage.Name}' took longer than ItemTimeout ({stage.Options.ItemTimeout}) for item {item.Number}, attempt {item.Attempt}.", error);
+            error = new TimeoutException($"The handler of '{stage.Name}' took longer than {stage.ItemTimeoutName} ({stage.Options.ItemTimeout}) for item {item.Number}, attempt {item.Attempt}.", error);
         bool isCanceled = frame.Flags.HasFlag(FrameFlags.Canceled);
         ErrorPolicy policy = stage.Options.ErrorPolicy;
         fate = new Fate(isCanceled || IsGivingUp ? FateKind.Discarded : AttemptRunner.FateOf(policy.Verdict), error, item.Attempt);

@@ -62,6 +62,9 @@ internal sealed class ChildStage : StageNode, IControlledStage
 
     public override long Restarts => _losses.Restarts;
 
+    /// <summary>The name of the option that limits the time of an item.</summary>
+    public string ItemTimeoutName => _plan.ItemTimeoutName;
+
     public bool IsFinishingEarly => IsFinishing;
 
     public bool HaveEnoughInputsEnded => HaveInputsEnded();
@@ -87,10 +90,11 @@ internal sealed class ChildStage : StageNode, IControlledStage
 
     public void OnOverdue(Child child, long item, int attempt)
     {
+        string what = $"did not return within AbortTimeout ({Graph.Options.AbortTimeout}) after its {ItemTimeoutName} ({Options.ItemTimeout}) had fired its token for item {item}";
         if (Isolation is not null)
-            child.KillOverdue(item);
+            child.KillOverdue(item, $"It was killed because its handler {what}. Let it observe its token.");
         else
-            FailAndAbandon(new TimeoutException($"The handler of '{Name}' did not return within AbortTimeout ({Graph.Options.AbortTimeout}) after its ItemTimeout ({Options.ItemTimeout}) had fired its token for item {item}. It was left behind; let it observe its token."), item, attempt);
+            FailAndAbandon(new TimeoutException($"The handler of '{Name}' {what}. It was left behind; let it observe its token."), item, attempt);
     }
 
     /// <summary>Kills the children, with which the stage ends; user code in this process, and a process that cannot be killed, is left behind.</summary>

@@ -15,7 +15,7 @@ internal static class JobStages
         var recipe = new Recipe<ItemHandler<JobCall, JobReply>>(HostedItems<JobCall, JobReply>.Make, static (_, _) => new JobHandler(), userCode: null);
         return new StageDefinition("jobs", options, setup => setup.Options.Placement is InProcessPlacement
             ? ItemStages.Create(setup, recipe, isOneToOne: true)
-            : new ChildStage(setup, ItemStages.Plan(setup, recipe, isOneToOne: true) with { OneAtATime = true, OnSent = OnSent }))
+            : new ChildStage(setup, ItemStages.Plan(setup, recipe, isOneToOne: true) with { OneAtATime = true, OnSent = OnSent, ItemTimeoutName = nameof(WorkersOptions.JobTimeout) }))
         {
             ItemType = typeof(JobCall),
             AllowsParallelism = true,

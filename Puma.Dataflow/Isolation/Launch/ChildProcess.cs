@@ -27,6 +27,7 @@ internal sealed class ChildProcess : IChildBody
     // Guarded by _gate.
     private BlackBox? _box;
     private ChildExitReason? _killedFor;
+    private string? _killedWhy;
     private bool _isStopExpected;
     private bool _hasExited;
 
@@ -110,7 +111,7 @@ internal sealed class ChildProcess : IChildBody
 
         // Missed periods are counted, not time: when this whole machine or process was stopped, nobody missed anything.
         int allowed = Math.Max(2, (int)(hangTimeout / WatchPeriod));
-        _watch = TimeProvider.System.CreateTimer(_ => Watch(allowed), null, WatchPeriod, WatchPeriod);
+        _watch = TimeProvider.System.CreateTimer(_ => Watch(allowed, hangTimeout), null, WatchPeriod, WatchPeriod);
     }
 
     public void ExpectStop()
@@ -130,13 +131,14 @@ internal sealed class ChildProcess : IChildBody
         }
     }
 
-    public void Kill(ChildExitReason because)
+    public void Kill(ChildExitReason because, string? why = null)
     {
         lock (_gate)
         {
             if (_hasExited)
                 return;
-            _killedFor ??= because;
+            if (_killedFor is null)
+                (_killedFor, _killedWhy) = (because, why);
             KillGroup();
         }
     }
@@ -203,7 +205,7 @@ internal sealed class ChildProcess : IChildBody
         // The black box is not freed before this has ended.
         lock (_gate)
         {
-            ChildExit exit = ExitReading.Read(ProcessId, _process.ExitCode, _killedFor, _isStopExpected, _output.ErrorTail, _box?.LastWords ?? "", MemoryKills() > _memoryKillsBefore);
+            ChildExit exit = ExitReading.Read(ProcessId, _process.ExitCode, _killedFor, _killedWhy, _isStopExpected, _output.ErrorTail, _box?.LastWords ?? "", MemoryKills() > _memoryKillsBefore);
             return _box?.Item is > 0 and var item ? exit with { ItemNumber = item } : exit;
         }
     }
@@ -221,7 +223,7 @@ internal sealed class ChildProcess : IChildBody
             _ = UnixCalls.Kill(ProcessId, UnixCalls.SigKill);
     }
 
-    private void Watch(int allowed)
+    private void Watch(int allowed, TimeSpan hangTimeout)
     {
         long beats;
         lock (_gate)
@@ -234,7 +236,7 @@ internal sealed class ChildProcess : IChildBody
         _missed = beats == _beats ? _missed + 1 : 0;
         _beats = beats;
         if (_missed > allowed)
-            Kill(ChildExitReason.Hung);
+            Kill(ChildExitReason.Hung, $"It was killed because it hung: it gave no sign of life within HangTimeout ({hangTimeout}).");
     }
 
     /// <summary>How often the system killed a process of this control group for memory; see cgroup v2, memory.events.</summary>

@@ -27,13 +27,13 @@ internal static class ExitReading
         [24] = "SIGXCPU",
     };
 
-    public static ChildExit Read(int processId, int code, ChildExitReason? killedFor, bool isExpected, string standardError, string lastWords, bool hadMemoryKill)
+    public static ChildExit Read(int processId, int code, ChildExitReason? killedFor, string? killedWhy, bool isExpected, string standardError, string lastWords, bool hadMemoryKill)
     {
         string shown = LastLines(standardError.Length > 0 ? standardError : lastWords);
 
         // It may have ended by itself just before.
         if (killedFor is { } because && CodesOfKill.Contains(code))
-            return new ChildExit(processId, because, code, null, WhyKilled(because), shown);
+            return new ChildExit(processId, because, code, null, killedWhy ?? WhyKilled(because), shown);
         if (isExpected && code == 0)
             return new ChildExit(processId, ChildExitReason.Stopped, code, null, "It ended after it was asked to.", shown);
         (ChildExitReason reason, string what) = OperatingSystem.IsWindows() ? OnWindows(code) : OnUnix(code, standardError, hadMemoryKill);
@@ -43,7 +43,6 @@ internal static class ExitReading
 
     private static string WhyKilled(ChildExitReason because) => because switch
     {
-        ChildExitReason.Hung => "It was killed because it hung: it gave no sign of life within HangTimeout, or its handler did not return after the time of its item had run out.",
         ChildExitReason.ProtocolViolated => "It was killed because it broke the protocol: it closed its connections, or sent what no child sends.",
         ChildExitReason.StartTimedOut => "It was killed because it had not started within StartTimeout. Raise it, or look at what the constructor and OnStartAsync wait for.",
         ChildExitReason.StopTimedOut => "It was killed because it did not end in time when it was asked to.",

@@ -190,14 +190,14 @@ internal sealed class Child : IAsyncDisposable
     public long? OverdueItem { get; private set; }
 
     /// <summary>Kills a child whose handler has not returned in time. When it has by now, its answer is on its way. Called once at most.</summary>
-    public void KillOverdue(long itemNumber)
+    public void KillOverdue(long itemNumber, string why)
     {
         if (_body.ItemInWork != itemNumber)
             return;
 
         // Before the kill: whoever sees the exit sees this, too.
         OverdueItem = itemNumber;
-        _body.Kill(ChildExitReason.Hung);
+        _body.Kill(ChildExitReason.Hung, why);
     }
 
     /// <summary>Waits until the code was told of the end; asks, terminates and kills a child that takes too long.</summary>

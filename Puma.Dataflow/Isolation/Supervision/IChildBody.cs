@@ -25,7 +25,9 @@ internal interface IChildBody : IAsyncDisposable
     void Terminate(ChildExitReason because);
 
     /// <summary>Ends it at once, with all that it started.</summary>
-    void Kill(ChildExitReason because);
+    /// <param name="because">What its exit says.</param>
+    /// <param name="why">The sentence that its exit says; null for that of the reason.</param>
+    void Kill(ChildExitReason because, string? why = null);
 
     /// <summary>Closes its connections, with which it ends, and waits for that; kills it when it takes too long.</summary>
     Task LeaveAsync();

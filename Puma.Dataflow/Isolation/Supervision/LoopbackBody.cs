@@ -33,7 +33,7 @@ internal sealed class LoopbackBody : IChildBody
 
     public void Terminate(ChildExitReason because) => Kill(because);
 
-    public void Kill(ChildExitReason because)
+    public void Kill(ChildExitReason because, string? why = null)
     {
         // User code in this process cannot be killed; it sees its tokens fire.
         Data.Dispose();
