@@ -107,7 +107,7 @@ public sealed class CodecTests
         Assert.Throws<ItemCodecException>(() => Codecs.For<Shape>().Write(writer, new Triangle("t", 1)));
         var nested = Assert.Throws<ItemCodecException>(() => Codecs.For<Drawing>().Write(writer, new Drawing([new Triangle("t", 1)], new Circle("c", 1))));
         Assert.Equal("Drawing.Shapes[0]", nested.Member);
-        Assert.Contains("List Triangle in PipelineOptions.DerivedTypes", nested.Message, StringComparison.Ordinal);
+        Assert.Contains("List Triangle in DerivedTypes of PipelineOptions, or of WorkersOptions for jobs", nested.Message, StringComparison.Ordinal);
         Assert.Throws<ItemCodecException>(() => Codecs.For<Open>().Write(writer, new OpenDerived(1, 2)));
     }
 

@@ -55,7 +55,7 @@ public sealed class JobInputTests : JobTest
         ItemCodecException argument = Assert.Throws<ItemCodecException>(() => { _ = workers.SubmitAsync(static (x, _) => x.Content.Length, new HasStream(Stream.Null)); });
         Assert.Contains("HasStream.Content", argument.Message, StringComparison.Ordinal);
         Assert.Throws<ItemCodecException>(() => { _ = workers.SubmitAsync(static (x, _) => new HasStream(Stream.Null), 1); });
-        Assert.Throws<ItemCodecException>(() => { _ = workers.SubmitAsync(static (x, _) => new object(), 1); });
+        Assert.Contains("WorkersOptions", Assert.Throws<ItemCodecException>(() => { _ = workers.SubmitAsync(static (x, _) => new object(), 1); }).Message, StringComparison.Ordinal);
 
         Assert.Equal(1, await workers.SubmitAsync(static (x, _) => x, 1).Within());
     }

@@ -18,6 +18,9 @@ internal sealed class TypeExamination(IItemCodec? custom, IReadOnlyList<Type> de
     // Carries whole items; members of other types are the serializer's.
     private readonly IItemCodec? _custom = custom;
 
+    /// <summary>Where the types are declared that values may have besides their own. What is examined does not know whether it is for workers.</summary>
+    public const string DerivedTypes = $"{nameof(PipelineOptions.DerivedTypes)} of {nameof(PipelineOptions)}, or of {nameof(WorkersOptions)} for jobs";
+
     private const BindingFlags Fields = BindingFlags.Instance | BindingFlags.Public | BindingFlags.NonPublic | BindingFlags.DeclaredOnly;
 
     private static readonly Type[] Carried = [typeof(string), typeof(Memory<byte>), typeof(ReadOnlyMemory<byte>), typeof(SharedBuffer)];
@@ -56,7 +59,7 @@ internal sealed class TypeExamination(IItemCodec? custom, IReadOnlyList<Type> de
         if (IsUnmanaged(type))
             return null;
         if (type == typeof(object))
-            return Say(path, type, "what it holds cannot be told. Use a base type of your own and list what it may hold in PipelineOptions.DerivedTypes");
+            return Say(path, type, $"what it holds cannot be told. Use a base type of your own and list what it may hold in {DerivedTypes}");
         if (type.IsSZArray)
             return Examine(type.GetElementType()!, path + "[]", seen);
         ITypeShape? shape;
@@ -100,7 +103,7 @@ internal sealed class TypeExamination(IItemCodec? custom, IReadOnlyList<Type> de
         if (IsKnownLeaf(type))
             return null;
         if (type.IsInterface || type.IsAbstract)
-            return declared.Length > 0 ? null : Say(path, type, "which types it may hold is not declared. List them in PipelineOptions.DerivedTypes, or use a concrete type");
+            return declared.Length > 0 ? null : Say(path, type, $"which types it may hold is not declared. List them in {DerivedTypes}, or use a concrete type");
         if (shape.Constructor is null && !type.IsValueType)
             return Say(path, type, "it has no public constructor by which it could be made again. Give it one whose parameters are named as its properties, or plug in a codec");
         bool hasState = false;

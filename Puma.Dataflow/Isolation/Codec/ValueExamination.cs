@@ -112,7 +112,7 @@ internal sealed class ValueExamination(IReadOnlyList<Type> derivedTypes, int max
     }
 
     private static Fault Undeclared(Type declared, Type actual) =>
-        new("", $"it is a {actual.Name}, of which only what {declared.Name} knows would arrive. List {actual.Name} in PipelineOptions.DerivedTypes");
+        new("", $"it is a {actual.Name}, of which only what {declared.Name} knows would arrive. List {actual.Name} in {TypeExamination.DerivedTypes}");
 
     public override object? VisitProperty<TDeclaringType, TPropertyType>(IPropertyShape<TDeclaringType, TPropertyType> propertyShape, object? state = null)
     {
