@@ -204,6 +204,25 @@ public sealed class FloodedSource : SourceRunnable<int>, IDoesFloodedWork
     protected override ValueTask OnTickAsync(CancellationToken cancellationToken) => Work.TickAsync();
 }
 
+/// <summary>Emits at each tick.</summary>
+public sealed class FloodedTicks : SourceRunnable<int>, IDoesFloodedWork
+{
+    public FloodedWork Work { get; } = new();
+
+    protected override async ValueTask ProduceAsync(CancellationToken stopToken)
+    {
+        while (true)
+            await WaitForControlAsync(stopToken);
+    }
+
+    protected override async ValueTask OnTickAsync(CancellationToken cancellationToken)
+    {
+        await Work.BeginAsync();
+        await EmitAsync(Work.Begun, cancellationToken);
+        Work.End();
+    }
+}
+
 /// <summary>Counts the items of one input, and tells how many there were when the other one has its first.</summary>
 public sealed class FloodedPorts : PortRunnable, IDoesFloodedWork
 {

@@ -124,7 +124,7 @@ public sealed class SupervisionTests
         OwnThread = false,
         TickInterval = 0,
         TicksPaused = false,
-        Credits = 1,
+        Credits = [1],
         MaxPayload = 1024,
         LogCategory = "category",
         Host = DelegateIdentity.Of(Record),

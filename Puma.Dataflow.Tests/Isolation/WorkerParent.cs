@@ -39,7 +39,7 @@ internal sealed class WorkerParent : IAsyncDisposable
         OwnThread = false,
         TickInterval = 0,
         TicksPaused = false,
-        Credits = 100,
+        Credits = [100, 100],
         MaxPayload = FrameFormat.MaxData,
         LogCategory = "category",
         Host = DelegateIdentity.Of(recipe.Host),

@@ -37,7 +37,7 @@ public sealed class WorkerTests
     [Fact] // what the start emits may be more than the credits
     public async Task OutputsOfTheStart_WaitForNothing()
     {
-        await using WorkerParent parent = await WorkerParent.StartAsync(WorkerParent.Record(RunnableStages.Items(null, static () => new EmitsAtStart()).Recipe!) with { Credits = 2 });
+        await using WorkerParent parent = await WorkerParent.StartAsync(WorkerParent.Record(RunnableStages.Items(null, static () => new EmitsAtStart()).Recipe!) with { Credits = [2] });
 
         for (int i = 1; i <= 10; i++)
             Assert.Equal(-i, await parent.ReadResultAsync<int>());
@@ -52,7 +52,7 @@ public sealed class WorkerTests
     public async Task AnItemThatComesWhileAHostedBlockEmits_IsHandled()
     {
         var recipe = new Recipe<IPropagatorBlock<int, int>>(HostedBlock<int, int>.Make, static (_, _) => new TransformManyBlock<int, int>(static x => Enumerable.Repeat(x, x)), null);
-        await using WorkerParent parent = await WorkerParent.StartAsync(WorkerParent.Record(recipe) with { Credits = 2 });
+        await using WorkerParent parent = await WorkerParent.StartAsync(WorkerParent.Record(recipe) with { Credits = [2] });
 
         parent.SendItem(1, 5);
         await parent.ReadAsync(FrameType.Done);
@@ -79,7 +79,7 @@ public sealed class WorkerTests
     public async Task ATick_WaitsForTheEndOfTheItem_AlsoWhenItEmits(int credits)
     {
         var time = new FakeTimeProvider();
-        await using WorkerParent parent = await WorkerParent.StartAsync(WorkerParent.Record(RunnableStages.Items(null, static () => new Ticking()).Recipe!) with { Credits = credits, TickInterval = TimeSpan.TicksPerSecond }, time: time);
+        await using WorkerParent parent = await WorkerParent.StartAsync(WorkerParent.Record(RunnableStages.Items(null, static () => new Ticking()).Recipe!) with { Credits = [credits], TickInterval = TimeSpan.TicksPerSecond }, time: time);
 
         parent.SendItem(1, "item");
         Assert.Equal("item, before", await parent.ReadResultAsync<string>());
@@ -178,7 +178,7 @@ public sealed class WorkerTests
     public async Task AnItemThatReturnsTooLate_HasTimedOut_AlsoWhenTheParentHasNotNoticed()
     {
         var time = new FakeTimeProvider();
-        await using WorkerParent parent = await WorkerParent.StartAsync(Timed() with { Credits = 100 }, time: time);
+        await using WorkerParent parent = await WorkerParent.StartAsync(Timed() with { Credits = [100] }, time: time);
 
         parent.SendItem(1, 5);
         Assert.Equal(5, await parent.ReadResultAsync<int>());
@@ -192,7 +192,7 @@ public sealed class WorkerTests
     public async Task AWaitForASlot_IsNotTheItemsTime()
     {
         var time = new FakeTimeProvider();
-        await using WorkerParent parent = await WorkerParent.StartAsync(Timed() with { Credits = 1 }, time: time);
+        await using WorkerParent parent = await WorkerParent.StartAsync(Timed() with { Credits = [1] }, time: time);
 
         parent.SendItem(1, 5);
         Assert.Equal(5, await parent.ReadResultAsync<int>());
@@ -227,7 +227,7 @@ public sealed class WorkerTests
     [InlineData("genuine", false)]
     public async Task AnEmitThatIsRefused_IsOurOwnCancellation_AlsoBeforeTheTokenFires(string item, bool isOurs)
     {
-        await using WorkerParent parent = await WorkerParent.StartAsync(WorkerParent.Record(RunnableStages.Items(null, static () => new EmitsUntilRefused()).Recipe!) with { Credits = 1 });
+        await using WorkerParent parent = await WorkerParent.StartAsync(WorkerParent.Record(RunnableStages.Items(null, static () => new EmitsUntilRefused()).Recipe!) with { Credits = [1] });
 
         parent.SendItem(1, item);
         await parent.ReadResultAsync<string>();

@@ -10,6 +10,9 @@ namespace Puma.Dataflow.Stages;
 /// <remarks>Belongs to the stage's stream, but for the waits before another attempt.</remarks>
 internal sealed class ChildReader(ChildStage stage)
 {
+    /// <summary>In how many groups the slots of a window are given back while the link is full: a window of 16 or less one by one.</summary>
+    private const int FullLinkGroups = 16;
+
     /// <summary>The link that has no slot for the next output, when one was met.</summary>
     public Link? Full { get; private set; }
 
@@ -86,16 +89,21 @@ internal sealed class ChildReader(ChildStage stage)
     public bool IsTriedAgain(HeldInput item, Frame frame) =>
         (frame.Flags & (FrameFlags.Canceled | FrameFlags.NotCarried)) == 0 && item.Attempt <= stage.Options.ErrorPolicy.Retries;
 
-    /// <summary>Lets the children make as many outputs as were passed on since.</summary>
-    public static void PayCredits(ChildSlot slot)
+    /// <summary>Before a wait: lets a child make as many outputs as were passed on since. At a full link a large window is paid in groups, so that not every slot costs a frame.</summary>
+    public void PayCredits(ChildSlot slot)
     {
         for (int port = 0; port < slot.Outputs.Length; port++)
         {
-            if (slot.Outputs[port].Owed == 0)
-                continue;
-            slot.Child?.Say(FrameType.Credit, slot.Outputs[port].Owed, port: port);
-            slot.Outputs[port].Owed = 0;
+            long owed = slot.Outputs[port].Owed;
+            if (owed > 0 && (Full is null || owed * FullLinkGroups >= stage.WindowOf(slot.Outputs[port].To)))
+                PayCredits(slot, port);
         }
+    }
+
+    private static void PayCredits(ChildSlot slot, int port)
+    {
+        slot.Child?.Say(FrameType.Credit, slot.Outputs[port].Owed, port: port);
+        slot.Outputs[port].Owed = 0;
     }
 
     /// <summary>Reads on only when what the child had reported is to be seen.</summary>
@@ -154,8 +162,8 @@ internal sealed class ChildReader(ChildStage stage)
 
         bool isOwed = slot.Speaker is not null;
         slot.Advance();
-        if (isOwed && ++output.Owed * 2 >= stage.Credits)
-            PayCredits(slot);
+        if (isOwed && ++output.Owed * 2 >= stage.WindowOf(output.To))
+            PayCredits(slot, frame.Port);
         return true;
     }
 

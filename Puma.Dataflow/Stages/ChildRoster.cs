@@ -227,7 +227,7 @@ internal sealed class ChildRoster
             OwnThread = stage.OwnThread,
             TickInterval = stage.TickInterval?.Ticks ?? 0,
             TicksPaused = stage.TicksPaused,
-            Credits = Math.Max(2, stage.BoundedCapacity),
+            Credits = [.. _plan.Outputs.Select((_, i) => _stage.WindowOf(_stage.Outputs[i]))],
             MaxPayload = _stage.Isolation?.MaxItemSize ?? FrameFormat.MaxData,
             LogCategory = LogCategory.Of(pipeline.Name, _stage.Name),
             Host = DelegateIdentity.Of(_plan.Recipe.Host),

@@ -69,8 +69,9 @@ internal sealed class ChildStage : StageNode, IControlledStage
 
     public bool HaveEnoughInputsEnded => HaveInputsEnded();
 
-    /// <summary>How many outputs of one port a child may make ahead.</summary>
-    public long Credits => _roster.StartRecord.Credits;
+    /// <summary>How many outputs a child may have sent that a link has not accepted: as many as the link holds, or the stage itself if that is less. In an ordered pool they wait for their turn, as its results do in this process.</summary>
+    public int WindowOf(Link output) =>
+        _order.IsOrdered && Options.MaxDegreeOfParallelism > 1 ? Options.BoundedCapacity : Math.Min(Options.BoundedCapacity, output.Capacity);
 
     public int MaxPayload => _roster.StartRecord.MaxPayload;
 
@@ -260,8 +261,7 @@ internal sealed class ChildStage : StageNode, IControlledStage
         foreach (ChildSlot slot in _roster.Slots)
         {
             slot.Child?.Data.Flush();
-            if (_reader.Full is null)
-                ChildReader.PayCredits(slot);
+            _reader.PayCredits(slot);
         }
     }
 

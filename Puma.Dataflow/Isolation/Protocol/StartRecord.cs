@@ -35,8 +35,8 @@ internal sealed record StartRecord
 
     public required bool TicksPaused { get; init; }
 
-    /// <summary>How many outputs may be under way from each port.</summary>
-    public required int Credits { get; init; }
+    /// <summary>How many outputs may be under way, by output port.</summary>
+    public required IReadOnlyList<int> Credits { get; init; }
 
     public required int MaxPayload { get; init; }
 
@@ -76,7 +76,7 @@ internal sealed record StartRecord
         writer.Bool(OwnThread);
         writer.Long(TickInterval);
         writer.Bool(TicksPaused);
-        writer.Int(Credits);
+        Write(Credits, writer);
         writer.Int(MaxPayload);
         writer.Text(LogCategory);
         Host.WriteTo(writer);
@@ -104,7 +104,7 @@ internal sealed record StartRecord
         OwnThread = reader.Bool(),
         TickInterval = reader.Long(),
         TicksPaused = reader.Bool(),
-        Credits = reader.Int(),
+        Credits = ReadNumbers(ref reader),
         MaxPayload = reader.Int(),
         LogCategory = reader.RequiredText(),
         Host = DelegateIdentity.ReadFrom(ref reader),
@@ -131,6 +131,13 @@ internal sealed record StartRecord
             writer.Text(text);
     }
 
+    private static void Write(IReadOnlyList<int> numbers, FieldWriter writer)
+    {
+        writer.Int(numbers.Count);
+        foreach (int number in numbers)
+            writer.Int(number);
+    }
+
     private static DelegateIdentity? ReadIdentity(ref FieldReader reader) => reader.Bool() ? DelegateIdentity.ReadFrom(ref reader) : null;
 
     private static string[] ReadTexts(ref FieldReader reader)
@@ -139,5 +146,13 @@ internal sealed record StartRecord
         for (int i = 0; i < texts.Length; i++)
             texts[i] = reader.RequiredText();
         return texts;
+    }
+
+    private static int[] ReadNumbers(ref FieldReader reader)
+    {
+        int[] numbers = new int[reader.Count()];
+        for (int i = 0; i < numbers.Length; i++)
+            numbers[i] = reader.Int();
+        return numbers;
     }
 }

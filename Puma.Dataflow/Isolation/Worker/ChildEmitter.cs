@@ -54,7 +54,7 @@ internal sealed class ChildEmitter<T>(ChildWorker worker, StartRecord start, Res
     private readonly PayloadWriter _writer = new();
     private bool _isHolding;
     private bool _wasRefused;
-    private long _credits = start.Credits;
+    private long _credits = start.Credits[port];
 
     // 1 while a value is on its way: user code that does not await its emits must not get into its own.
     private int _isEmitting;
