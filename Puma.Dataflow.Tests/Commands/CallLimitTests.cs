@@ -51,6 +51,48 @@ public sealed class CallLimitTests : ChildTest
         await EndAsync(run);
     }
 
+    [Theory] // S42
+    [InlineData("in process")]
+    [InlineData("own thread")]
+    public async Task ACallThatTimesOut_SaysWhetherItHadBegun(string place)
+    {
+        var begun = new Gate();
+        PipelineRun<int> run = Start(Pipeline.Accept<int>().Then(() => new Villain
+        {
+            OnDo = async (_, token) =>
+            {
+                begun.Open();
+                await Task.Delay(Timeout.Infinite, token);
+            },
+        }, Placed.At(place, "villain")).ForEach(static _ => { }), Limited);
+        IVillain villain = run.Control<IVillain>("villain");
+        Task call = villain.DoAsync("").AsTask();
+        await begun.WaitAsync(TestToken);
+        Task behind = villain.DoAsync("").AsTask();
+
+        Time.Advance(s_limit);
+
+        Assert.Contains("The member had begun: its token has fired", (await TimesOutAsync(call)).Message, StringComparison.Ordinal);
+        Assert.Contains("The member had not begun, and never runs.", (await TimesOutAsync(behind)).Message, StringComparison.Ordinal);
+        await EndAsync(run);
+    }
+
+    [Theory] // S42
+    [InlineData("loopback")]
+    [InlineData("child process")]
+    public async Task ACallElsewhereThatTimesOut_SaysThatItIsNotKnown(string place)
+    {
+        PipelineRun<int> run = StartCounter(place);
+        ICounter counter = run.Control<ICounter>("counter");
+        await counter.SumAsync().Within();
+        Task call = counter.WaitForeverAsync(CancellationToken.None).AsTask();
+
+        Time.Advance(s_limit);
+
+        Assert.Contains("Whether the member had begun is not known here", (await TimesOutAsync(call)).Message, StringComparison.Ordinal);
+        await EndAsync(run);
+    }
+
     [Theory, MemberData(nameof(Places))] // S42
     public async Task TheStepsOfAStream_AreNotTimed(string place)
     {
@@ -120,7 +162,7 @@ public sealed class CallLimitTests : ChildTest
         Assert.False(call.IsCompleted);
         Time.Advance(TimeSpan.FromMilliseconds(1));
 
-        await TimesOutAsync(call);
+        Assert.Contains("had not begun, and never runs", (await TimesOutAsync(call)).Message, StringComparison.Ordinal);
         start.Open();
         await EndAsync(run);
         Assert.False(ran);

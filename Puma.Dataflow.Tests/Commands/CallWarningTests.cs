@@ -38,9 +38,17 @@ public sealed class CallWarningTests : ChildTest
     public async Task ASlowCall_IsWarnedOfAtItsTime_AndOneThatEndsBeforeNever()
     {
         Expect(Slow);
-        Gate first = new(), second = new();
+        Gate first = new(), second = new(), hasBegun = new();
         PipelineRun<int> run = Start(
-            Pipeline.Accept<int>().Then(() => new Villain { OnDo = (what, _) => new((what == "first" ? first : second).WaitAsync(TestToken)) }, new() { Name = "villain" }).ForEach(static _ => { }),
+            Pipeline.Accept<int>().Then(() => new Villain
+            {
+                OnDo = (what, _) =>
+                {
+                    if (what == "second")
+                        hasBegun.Open();
+                    return new((what == "first" ? first : second).WaitAsync(TestToken));
+                },
+            }, new() { Name = "villain" }).ForEach(static _ => { }),
             FakeTimeOptions with { SlowCallWarning = TimeSpan.FromSeconds(5), StallTimeout = Timeout.InfiniteTimeSpan });
         IVillain villain = run.Control<IVillain>("villain");
         await run.Started.Within();
@@ -52,11 +60,39 @@ public sealed class CallWarningTests : ChildTest
         Assert.Empty(Warnings(Slow));
 
         call = villain.DoAsync("second", TestToken).AsTask();
+        await hasBegun.WaitAsync(TestToken);
         Time.Advance(TimeSpan.FromSeconds(5) - TimeSpan.FromMilliseconds(1));
         Assert.Empty(Warnings(Slow));
         Time.Advance(TimeSpan.FromMilliseconds(1));
-        Assert.Contains("IVillain.DoAsync of stage 'villain'", Assert.Single(Warnings(Slow)).Message, StringComparison.Ordinal);
+        Assert.Contains("IVillain.DoAsync of stage 'villain' has taken longer than 00:00:05 (it runs)", Assert.Single(Warnings(Slow)).Message, StringComparison.Ordinal);
         second.Open();
+        await call.Within();
+        await EndAsync(run);
+    }
+
+    [Fact] // S42
+    public async Task ASlowCallBehindAHandler_IsSaidToWait()
+    {
+        Expect(Slow);
+        Gate item = new(), inItem = new();
+        PipelineRun<int> run = Start(
+            Pipeline.Accept<int>().Then(() => new Villain
+            {
+                OnItem = () =>
+                {
+                    inItem.Open();
+                    return new(item.WaitAsync(TestToken));
+                },
+            }, new() { Name = "villain" }).ForEach(static _ => { }),
+            FakeTimeOptions with { StallTimeout = Timeout.InfiniteTimeSpan });
+        await run.SendAsync(1, TestToken);
+        await inItem.WaitAsync(TestToken);
+        Task call = run.Control<IVillain>("villain").DoAsync("", TestToken).AsTask();
+
+        Time.Advance(TimeSpan.FromSeconds(1));
+
+        Assert.Contains("(it waits for its turn)", Assert.Single(Warnings(Slow)).Message, StringComparison.Ordinal);
+        item.Open();
         await call.Within();
         await EndAsync(run);
     }

@@ -1,7 +1,14 @@
 namespace Puma.Dataflow.Control;
 
+/// <summary>A call under way, as whoever times it sees it. Any thread.</summary>
+internal interface IPendingCall
+{
+    /// <summary>Whether its member has begun; null when that is not known here. False after the call was given up: it never does.</summary>
+    bool? HasBegun { get; }
+}
+
 /// <summary>A call under way, as its caller sees it.</summary>
-internal interface IPendingCall<TResult>
+internal interface IPendingCall<TResult> : IPendingCall
 {
     Task<TResult> Result { get; }
 
@@ -37,6 +44,8 @@ internal abstract class CallTarget : ControlTarget
         using WatchedCall? watched = Watch?.Begin(member, HasBegun, cancellationToken);
         CancellationToken token = watched?.Token ?? cancellationToken;
         IPendingCall<TResult> call = Begin(member, arguments, token);
+        if (watched is not null)
+            watched.Call = call;
         try
         {
             using (token.UnsafeRegister(static state => ((IPendingCall<TResult>)state!).GiveUp(), call))

@@ -41,7 +41,12 @@ internal sealed class CallWatch(string stage, ILogger logger, PipelineOptions op
 
         public bool IsSlowNews => Volatile.Read(ref _hasWarnedOfSlow) == 0 && options.SlowCallWarning != Timeout.InfiniteTimeSpan;
 
-        public string WhyTimedOut => $"it took longer than CallTimeout ({options.CallTimeout}). Its token has fired, but the member may still run.";
+        public string WhyTimedOut(bool? hasBegun) => $"it took longer than CallTimeout ({options.CallTimeout}). " + hasBegun switch
+        {
+            true => "The member had begun: its token has fired, but it may still run.",
+            false => "The member had not begun, and never runs.",
+            null => "Whether the member had begun is not known here: if so, its token fires, but it may still run.",
+        };
 
         public void Count(int limit)
         {
@@ -58,10 +63,10 @@ internal sealed class CallWatch(string stage, ILogger logger, PipelineOptions op
                 Log.ChattyCalls(logger, name, stage, limit);
         }
 
-        public void WarnOfSlow()
+        public void WarnOfSlow(bool? hasBegun)
         {
             if (Interlocked.Exchange(ref _hasWarnedOfSlow, 1) == 0)
-                Log.SlowCall(logger, name, stage, options.SlowCallWarning);
+                Log.SlowCall(logger, name, stage, options.SlowCallWarning, hasBegun switch { true => "it runs", false => "it waits for its turn", null => "it runs or waits for its turn" });
         }
     }
 }
@@ -80,7 +85,7 @@ internal sealed class WatchedCall : IDisposable
         Token = cancellationToken;
         PipelineOptions options = member.Options;
         if (hasBegun && member.IsSlowNews)
-            _slow = options.TimeProvider.CreateTimer(static state => ((CallWatch.Member)state!).WarnOfSlow(), member, options.SlowCallWarning, Timeout.InfiniteTimeSpan);
+            _slow = options.TimeProvider.CreateTimer(static state => ((WatchedCall)state!).WarnOfSlow(), this, options.SlowCallWarning, Timeout.InfiniteTimeSpan);
         if (options.CallTimeout is { } timeout)
         {
             _source = new CancellationTokenSource(timeout, options.TimeProvider);
@@ -92,7 +97,12 @@ internal sealed class WatchedCall : IDisposable
     /// <summary>Fires when the caller gives up, or the time is over.</summary>
     public CancellationToken Token { get; }
 
-    public string WhyTimedOut => _member.WhyTimedOut;
+    /// <summary>The call, once it is on its way.</summary>
+    public IPendingCall? Call { private get; set; }
+
+    public string WhyTimedOut => _member.WhyTimedOut(Call!.HasBegun);
+
+    private void WarnOfSlow() => _member.WarnOfSlow(Call is { } call ? call.HasBegun : false);
 
     public void Dispose()
     {

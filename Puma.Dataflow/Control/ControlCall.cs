@@ -17,7 +17,12 @@ internal class ControlCall<TControl, TArguments, TResult>(
     // Settled by whoever is first: the stream, the lane or the caller's token.
     private readonly TaskCompletionSource<TResult> _result = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
+    // 1 from when the stream has it.
+    private int _hasBegun;
+
     public Task<TResult> Result => _result.Task;
+
+    public bool? HasBegun => Volatile.Read(ref _hasBegun) != 0;
 
     protected InstanceControl Instance => instance;
 
@@ -41,6 +46,8 @@ internal class ControlCall<TControl, TArguments, TResult>(
 
     public override async ValueTask RunAsync(InstanceControl instance, Runnable runnable, CancellationToken cancellationToken)
     {
+        // A full fence: either this sees that the call was given up, or whoever gave it up sees that it has begun.
+        Interlocked.Exchange(ref _hasBegun, 1);
         if (_result.Task.IsCompleted)
         {
             instance.Lane.End(this);

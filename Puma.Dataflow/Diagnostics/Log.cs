@@ -89,8 +89,8 @@ internal static partial class Log
     [LoggerMessage(46, LogLevel.Warning, "Stage '{Stage}': {Count} log records of level {Level} were lost with its child process, in which more waited to be written than outlives it")]
     public static partial void ChildLogLost(ILogger logger, string stage, long count, LogLevel level);
 
-    [LoggerMessage(50, LogLevel.Warning, "A call of {Member} of stage '{Stage}' has taken longer than {Limit}; further ones are not warned of")]
-    public static partial void SlowCall(ILogger logger, string member, string stage, TimeSpan limit);
+    [LoggerMessage(50, LogLevel.Warning, "A call of {Member} of stage '{Stage}' has taken longer than {Limit} ({Progress}); further ones are not warned of")]
+    public static partial void SlowCall(ILogger logger, string member, string stage, TimeSpan limit, string progress);
 
     [LoggerMessage(51, LogLevel.Warning, "{Member} of stage '{Stage}' gets more than {Limit} calls per second; further seconds are not warned of")]
     public static partial void ChattyCalls(ILogger logger, string member, string stage, int limit);

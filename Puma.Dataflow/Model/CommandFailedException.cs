@@ -15,7 +15,7 @@ public enum CommandFailure
     /// <summary>The instance cannot serve the call: it does not implement the interface, the lent object is gone, an instance of a pool called all of the pool, or an instance read a stream of its own. The member did not run.</summary>
     NotServed,
 
-    /// <summary>The call took longer than <see cref="PipelineOptions.CallTimeout"/>. One that waited never runs; the token of one that runs has fired, but it may still run.</summary>
+    /// <summary>The call took longer than <see cref="PipelineOptions.CallTimeout"/>. One that waited never runs; the token of one that runs has fired, but it may still run. The message says which, as far as it is known: whether a child had begun with it is not.</summary>
     TimedOut,
 
     /// <summary>An argument, or the type of the result, cannot be carried to another process, and the member did not run; or it ran, and the value of its result cannot be carried back.</summary>

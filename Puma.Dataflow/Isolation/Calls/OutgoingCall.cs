@@ -70,6 +70,8 @@ internal sealed class OutgoingCall<TResult>(
 
     public bool IsAwaited => !_result.Task.IsCompleted;
 
+    public bool? HasBegun => Connection is null ? false : null;
+
     /// <summary>Encodes the arguments.</summary>
     /// <exception cref="CommandFailedException">They cannot be carried, or no result can.</exception>
     public void Encode<TArguments>(long lent, TArguments arguments)
