@@ -20,7 +20,7 @@ public sealed class BranchLease : IAsyncDisposable
 
     /// <summary>Leads no more items into the branch: its input ends as completed, sources of its own are asked to end, and what it has is processed.</summary>
     /// <returns>Ends when all stages of the branch have ended, whatever way; <see cref="Completion"/> tells which. Never faults.</returns>
-    /// <remarks>A handler of the branch that awaits it waits for itself; so it does with <see cref="DisposeAsync"/>.</remarks>
+    /// <remarks>At once: what is still in front of the broadcast is not led in, also when its send has ended before; wait for the last item in the branch to drain it first. A handler of the branch that awaits it waits for itself; so it does with <see cref="DisposeAsync"/>.</remarks>
     public Task DetachAsync()
     {
         _branch.Leave();
