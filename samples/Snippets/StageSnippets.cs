@@ -33,6 +33,21 @@ public sealed class Hasher(HasherOptions options) : Runnable<byte[], string>
 }
 #endregion
 
+#region from-ticks-runnable
+public sealed class Metronome : SourceRunnable<int>
+{
+    private int _beats;
+
+    protected override async ValueTask ProduceAsync(CancellationToken stopToken)
+    {
+        while (_beats < 3)
+            await WaitForControlAsync(stopToken); // returns after each tick or call; throws when the source is to stop
+    }
+
+    protected override ValueTask OnTickAsync(CancellationToken cancellationToken) => EmitAsync(++_beats, cancellationToken);
+}
+#endregion
+
 #region of-runnable
 public sealed class Heartbeat(Action beat) : CommandRunnable
 {
@@ -89,6 +104,7 @@ internal static class StageSnippets
     public static async Task RunAsync(string folder, CancellationToken cancellationToken)
     {
         await From();
+        await FromTicks();
         await Accept(cancellationToken);
         await Transform(folder);
         await TransformMany(folder);
@@ -114,6 +130,20 @@ internal static class StageSnippets
         await ToAsyncEnumerable();
         await AsObservable();
         await Of();
+    }
+
+    private static async Task FromTicks()
+    {
+        List<int> seen = [];
+
+        #region from-ticks
+        Pipeline pipeline = Pipeline.From(static () => new Metronome(), new() { TickInterval = TimeSpan.FromMilliseconds(10) })
+            .ForEach(seen.Add)
+            .Build();
+        #endregion
+
+        await pipeline.Start().Completion;
+        Check.That(seen is [1, 2, 3]);
     }
 
     private static async Task From()
