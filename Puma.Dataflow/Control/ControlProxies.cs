@@ -28,7 +28,7 @@ public static class ControlProxies
     internal static TControl Make<TControl>(ControlTarget target)
         where TControl : class =>
         Find<TControl>()?.Invoke(target) ?? throw new InvalidOperationException(
-            $"No proxy of {typeof(TControl)} was generated. Calls of Control<{typeof(TControl).Name}>(…) in an assembly that is compiled with the generator of Puma.Dataflow, which comes with the package, make one; for calls through generic code mark the interface with [ControlInterface].");
+            $"No proxy of {typeof(TControl)} was generated. Calls of Control<{typeof(TControl).Name}>(…) in an assembly that is compiled with the generator of Puma.Dataflow, which comes with the package (beside a reference to the project, refer to Puma.Dataflow.Generators with OutputItemType=\"Analyzer\"), make one; for calls through generic code mark the interface with [ControlInterface].");
 
     private static Func<ControlTarget, TControl>? Find<TControl>()
         where TControl : class
