@@ -1,5 +1,4 @@
 using System.Runtime.CompilerServices;
-using Microsoft.Extensions.Logging;
 using Puma.Dataflow.Tests.Infrastructure;
 using Puma.Dataflow.Tests.Isolation;
 
@@ -10,8 +9,6 @@ public interface IArchive
     ValueTask<Witness> WitnessAsync();
 
     IAsyncEnumerable<Witness> WitnessesAsync(CancellationToken cancellationToken = default);
-
-    ValueTask<byte[]> BytesAsync();
 
     ValueTask ThrowCodecFailureAsync();
 }
@@ -35,8 +32,8 @@ public sealed class CarriedResultTests : ChildTest
 
     public static TheoryData<string> Isolated => ["loopback", "child process"];
 
-    private PipelineRun<int> StartArchive(string place, PipelineOptions? options = null) => Start(
-        Pipeline.Accept<int>().Then(static () => new Archive(), Placed.At(place, Name) with { OwnThread = true }).ForEach(static _ => { }), options);
+    private PipelineRun<int> StartArchive(string place) => Start(
+        Pipeline.Accept<int>().Then(static () => new Archive(), Placed.At(place, Name) with { OwnThread = true }).ForEach(static _ => { }));
 
     private static async Task EndAsync(PipelineRun<int> run)
     {
@@ -65,29 +62,6 @@ public sealed class CarriedResultTests : ChildTest
         await EndAsync(run);
     }
 
-    [Fact] // S41, S42
-    public async Task WhatAnItemChangesAfterTheAnswer_IsNotInIt_EvenIfTheAnswerWaitsForTheLog()
-    {
-        Gate log = new();
-        var options = Options with { SlowCallWarning = Timeout.InfiniteTimeSpan };
-        PipelineRun<int> run = StartArchive("loopback", options with { LoggerFactory = new HookedLog(Log, (category, _) => Hold(category)) });
-        Task<byte[]> call = run.Control<IArchive>(Name).BytesAsync().AsTask();
-        await Waiting.UntilAsync(() => Archive.HasAnswered, "the member has run");
-
-        await run.SendAsync(7, TestToken);
-        await Waiting.UntilAsync(() => run.Snapshot().Stage(Name).Delivered == 1, "the item has changed the bytes");
-        log.Open();
-
-        Assert.All(await call.Within(), static b => Assert.Equal(0, b));
-        await EndAsync(run);
-
-        void Hold(string category)
-        {
-            if (Archive.HasAnswered && category.EndsWith(Name, StringComparison.Ordinal))
-                log.Block();
-        }
-    }
-
     [Theory, MemberData(nameof(All))] // S42
     public async Task AMemberThatThrowsWhatTheCodecThrows_Threw(string place)
     {
@@ -103,20 +77,7 @@ public sealed class CarriedResultTests : ChildTest
 
     private sealed class Archive : Runnable<int, int>, IArchive
     {
-        private static volatile bool s_hasAnswered;
-
-        // Large enough to be carried as a block, which is not copied when it is encoded.
-        private readonly byte[] _bytes = new byte[100_000];
-
-        public Archive() => s_hasAnswered = false;
-
-        public static bool HasAnswered => s_hasAnswered;
-
-        protected override ValueTask OnItemAsync(int item, CancellationToken cancellationToken)
-        {
-            Array.Fill(_bytes, (byte)item);
-            return EmitAsync(item, cancellationToken);
-        }
+        protected override ValueTask OnItemAsync(int item, CancellationToken cancellationToken) => EmitAsync(item, cancellationToken);
 
         public ValueTask<Witness> WitnessAsync() => new(new Witness());
 
@@ -125,13 +86,6 @@ public sealed class CarriedResultTests : ChildTest
             yield return new Witness();
             await Task.Delay(1, cancellationToken);
             yield return new Witness();
-        }
-
-        public ValueTask<byte[]> BytesAsync()
-        {
-            s_hasAnswered = true;
-            Context.Logger.LogInformation("answers");
-            return new(_bytes);
         }
 
         public ValueTask ThrowCodecFailureAsync() => throw new ItemCodecException(typeof(int), null, "of a codec of its own");

@@ -56,6 +56,9 @@ internal sealed class InstanceServer(Func<Task> drainLog) : ICallServer
 
         public override ValueTask RunAsync(InstanceControl instance, Runnable runnable, CancellationToken cancellationToken)
         {
+            // What its token does when it fires may be on its way still.
+            if (_call.Token.IsCancellationRequested)
+                GiveUp();
             if (Interlocked.Exchange(ref _isDecided, 1) == 0)
                 return base.RunAsync(instance, runnable, cancellationToken);
             instance.Lane.End(this);
