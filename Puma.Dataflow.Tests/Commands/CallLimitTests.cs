@@ -44,10 +44,11 @@ public sealed class CallLimitTests : ChildTest
         Time.Advance(TimeSpan.FromMilliseconds(1));
 
         Assert.Contains($"CallTimeout ({s_limit})", (await TimesOutAsync(call)).Message, StringComparison.Ordinal);
-        await TimesOutAsync(behind);
+        string late = (await TimesOutAsync(behind)).Message;
 
-        // The member has returned, and what waited behind it never ran.
-        Assert.Equal(0, await counter.SumAsync().Within());
+        // The first member returns at its time, so the second may begin at the same time, which is its own last.
+        int sum = await counter.SumAsync().Within();
+        Assert.InRange(sum, 0, late.Contains("had not begun", StringComparison.Ordinal) ? 0 : 1);
         await EndAsync(run);
     }
 
