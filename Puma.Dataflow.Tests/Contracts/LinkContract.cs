@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using Puma.Dataflow.Buffers;
+using Puma.Dataflow.Lifecycle;
 using Puma.Dataflow.Tests.Infrastructure;
 
 namespace Puma.Dataflow.Tests.Contracts;
@@ -9,12 +10,15 @@ public abstract class LinkContract
 {
     private readonly End _writer = new();
     private readonly End _reader = new();
-    private readonly ConcurrentQueue<(object? Item, DiscardReason Reason)> _discarded = [];
+    private protected readonly ConcurrentQueue<(object? Item, DiscardReason Reason)> _discarded = [];
 
     /// <summary>Makes the link under test.</summary>
     private protected abstract Link<T> Create<T>(int capacity, ILinkEnd writer, ILinkEnd reader, Action<object?, DiscardReason> onDiscarded, FullMode fullMode);
 
-    private Link<T> Create<T>(int capacity, FullMode fullMode = FullMode.Wait) =>
+    /// <summary>What it can do when it is full.</summary>
+    private protected virtual IReadOnlyList<FullMode> FullModes => [FullMode.Wait, FullMode.DropNewest];
+
+    private protected Link<T> Create<T>(int capacity, FullMode fullMode = FullMode.Wait) =>
         Create<T>(capacity, _writer, _reader, (item, reason) => _discarded.Enqueue((item, reason)), fullMode);
 
     [Theory] // S34
@@ -89,38 +93,6 @@ public abstract class LinkContract
         Assert.False(link.WriteReserved(1));
         Assert.Equal((0, 0L), (link.SlotsHeld, link.Counts.Sent));
         Assert.Empty(_discarded);
-    }
-
-    [Fact] // S47, S30
-    public void DropOldest_DropsWhatWaitsLongest_AndKeepsTheOrder()
-    {
-        Link<int> link = Create<int>(3, FullMode.DropOldest);
-        for (int i = 1; i <= 3; i++)
-            Assert.True(link.TryWrite(i));
-        Assert.True(link.TryRead(out int inWork));
-        link.CountReceived();
-
-        Assert.True(link.TryOffer(4, out bool hasDropped, out int dropped));
-        Assert.False(link.TryWrite(5));
-
-        Assert.Equal(1, inWork);
-        Assert.True(hasDropped);
-        Assert.Equal(2, dropped);
-        Assert.Equal([3, 4], ReadAll(link));
-        Assert.Equal((4L, 3L, 1L, 1L, 0L), (link.Counts.Sent, link.Counts.Received, link.Counts.Discarded, link.Counts.Dropped, link.Counts.Refused));
-    }
-
-    [Fact] // S47
-    public void DropOldest_WhenEverythingHeldIsInWork_FindsNothing()
-    {
-        Link<int> link = Create<int>(1, FullMode.DropOldest);
-        Assert.True(link.TryWrite(1));
-        Assert.True(link.TryRead(out _));
-
-        Assert.False(link.TryDropOldest(out _));
-
-        Assert.Empty(_discarded);
-        Assert.Equal(1, link.SlotsHeld);
     }
 
     [Fact] // S47, S30
@@ -200,7 +172,7 @@ public abstract class LinkContract
     {
         for (int round = 0; round < 300; round++)
         {
-            Link<int> link = Create<int>(round % 3 == 0 ? 1 : 64, (FullMode)(round % 3));
+            Link<int> link = Create<int>(round % 3 == 0 ? 1 : 64, FullModes[round % FullModes.Count]);
             long accepted = 0;
             var running = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
             Task writing = Task.Run(() =>
@@ -259,6 +231,7 @@ public abstract class LinkContract
             link.Complete(EndMarker.Completed);
         }, TestContext.Current.CancellationToken);
 
+        var links = new StageLinks { Inputs = [link] };
         int next = 0;
         while (link.End is null)
         {
@@ -271,13 +244,66 @@ public abstract class LinkContract
             }
 
             link.Flush();
-            if (link.End is null)
+            if (link.End is null && links.TrySleep())
                 await _reader.Signal.WaitAsync().Within();
         }
 
         await writing.Within();
         Assert.Equal((Items, 0), (next, link.SlotsHeld));
         Assert.InRange(link.MaxSlotsHeld, 1, capacity);
+    }
+
+    [Theory] // S16: a writer that is slow at times finds its reader asleep at times, and awake at others, and changes its ways with that.
+    [InlineData(4)]
+    [InlineData(1024)]
+    public async Task Wakeups_WhenTheWriterIsSlowAtTimes_AreNeverLost(int capacity)
+    {
+        const int Items = 100_000;
+        Link<int> link = Create<int>(capacity);
+        Task writing = Task.Run(async () =>
+        {
+            var random = new Random(capacity);
+            for (int i = 0; i < Items; i++)
+            {
+                // Long runs without a pause, and long runs with one for each item.
+                if (i / 500 % 2 == 0)
+                    Thread.SpinWait(random.Next(200));
+                while (!link.TryWrite(i))
+                {
+                    link.AskForSlot();
+                    if (link.TryWrite(i))
+                        break;
+                    await _writer.Signal.WaitAsync();
+                }
+
+                // The last word before a silence must reach the reader, too.
+                if (i % 5_000 == 0)
+                    await Waiting.UntilAsync(() => link.Queued == 0, "the reader has read what was written");
+            }
+
+            link.Complete(EndMarker.Completed);
+        }, TestContext.Current.CancellationToken);
+
+        var links = new StageLinks { Inputs = [link] };
+        int next = 0;
+        while (link.End is null)
+        {
+            if (link.TryRead(out int item))
+            {
+                Assert.Equal(next++, item);
+                link.CountReceived();
+                link.Release(1);
+            }
+            else if (link.End is null)
+            {
+                link.Flush();
+                if (links.TrySleep())
+                    await _reader.Signal.WaitAsync().Within();
+            }
+        }
+
+        await writing.Within();
+        Assert.Equal(Items, next);
     }
 
     [Fact] // S34: the last slots come back when the reader flushes, before it waits.
@@ -296,7 +322,7 @@ public abstract class LinkContract
         Assert.Equal(1, _writer.Wakes);
     }
 
-    private static List<int> ReadAll(Link<int> link)
+    private protected static List<int> ReadAll(Link<int> link)
     {
         List<int> items = [];
         while (link.TryRead(out int item))
@@ -336,4 +362,45 @@ public sealed class BufferBlockLinkTests : LinkContract
 {
     private protected override Link<T> Create<T>(int capacity, ILinkEnd writer, ILinkEnd reader, Action<object?, DiscardReason> onDiscarded, FullMode fullMode) =>
         new BufferBlockLink<T>("writer", "reader", capacity, writer, reader) { FullMode = fullMode, OnDiscarded = onDiscarded };
+
+    private protected override IReadOnlyList<FullMode> FullModes => [FullMode.Wait, FullMode.DropNewest, FullMode.DropOldest];
+
+    [Fact] // S47, S30
+    public void DropOldest_DropsWhatWaitsLongest_AndKeepsTheOrder()
+    {
+        Link<int> link = Create<int>(3, FullMode.DropOldest);
+        for (int i = 1; i <= 3; i++)
+            Assert.True(link.TryWrite(i));
+        Assert.True(link.TryRead(out int inWork));
+        link.CountReceived();
+
+        Assert.True(link.TryOffer(4, out bool hasDropped, out int dropped));
+        Assert.False(link.TryWrite(5));
+
+        Assert.Equal(1, inWork);
+        Assert.True(hasDropped);
+        Assert.Equal(2, dropped);
+        Assert.Equal([3, 4], ReadAll(link));
+        Assert.Equal((4L, 3L, 1L, 1L, 0L), (link.Counts.Sent, link.Counts.Received, link.Counts.Discarded, link.Counts.Dropped, link.Counts.Refused));
+    }
+
+    [Fact] // S47
+    public void DropOldest_WhenEverythingHeldIsInWork_FindsNothing()
+    {
+        Link<int> link = Create<int>(1, FullMode.DropOldest);
+        Assert.True(link.TryWrite(1));
+        Assert.True(link.TryRead(out _));
+
+        Assert.False(link.TryDropOldest(out _));
+
+        Assert.Empty(_discarded);
+        Assert.Equal(1, link.SlotsHeld);
+    }
+}
+
+/// <inheritdoc/>
+public sealed class BurstLinkTests : LinkContract
+{
+    private protected override Link<T> Create<T>(int capacity, ILinkEnd writer, ILinkEnd reader, Action<object?, DiscardReason> onDiscarded, FullMode fullMode) =>
+        new BurstLink<T>("writer", "reader", capacity, writer, reader) { FullMode = fullMode, OnDiscarded = onDiscarded };
 }

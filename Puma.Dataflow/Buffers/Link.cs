@@ -43,7 +43,7 @@ internal abstract class Link(string from, string to, int capacity, ILinkEnd writ
             long refused = Volatile.Read(ref _refused);
             long dropped = Volatile.Read(ref _dropped);
             long discarded = Volatile.Read(ref _discarded);
-            long received = Volatile.Read(ref _received);
+            long received = Volatile.Read(ref _reading.Received);
             return new LinkCounts(WrittenSoFar, received, discarded, dropped, refused);
         }
     }
@@ -86,8 +86,18 @@ internal abstract class Link(string from, string to, int capacity, ILinkEnd writ
     /// <summary>Wakes a writer that asked for a slot, if there is one. The reader calls it before it waits. Reader only.</summary>
     public abstract void Flush();
 
+    /// <summary>Says that the reader is about to sleep. It looks at <see cref="HasNews"/> afterwards, behind a full fence. Reader only.</summary>
+    /// <returns>Whether the writer does not fence, so that a barrier for all processors must come between.</returns>
+    public virtual bool AnnounceSleep() => false;
+
+    /// <summary>Whether the writer may have found the reader awake although it has written since the reader last looked. Reader only.</summary>
+    public virtual bool HasNews() => false;
+
     /// <summary>Counts an item whose handling starts. Reader only.</summary>
-    public void CountReceived() => Volatile.Write(ref _received, _received + 1);
+    public void CountReceived() => Volatile.Write(ref _reading.Received, _reading.Received + 1);
+
+    /// <summary>The same for a reader whose instances count for themselves: all of them this way. Any thread.</summary>
+    public void CountReceivedByAny() => Interlocked.Increment(ref _reading.Received);
 
     protected void CountDiscarded(object? item, DiscardReason reason)
     {
@@ -108,10 +118,22 @@ internal abstract class Link(string from, string to, int capacity, ILinkEnd writ
     protected void AssertSlots(int held) =>
         Debug.Assert(held >= 0 && held <= capacity, $"Link {from} -> {to} holds {held} of {capacity} slots.");
 
-    private long _received;
+    // What changes with every item is the reader's alone; the writer looks at the rest with every item.
+    private readonly Reading _reading = new();
+
+    // Any thread.
     private long _discarded;
     private long _dropped;
     private long _refused;
+
+    private sealed class Reading : OnOwnCacheLines
+    {
+        public long Received;
+
+#pragma warning disable CS0169, IDE0051, CA1823 // Nothing is kept there: it is the room.
+        private readonly CacheLines _behind;
+#pragma warning restore CS0169, IDE0051, CA1823
+    }
 }
 
 /// <summary>What went over a link.</summary>
@@ -160,7 +182,7 @@ internal abstract class Link<T>(string from, string to, int capacity, ILinkEnd w
 
     /// <summary>Takes a slot and hands the item over. Writer only.</summary>
     /// <returns>False when no slot is free or the link is shut.</returns>
-    public bool TryWrite(T item) => TryReserve() && WriteReserved(item);
+    public virtual bool TryWrite(T item) => TryReserve() && WriteReserved(item);
 
     /// <summary>Hands the item over by a slot, or by what the full mode allows instead. Writer only.</summary>
     /// <param name="item">The item.</param>

@@ -20,7 +20,7 @@ internal interface ILinkEnd
 /// looks at its conditions after each wait misses nothing; it may be woken for nothing. A second waiter, which only an emit outside of its
 /// handler can be, harms neither itself nor the first: it looks again until the first one is gone.
 /// </summary>
-internal sealed class Wakeup : IValueTaskSource
+internal sealed class Wakeup : IValueTaskSource, IThreadPoolWorkItem
 {
     private const int Idle = 0;
     private const int Signaled = 1;
@@ -30,7 +30,7 @@ internal sealed class Wakeup : IValueTaskSource
     private const int Resuming = 3;
 
     private int _state;
-    private ManualResetValueTaskSourceCore<bool> _core = new() { RunContinuationsAsynchronously = true };
+    private ManualResetValueTaskSourceCore<bool> _core;
 
     /// <summary>Signals. Any thread.</summary>
     public void Set()
@@ -44,7 +44,7 @@ internal sealed class Wakeup : IValueTaskSource
                 case Idle when Interlocked.CompareExchange(ref _state, Signaled, Idle) == Idle:
                     return;
                 case Waiting when Interlocked.CompareExchange(ref _state, Resuming, Waiting) == Waiting:
-                    _core.SetResult(true);
+                    ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: true);
                     return;
                 case Signaled or Resuming:
                     return;
@@ -65,6 +65,9 @@ internal sealed class Wakeup : IValueTaskSource
                 return LookAgainAsync();
         }
     }
+
+    /// <summary>The waiter goes on here, on the thread pool, not on the thread that signaled.</summary>
+    void IThreadPoolWorkItem.Execute() => _core.SetResult(true);
 
     ValueTaskSourceStatus IValueTaskSource.GetStatus(short token) => _core.GetStatus(token);
 

@@ -69,6 +69,20 @@ internal sealed class StageLinks
             input.Flush();
     }
 
+    /// <summary>Says that the stream is about to sleep; every write from then on wakes it. The stream only.</summary>
+    /// <returns>False when something was written meanwhile: look again first.</returns>
+    public bool TrySleep()
+    {
+        bool needsBarrier = false, isQuiet = true;
+        foreach (Link input in Inputs)
+            needsBarrier |= input.AnnounceSleep();
+        if (needsBarrier)
+            Interlocked.MemoryBarrierProcessWide();
+        foreach (Link input in Inputs)
+            isQuiet &= !input.HasNews();
+        return isQuiet;
+    }
+
     /// <summary>Lets nobody write to the stage any more. What is queued is for <see cref="Close"/>. Any thread.</summary>
     public void RefuseInputs()
     {

@@ -342,6 +342,15 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
         FlushInputs();
         WaitsFor = waitsFor;
         SetActivity(activity);
+        return Links.TrySleep() ? _wakeup.WaitAsync() : default;
+    }
+
+    /// <summary>Waits until a link may have a slot again, or the stage was told something. What comes in meanwhile may wake it or not.</summary>
+    public ValueTask WaitForSlotAsync(Link full)
+    {
+        FlushInputs();
+        WaitsFor = full;
+        SetActivity(StageActivity.WaitingForOutput);
         return _wakeup.WaitAsync();
     }
 

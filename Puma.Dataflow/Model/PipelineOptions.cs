@@ -15,6 +15,10 @@ public sealed record PipelineOptions
     /// <value>Default <see cref="Placement.InProcess"/>.</value>
     public Placement DefaultPlacement { get; init; } = Placement.InProcess;
 
+    /// <summary>What carries the items from one stage to the next in this process.</summary>
+    /// <value>Default <see cref="LinkKind.Burst"/>. What a pipeline does is the same with both.</value>
+    public LinkKind Links { get; init; } = LinkKind.Burst;
+
     /// <summary>Where the library and the runnables log.</summary>
     /// <value>Default <see langword="null"/>: NLog, with the application's configuration, or a console target on standard error when there is none.</value>
     public ILoggerFactory? LoggerFactory { get; init; }

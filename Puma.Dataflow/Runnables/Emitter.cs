@@ -6,6 +6,9 @@ internal abstract class Emitter<T>
     /// <summary>Hands a value over; completes when it was accepted. Throws <see cref="OperationCanceledException"/> when nobody may emit any more.</summary>
     public abstract ValueTask EmitAsync(T value, CancellationToken cancellationToken);
 
+    /// <summary>The same for the library's own handlers and bodies, which await each of their emits.</summary>
+    public virtual ValueTask PassAsync(T value, CancellationToken cancellationToken) => EmitAsync(value, cancellationToken);
+
     /// <summary>Whether a source should emit no more.</summary>
     public virtual bool IsStopping => false;
 

@@ -1,3 +1,4 @@
+using Puma.Dataflow.Blocks;
 using Puma.Dataflow.Buffers;
 using Puma.Dataflow.Lifecycle;
 
@@ -50,12 +51,15 @@ internal sealed class Edge<T>(StageDefinition from, int fromPort, StageDefinitio
     }
 
     public override Link CreateLink(StageNode writer, StageNode reader) =>
-        new BufferBlockLink<T>(writer.Name, reader.Name, Capacity, writer, reader)
-        {
-            FullMode = FullMode,
-            IsOptional = Branch?.IsOptional ?? false,
-            OnDiscarded = reader.NoteDiscarded,
-        };
+        UsesBufferBlock(writer, reader)
+            ? new BufferBlockLink<T>(writer.Name, reader.Name, Capacity, writer, reader) { FullMode = FullMode, IsOptional = IsOptional, OnDiscarded = reader.NoteDiscarded }
+            : new BurstLink<T>(writer.Name, reader.Name, Capacity, writer, reader) { FullMode = FullMode, IsOptional = IsOptional, OnDiscarded = reader.NoteDiscarded };
+
+    private bool IsOptional => Branch?.IsOptional ?? false;
+
+    /// <summary>What foreign code reads at an exit is a block, and only a block lets the writer take a value back.</summary>
+    private bool UsesBufferBlock(StageNode writer, StageNode reader) =>
+        writer.Graph.Options.Links == LinkKind.BufferBlock || reader is ExitStage<T> || FullMode == FullMode.DropOldest;
 
     public override void CopyTo(StageDefinition newFrom, StageDefinition newTo) => Connect(newFrom, FromPort, newTo, Branch);
 }

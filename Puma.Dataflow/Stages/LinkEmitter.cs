@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using Puma.Dataflow.Buffers;
 using Puma.Dataflow.Lifecycle;
 using Puma.Dataflow.Runnables;
@@ -31,6 +32,9 @@ internal class LinkEmitter<T>(StageNode stage, Link<T> link) : Emitter<T>, IAtte
         return default;
     }
 
+    public override ValueTask PassAsync(T value, CancellationToken cancellationToken) =>
+        !_isHolding && Clock is null && !stage.IsDiscarding && link.TryWrite(value) ? default : EmitAsync(value, cancellationToken);
+
     public IItemClock? Clock { private get; set; }
 
     public void Hold()
@@ -63,6 +67,8 @@ internal class LinkEmitter<T>(StageNode stage, Link<T> link) : Emitter<T>, IAtte
     /// <summary>Runs at each turn of a wait for a slot.</summary>
     protected virtual ValueTask CheckpointAsync() => default;
 
+    // A full link is nothing rare, so its waits allocate nothing.
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
     private async ValueTask EmitSlowAsync(T value, CancellationToken cancellationToken)
     {
         try
@@ -75,6 +81,7 @@ internal class LinkEmitter<T>(StageNode stage, Link<T> link) : Emitter<T>, IAtte
         }
     }
 
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
     private async ValueTask WaitAndWriteAsync(T value, CancellationToken cancellationToken)
     {
         using CancellationTokenRegistration wake = cancellationToken.CanBeCanceled
@@ -108,7 +115,7 @@ internal class LinkEmitter<T>(StageNode stage, Link<T> link) : Emitter<T>, IAtte
             if (stage.TryOffer(link, value))
                 return;
             Clock?.Pause();
-            await stage.WaitAsync(StageActivity.WaitingForOutput, link).ConfigureAwait(false);
+            await stage.WaitForSlotAsync(link).ConfigureAwait(false);
             Clock?.Resume();
             stage.BeginWork();
 

@@ -20,7 +20,7 @@ internal abstract class MovingStage(StageSetup setup) : StageNode(setup)
             link.AskForSlot();
             if (this.TryOffer(link, value))
                 return true;
-            await WaitAsync(StageActivity.WaitingForOutput, link).ConfigureAwait(false);
+            await WaitForSlotAsync(link).ConfigureAwait(false);
             BeginWork();
         }
 

@@ -53,7 +53,7 @@ internal static class Settlement
             if (isWritten)
                 break;
             hasWaited = true;
-            await stage.WaitAsync(StageActivity.WaitingForOutput, target).ConfigureAwait(false);
+            await stage.WaitForSlotAsync(target).ConfigureAwait(false);
             stage.BeginWork();
         }
 

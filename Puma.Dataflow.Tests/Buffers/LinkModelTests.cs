@@ -1,0 +1,154 @@
+using CsCheck;
+using Puma.Dataflow.Buffers;
+
+namespace Puma.Dataflow.Tests.Buffers;
+
+/// <summary>Runs random scripts against the fast link and the reference link side by side; after each step both must look the same.</summary>
+public sealed class LinkModelTests
+{
+    private enum Step
+    {
+        Write,
+        WriteMany,
+        Reserve,
+        WriteReserved,
+        CancelReserve,
+        Offer,
+        Read,
+        ReadMany,
+        Release,
+        Discard,
+        AskForSlot,
+        Flush,
+        Complete,
+        Refuse,
+        Shut,
+    }
+
+    private static readonly Gen<Step> GenStep = Gen.Frequency(
+        (12, Gen.Const(Step.Write)),
+        (6, Gen.Const(Step.WriteMany)),
+        (3, Gen.Const(Step.Reserve)),
+        (3, Gen.Const(Step.WriteReserved)),
+        (1, Gen.Const(Step.CancelReserve)),
+        (4, Gen.Const(Step.Offer)),
+        (10, Gen.Const(Step.Read)),
+        (5, Gen.Const(Step.ReadMany)),
+        (14, Gen.Const(Step.Release)),
+        (2, Gen.Const(Step.Discard)),
+        (2, Gen.Const(Step.AskForSlot)),
+        (2, Gen.Const(Step.Flush)),
+        (1, Gen.Frequency((4, Gen.Const(Step.Complete)), (1, Gen.Const(Step.Refuse)), (1, Gen.Const(Step.Shut)))));
+
+    [Fact] // S34, S30: the capacities are such that the ring of the fast link grows, wraps and does both.
+    public void RandomScripts_OnBothLinks_LookTheSame() =>
+        Gen.Select(Gen.Int[0, 4].Select(static i => ((int[])[1, 2, 7, 33, 100])[i]), Gen.Bool, GenStep.List[1, 300])
+            .Sample((capacity, dropsNewest, steps) => Run(capacity, dropsNewest ? FullMode.DropNewest : FullMode.Wait, steps), iter: 3_000, threads: 1);
+
+    private static void Run(int capacity, FullMode fullMode, List<Step> steps)
+    {
+        Half reference = new((w, r, d) => new BufferBlockLink<string>("writer", "reader", capacity, w, r) { FullMode = fullMode, OnDiscarded = d });
+        Half fast = new((w, r, d) => new BurstLink<string>("writer", "reader", capacity, w, r) { FullMode = fullMode, OnDiscarded = d });
+        foreach (Step step in steps)
+        {
+            Assert.Equal(reference.Do(step), fast.Do(step));
+            Assert.Equal(reference.Seen, fast.Seen);
+        }
+    }
+
+    /// <summary>One of the two links, with a writer and a reader that keep to the rules.</summary>
+    private sealed class Half
+    {
+        private readonly Link<string> _link;
+        private readonly End _writer = new();
+        private readonly End _reader = new();
+        private readonly List<string> _told = [];
+        private readonly Queue<string> _inWork = [];
+        private int _next;
+        private int _reserved;
+
+        public Half(Func<ILinkEnd, ILinkEnd, Action<object?, DiscardReason>, Link<string>> create) =>
+            _link = create(_writer, _reader, (item, reason) => _told.Add($"{item} {reason}"));
+
+        /// <summary>All that can be seen from outside.</summary>
+        public string Seen =>
+            $"{_link.SlotsHeld} {_link.MaxSlotsHeld} {_link.Queued} {_link.IsShut} {_link.IsCompleted} {_link.End} {_link.Counts} {_writer.Closed} {string.Join(',', _told)}";
+
+        /// <returns>What came of it.</returns>
+        public string Do(Step step) => step switch
+        {
+            Step.Write => $"{_link.TryWrite(Next())}",
+            Step.WriteMany => $"{Enumerable.Range(0, 40).Count(_ => _link.TryWrite(Next()))}",
+            Step.Reserve => Reserve(),
+            Step.WriteReserved => _reserved == 0 ? "" : $"{--_reserved} {_link.WriteReserved(Next())}",
+            Step.CancelReserve => _reserved == 0 ? "" : CancelReserve(),
+            Step.Offer => $"{_link.TryOffer(Next(), out bool hasDropped, out string? dropped)} {hasDropped} {dropped}",
+            Step.Read => Read(),
+            Step.ReadMany => string.Join(',', Enumerable.Range(0, 40).Select(_ => Read())),
+            Step.Release => Release(),
+            Step.Discard => Discard(),
+            Step.AskForSlot => Told(_link.AskForSlot),
+            Step.Flush => Told(_link.Flush),
+            Step.Complete => Told(() => _link.Complete(EndMarker.Completed)),
+            Step.Refuse => Told(_link.Refuse),
+            _ => Told(() => _link.Shut(DiscardReason.Canceled)),
+        };
+
+        private string Next() => $"{_next++}";
+
+        private static string Told(Action action)
+        {
+            action();
+            return "";
+        }
+
+        private string Reserve()
+        {
+            bool isReserved = _link.TryReserve();
+            _reserved += isReserved ? 1 : 0;
+            return $"{isReserved}";
+        }
+
+        private string CancelReserve()
+        {
+            _reserved--;
+            _link.CancelReserve();
+            return "";
+        }
+
+        private string Read()
+        {
+            // Who has shut the link reads no more.
+            if (_link.IsShut || !_link.TryRead(out string item))
+                return "-";
+            _link.CountReceived();
+            _inWork.Enqueue(item);
+            return item;
+        }
+
+        private string Release()
+        {
+            if (!_inWork.TryDequeue(out string? item))
+                return "-";
+            _link.Release(1);
+            return item;
+        }
+
+        private string Discard()
+        {
+            if (_link.IsShut || !_link.TryRead(out string item))
+                return "-";
+            _link.Discard(item, DiscardReason.NoDemand);
+            return item;
+        }
+
+        private sealed class End : ILinkEnd
+        {
+            public int Closed { get; private set; }
+
+            public void Wake() { }
+
+            public void OnReaderClosed() => Closed++;
+        }
+    }
+}

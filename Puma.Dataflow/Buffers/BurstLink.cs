@@ -1,0 +1,378 @@
+using System.Diagnostics;
+using System.Runtime.CompilerServices;
+
+namespace Puma.Dataflow.Buffers;
+
+/// <summary>
+/// The fast link: a ring between one writer and one reader, without locks. A value costs the writer one publication and one look whether
+/// the reader sleeps; the reader sees at once all that was published before, and takes it as a burst.
+/// </summary>
+/// <remarks>
+/// A writer that publishes and then finds the reader awake must be sure that the reader, before it sleeps, sees what was published. A full
+/// fence between the two does that, but costs more than all the rest. So a writer whose reader seldom sleeps leaves it out, and the reader
+/// makes up for it when it goes to sleep, by a barrier for all processors. A writer that finds its reader asleep again and again fences by
+/// itself, for that barrier costs as much as many fences.
+/// <para>
+/// What the writer writes is in <see cref="WriterSide"/>, what the reader writes in <see cref="ReaderSide"/>, each on cache lines of its own;
+/// each side keeps what it last saw of the other, and looks again only when that is used up. All positions count from the first value on:
+/// released &lt;= read &lt;= published &lt;= taken &lt;= released + capacity.
+/// </para>
+/// <para>
+/// <see cref="Complete"/> and <see cref="Shut"/> may come from a third thread while a value is written. They are rare, so they bear the cost
+/// (a barrier for all processors, and a wait of a few instructions), and the writer has none.
+/// </para>
+/// </remarks>
+internal sealed class BurstLink<T>(string from, string to, int capacity, ILinkEnd writer, ILinkEnd reader)
+    : Link<T>(from, to, capacity, writer, reader)
+{
+    /// <summary>Rings begin short, so that a pipeline of many stages that are never full takes little memory.</summary>
+    private const int FirstLength = 32;
+
+    /// <summary>A reader that slept no more than so many values ago is one that sleeps often.</summary>
+    private const int Often = 16;
+
+    /// <summary>A reader that has not slept for so many values is one that seldom sleeps.</summary>
+    private const int Seldom = 64;
+
+    private static readonly int s_longest = Array.MaxLength / 2;
+
+    private readonly WriterSide _write = new(new Ring(Math.Min(FirstLength, capacity)));
+    private readonly ReaderSide _read = new();
+
+    // How many slots must be free before a waiting writer is woken while the reader goes on working.
+    private readonly int _wakeAt = Math.Max(1, capacity / 2);
+
+    // 1 while the writer wants to be woken for a free slot. The writer sets it and looks again; the reader frees, passes a full fence in
+    // Flush at the latest, and looks then: one of the two always sees the other.
+    private int _writerWaits;
+
+    // 1 while the reader sleeps, or is about to; set back by the writer that wakes it, or by the reader that was woken by others.
+    private int _readerSleeps;
+
+    // Set once, by any thread. No slot is given out from _shut on, nothing is handed over from the other two on.
+    private int _shut;
+    private int _isShutting;
+    private int _isCompleting;
+    private EndMarker? _marker;
+
+    protected override long WrittenSoFar => Volatile.Read(ref _write.Published) + Volatile.Read(ref _write.DroppedNewest);
+
+    // What is taken or published is read before what is released or read: the difference never shows more than there was.
+    public override int SlotsHeld => (int)Math.Max(0, Volatile.Read(ref _write.Taken) - Volatile.Read(ref _read.Released));
+
+    public override int Queued => (int)Math.Max(0, Volatile.Read(ref _write.Published) - Volatile.Read(ref _read.Position));
+
+    public override int MaxSlotsHeld => Volatile.Read(ref _write.MaxHeld);
+
+    public override bool IsShut => Volatile.Read(ref _shut) != 0;
+
+    public override bool IsCompleted => Volatile.Read(ref _isCompleting) != 0;
+
+    public override EndMarker? End
+    {
+        get
+        {
+            // Nothing is published any more when the marker is set, so it must be read before all is found read.
+            EndMarker? marker = Volatile.Read(ref _marker);
+            return marker is not null && _read.Position == Volatile.Read(ref _write.Published) ? marker : null;
+        }
+    }
+
+    // ---- The writer's. ---------------------------------------------------------------------------------------------------------------
+
+    public override bool TryReserve()
+    {
+        if (Volatile.Read(ref _shut) != 0)
+            return false;
+        WriterSide write = _write;
+        long held = write.Taken - write.ReleasedSeen;
+        if (held >= write.MaxHeld)
+        {
+            // Full, or more slots in use than ever, as far as this side has seen.
+            write.ReleasedSeen = Volatile.Read(ref _read.Released);
+            held = write.Taken - write.ReleasedSeen;
+            if (held >= Capacity)
+                return false;
+            if (held >= write.MaxHeld)
+                write.MaxHeld = (int)held + 1;
+        }
+
+        Volatile.Write(ref write.Taken, write.Taken + 1);
+        return true;
+    }
+
+    public override void CancelReserve() => Volatile.Write(ref _write.Taken, _write.Taken - 1);
+
+    public override bool WriteReserved(T item)
+    {
+        WriterSide write = _write;
+        Volatile.Write(ref write.IsWriting, 1);
+        if (Volatile.Read(ref _isShutting) != 0 || Volatile.Read(ref _isCompleting) != 0)
+        {
+            Volatile.Write(ref write.IsWriting, 0);
+            CancelReserve();
+            return false;
+        }
+
+        long position = write.Published;
+        if (position - write.ReleasedSeen >= write.Ring.Length)
+            MakeRoom(position);
+        write.Ring[position] = item;
+        Volatile.Write(ref write.Published, position + 1);
+        Volatile.Write(ref write.IsWriting, 0);
+        if (write.Fences)
+            Fence(position);
+        if (Volatile.Read(ref _readerSleeps) != 0)
+            WakeReader(position);
+        return true;
+    }
+
+    private void Fence(long position)
+    {
+        // The fence orders also this change: a reader that does not see it has said before that it sleeps, and this writer sees that.
+        if (position - _write.LastWoken > Seldom)
+            Volatile.Write(ref _write.Fences, false);
+        Interlocked.MemoryBarrier();
+    }
+
+    private void WakeReader(long position)
+    {
+        if (Interlocked.Exchange(ref _readerSleeps, 0) == 0)
+            return;
+        if (position - _write.LastWoken <= Often)
+            Volatile.Write(ref _write.Fences, true);
+        _write.LastWoken = position;
+        Reader.Wake();
+    }
+
+    /// <summary>Makes a longer ring when the one there is really is full. The reader follows when it has read that to its end.</summary>
+    private void MakeRoom(long position)
+    {
+        WriterSide write = _write;
+        write.ReleasedSeen = Volatile.Read(ref _read.Released);
+        if (position - write.ReleasedSeen < write.Ring.Length)
+            return;
+        Debug.Assert(write.Ring.Length < Capacity, "A ring as long as the link has slots has room for all of them.");
+        var next = new Ring((int)Math.Min(Math.Min(2L * write.Ring.Length, Capacity), s_longest));
+        write.Ring.EndWith(position, next);
+        write.Ring = next;
+    }
+
+    public override bool TryDropOldest(out T? oldest) =>
+        throw new NotSupportedException("Only the reader takes values out of this link; a link that drops its oldest value is a BufferBlockLink.");
+
+    public override bool DropNewest(T item)
+    {
+        Volatile.Write(ref _write.IsWriting, 1);
+        bool isDropped = !IsShut;
+        if (isDropped)
+        {
+            Volatile.Write(ref _write.DroppedNewest, _write.DroppedNewest + 1);
+            CountDropped(wasAccepted: false);
+        }
+
+        Volatile.Write(ref _write.IsWriting, 0);
+        return isDropped;
+    }
+
+    public override void AskForSlot() => Interlocked.Exchange(ref _writerWaits, 1);
+
+    // ---- The reader's. ---------------------------------------------------------------------------------------------------------------
+
+    public override bool TryRead(out T item)
+    {
+        ReaderSide read = _read;
+        long position = read.Position;
+        if (position == read.PublishedSeen && !TryTakeBurst(position))
+        {
+            item = default!;
+            return false;
+        }
+
+        Ring ring = read.Ring ??= _write.First;
+        while (position == ring.End)
+            ring = read.Ring = ring.Next!;
+        item = ring.Take(position);
+        Volatile.Write(ref read.Position, position + 1);
+        return true;
+    }
+
+    private bool TryTakeBurst(long position)
+    {
+        // The burst before has ended: its slots are free.
+        Flush();
+        _read.PublishedSeen = _read.NewsSeen = Volatile.Read(ref _write.Published);
+        if (position == _read.PublishedSeen)
+            return false;
+        if (_readerSleeps != 0)
+            Volatile.Write(ref _readerSleeps, 0);
+        Reader.OnBurstTaken();
+        return true;
+    }
+
+    public override bool AnnounceSleep()
+    {
+        Interlocked.Exchange(ref _readerSleeps, 1);
+        return !Volatile.Read(ref _write.Fences);
+    }
+
+    public override bool HasNews()
+    {
+        long published = Volatile.Read(ref _write.Published);
+        if (published == _read.NewsSeen)
+            return false;
+        _read.NewsSeen = published;
+        return true;
+    }
+
+    public override void Release(int count)
+    {
+        long released = _read.Released + count;
+        Volatile.Write(ref _read.Released, released);
+        AssertSlots((int)(Volatile.Read(ref _write.Taken) - released));
+
+        // A writer that were woken for every single slot would switch threads for every item. The rest is for Flush.
+        if (Volatile.Read(ref _writerWaits) != 0 && Capacity - SlotsHeld >= _wakeAt)
+            WakeWriter();
+    }
+
+    public override void Flush()
+    {
+        Interlocked.MemoryBarrier();
+        if (Volatile.Read(ref _writerWaits) != 0 && SlotsHeld < Capacity)
+            WakeWriter();
+    }
+
+    private void WakeWriter()
+    {
+        if (Interlocked.Exchange(ref _writerWaits, 0) != 0)
+            Writer.Wake();
+    }
+
+    // ---- Anybody's. ------------------------------------------------------------------------------------------------------------------
+
+    public override void Complete(EndMarker marker)
+    {
+        // First no more values, then the marker: a reader that sees the marker sees every value too.
+        Interlocked.Exchange(ref _isCompleting, 1);
+        WaitForWriter();
+        Interlocked.CompareExchange(ref _marker, marker, null);
+        Reader.Wake();
+    }
+
+    public override void Refuse()
+    {
+        if (Interlocked.Exchange(ref _shut, 1) != 0)
+            return;
+        Writer.OnReaderClosed();
+        Writer.Wake();
+    }
+
+    public override void Shut(DiscardReason reason)
+    {
+        if (Interlocked.Exchange(ref _isShutting, 1) != 0)
+            return;
+        Interlocked.Exchange(ref _shut, 1);
+        WaitForWriter();
+
+        // Every write is refused from here on, so what is found now is all there will ever be.
+        while (TryRead(out T item))
+            Discard(item, reason);
+        Writer.OnReaderClosed();
+        Writer.Wake();
+    }
+
+    /// <summary>Returns when no write is under way that has not seen what was set before. The writer does not fence for this; the barrier does it in its place.</summary>
+    private void WaitForWriter()
+    {
+        Interlocked.MemoryBarrierProcessWide();
+        var spin = default(SpinWait);
+        while (Volatile.Read(ref _write.IsWriting) != 0)
+            spin.SpinOnce();
+    }
+
+    /// <summary>What only the writer writes.</summary>
+    private sealed class WriterSide(Ring first) : OnOwnCacheLines
+    {
+        /// <summary>The first ring, for a reader that has not begun.</summary>
+        public readonly Ring First = first;
+
+        public Ring Ring = first;
+
+        /// <summary>How many values the reader may read.</summary>
+        public long Published;
+
+        /// <summary>How many slots were ever taken.</summary>
+        public long Taken;
+
+        /// <summary>How many of them were given back, as far as this side has looked.</summary>
+        public long ReleasedSeen;
+
+        public long DroppedNewest;
+        public int MaxHeld;
+
+        /// <summary>1 while a value is handed over or dropped.</summary>
+        public int IsWriting;
+
+        /// <summary>The value for which the reader was last woken.</summary>
+        public long LastWoken;
+
+        /// <summary>Whether it fences between a publication and the look whether the reader sleeps.</summary>
+        public bool Fences = true;
+
+#pragma warning disable CS0169, IDE0051, CA1823 // Nothing is kept there: it is the room.
+        private readonly CacheLines _behind;
+#pragma warning restore CS0169, IDE0051, CA1823
+    }
+
+    /// <summary>What only the reader writes.</summary>
+    private sealed class ReaderSide : OnOwnCacheLines
+    {
+        public Ring? Ring;
+
+        /// <summary>How many values were read.</summary>
+        public long Position;
+
+        /// <summary>How many were there to be read, as far as this side has looked.</summary>
+        public long PublishedSeen;
+
+        /// <summary>How many had been published when the reader last looked whether it may sleep.</summary>
+        public long NewsSeen;
+
+        /// <summary>How many slots were given back.</summary>
+        public long Released;
+
+#pragma warning disable CS0169, IDE0051, CA1823 // Nothing is kept there: it is the room.
+        private readonly CacheLines _behind;
+#pragma warning restore CS0169, IDE0051, CA1823
+    }
+
+    /// <summary>Places for values, by position. The writer fills them, the reader empties them.</summary>
+    private sealed class Ring(int leastLength)
+    {
+        private readonly T[] _places = new T[(int)System.Numerics.BitOperations.RoundUpToPowerOf2((uint)leastLength)];
+
+        public int Length => _places.Length;
+
+        /// <summary>The position at which the next ring goes on. Written before that position is published.</summary>
+        public long End { get; private set; } = long.MaxValue;
+
+        public Ring? Next { get; private set; }
+
+        public T this[long position]
+        {
+            set => _places[(int)position & (_places.Length - 1)] = value;
+        }
+
+        public T Take(long position)
+        {
+            ref T place = ref _places[(int)position & (_places.Length - 1)];
+            T item = place;
+            if (RuntimeHelpers.IsReferenceOrContainsReferences<T>())
+                place = default!;
+            return item;
+        }
+
+        public void EndWith(long position, Ring next) => (End, Next) = (position, next);
+    }
+}
