@@ -6,7 +6,7 @@ internal sealed class TransformHandler<TIn, TOut>(Func<TIn, CancellationToken, T
     public override bool EmitsLast => true;
 
     public override ValueTask HandleAsync(TIn item, Emitter<TOut> output, CancellationToken cancellationToken) =>
-        output.EmitAsync(transform(item, cancellationToken), cancellationToken);
+        output.PassAsync(transform(item, cancellationToken), cancellationToken);
 }
 
 /// <summary>One output for each item.</summary>
@@ -17,11 +17,11 @@ internal sealed class AsyncTransformHandler<TIn, TOut>(Func<TIn, CancellationTok
     public override ValueTask HandleAsync(TIn item, Emitter<TOut> output, CancellationToken cancellationToken)
     {
         ValueTask<TOut> result = transform(item, cancellationToken);
-        return result.IsCompletedSuccessfully ? output.EmitAsync(result.Result, cancellationToken) : AwaitAsync(result, output, cancellationToken);
+        return result.IsCompletedSuccessfully ? output.PassAsync(result.Result, cancellationToken) : AwaitAsync(result, output, cancellationToken);
     }
 
     private static async ValueTask AwaitAsync(ValueTask<TOut> result, Emitter<TOut> output, CancellationToken cancellationToken) =>
-        await output.EmitAsync(await result.ConfigureAwait(false), cancellationToken).ConfigureAwait(false);
+        await output.PassAsync(await result.ConfigureAwait(false), cancellationToken).ConfigureAwait(false);
 }
 
 /// <summary>Any number of outputs for each item.</summary>
@@ -34,7 +34,7 @@ internal sealed class ManyHandler<TIn, TOut>(Func<TIn, CancellationToken, IEnume
             cancellationToken.ThrowIfCancellationRequested();
 
             // Keeps the context: with a thread of its own, the stage reads the sequence there.
-            await output.EmitAsync(value, cancellationToken).ConfigureAwait(true);
+            await output.PassAsync(value, cancellationToken).ConfigureAwait(true);
         }
     }
 }
@@ -46,7 +46,7 @@ internal sealed class AsyncManyHandler<TIn, TOut>(Func<TIn, CancellationToken, I
     {
         // Keeps the context: with a thread of its own, the stage reads the sequence there.
         await foreach (TOut value in transform(item, cancellationToken).WithCancellation(cancellationToken).ConfigureAwait(true))
-            await output.EmitAsync(value, cancellationToken).ConfigureAwait(true);
+            await output.PassAsync(value, cancellationToken).ConfigureAwait(true);
     }
 }
 
@@ -60,13 +60,13 @@ internal sealed class WhereHandler<T>(Func<T, CancellationToken, ValueTask<bool>
         ValueTask<bool> verdict = predicate(item, cancellationToken);
         if (!verdict.IsCompletedSuccessfully)
             return AwaitAsync(verdict, item, output, cancellationToken);
-        return verdict.Result ? output.EmitAsync(item, cancellationToken) : default;
+        return verdict.Result ? output.PassAsync(item, cancellationToken) : default;
     }
 
     private static async ValueTask AwaitAsync(ValueTask<bool> verdict, T item, Emitter<T> output, CancellationToken cancellationToken)
     {
         if (await verdict.ConfigureAwait(false))
-            await output.EmitAsync(item, cancellationToken).ConfigureAwait(false);
+            await output.PassAsync(item, cancellationToken).ConfigureAwait(false);
     }
 }
 
@@ -76,7 +76,7 @@ internal sealed class OfTypeHandler<TIn, TOut> : ItemHandler<TIn, TOut>
     public override bool EmitsLast => true;
 
     public override ValueTask HandleAsync(TIn item, Emitter<TOut> output, CancellationToken cancellationToken) =>
-        item is TOut value ? output.EmitAsync(value, cancellationToken) : default;
+        item is TOut value ? output.PassAsync(value, cancellationToken) : default;
 }
 
 /// <summary>Looks at each item and passes it on.</summary>
@@ -90,13 +90,13 @@ internal sealed class TapHandler<T>(Func<T, CancellationToken, ValueTask> action
         if (!looking.IsCompletedSuccessfully)
             return AwaitAsync(looking, item, output, cancellationToken);
         looking.GetAwaiter().GetResult();
-        return output.EmitAsync(item, cancellationToken);
+        return output.PassAsync(item, cancellationToken);
     }
 
     private static async ValueTask AwaitAsync(ValueTask looking, T item, Emitter<T> output, CancellationToken cancellationToken)
     {
         await looking.ConfigureAwait(false);
-        await output.EmitAsync(item, cancellationToken).ConfigureAwait(false);
+        await output.PassAsync(item, cancellationToken).ConfigureAwait(false);
     }
 }
 

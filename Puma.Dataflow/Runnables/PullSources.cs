@@ -11,7 +11,7 @@ internal sealed class EnumerableBody<T>(IEnumerable<T> source) : SourceBody<T>
     {
         foreach (T item in source)
         {
-            ValueTask emitting = output.EmitAsync(item, default);
+            ValueTask emitting = output.PassAsync(item, default);
             if (!emitting.IsCompletedSuccessfully)
                 await emitting.ConfigureAwait(true);
             if (output.IsStopping)
@@ -27,7 +27,7 @@ internal sealed class AsyncEnumerableBody<T>(IAsyncEnumerable<T> source) : Sourc
     {
         await foreach (T item in source.WithCancellation(stopToken).ConfigureAwait(true))
         {
-            await output.EmitAsync(item, default).ConfigureAwait(true);
+            await output.PassAsync(item, default).ConfigureAwait(true);
             if (output.IsStopping)
                 return;
         }
@@ -42,7 +42,7 @@ internal sealed class ChannelBody<T>(ChannelReader<T> reader) : SourceBody<T>
         while (!output.IsStopping && await reader.WaitToReadAsync(stopToken).ConfigureAwait(false))
         {
             while (!output.IsStopping && reader.TryRead(out T? item))
-                await output.EmitAsync(item, default).ConfigureAwait(false);
+                await output.PassAsync(item, default).ConfigureAwait(false);
         }
     }
 }

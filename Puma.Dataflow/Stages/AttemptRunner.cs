@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using Puma.Dataflow.Lifecycle;
 using Puma.Dataflow.Runnables;
 
@@ -48,6 +49,7 @@ internal sealed class AttemptRunner : IDisposable
         }
     }
 
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
     private async ValueTask<Fate> AwaitAsync(ValueTask handling, IAttemptOutputs outputs, CancellationToken cancellationToken)
     {
         try

@@ -74,7 +74,7 @@ internal sealed class BroadcastStage<T>(StageSetup setup) : BranchableStage(setu
     }
 
     /// <returns>False when no branch has the item, or the stage gave up before every live branch had it.</returns>
-    private async ValueTask<bool> GiveAsync(T item)
+    private ValueTask<bool> GiveAsync(T item)
     {
         // First all that have room, so that a full branch does not keep the others from what they can take.
         bool isGiven = false;
@@ -88,6 +88,12 @@ internal sealed class BroadcastStage<T>(StageSetup setup) : BranchableStage(setu
                 _owed.Add(branch);
         }
 
+        return _owed.Count == 0 && isGiven ? ValueTask.FromResult(true) : GiveOwedAsync(item, isGiven);
+    }
+
+    /// <inheritdoc cref="GiveAsync"/>
+    private async ValueTask<bool> GiveOwedAsync(T item, bool isGiven)
+    {
         while (_owed.Count > 0 || !isGiven)
         {
             if (IsDiscarding)

@@ -12,10 +12,16 @@ internal sealed class SerialStage<TIn, TOut, TOutputs>(StageSetup setup, Func<It
     /// <summary>After so many items without a wait the thread is offered to others.</summary>
     private const int ItemsPerTurn = 4096;
 
+    /// <summary>After so many items without a wait more are expected at once.</summary>
+    private const int ItemsOfABurst = 16;
+
     private Link<TIn> _input = null!;
     private TOutputs _outputs = null!;
     private ItemHandler<TIn, TOut> _handler = null!;
     private AttemptRunner _attempts = null!;
+
+    // How many items were handled, or are.
+    private long _number;
 
     protected override async ValueTask<IControlledCode> StartInstanceAsync(StageContext context)
     {
@@ -31,8 +37,7 @@ internal sealed class SerialStage<TIn, TOut, TOutputs>(StageSetup setup, Func<It
     {
         if (_handler.HasCommands)
             EnterLane();
-        long number = 0;
-        int turn = 0;
+        long rested = 0;
         while (true)
         {
             if (NeedsAttention)
@@ -42,39 +47,78 @@ internal sealed class SerialStage<TIn, TOut, TOutputs>(StageSetup setup, Func<It
                 await CheckpointAsync().ConfigureAwait(false);
             }
 
-            if (!_input.TryRead(out TIn item))
+            if (_number - rested >= ItemsPerTurn)
             {
-                if (_input.End is not null)
+                rested = _number;
+                await Task.Yield();
+            }
+
+            if (!HandleBurst(rested + ItemsPerTurn, out TIn item, out ValueTask<Fate> handling))
+            {
+                if (_input.End is not null && !IsDiscarding && !IsFinishing)
                     break;
+                if (NeedsAttention || _number - rested >= ItemsPerTurn)
+                    continue;
+
+                // After a burst the next one is likely on its way; who waits in the thread's queue may be the one that brings it.
+                if (_number - rested >= ItemsOfABurst)
+                {
+                    rested = _number;
+                    await Task.Yield();
+                    continue;
+                }
+
                 await WaitAsync(StageActivity.WaitingForInput).ConfigureAwait(false);
                 BeginWork();
-                turn = 0;
+                rested = _number;
                 continue;
             }
 
-            _input.CountReceived();
-            ValueTask<Fate> handling = _attempts.HandleAsync<TIn, TOut, TOutputs>(_handler, item, ++number, _outputs, DiscardToken);
             if (!handling.IsCompleted)
                 FlushInputs();
-            Fate fate = await handling.ConfigureAwait(false);
-            if (fate.Kind == FateKind.Delivered)
-            {
-                Counters.CountDelivered();
-                _input.Release(1);
-            }
-            else
-            {
-                await this.SettleAsync(_input, item, number, fate).ConfigureAwait(false);
-            }
-
-            if (++turn >= ItemsPerTurn)
-            {
-                turn = 0;
-                await Task.Yield();
-            }
+            await this.SettleAsync(_input, item, _number, await handling.ConfigureAwait(false)).ConfigureAwait(false);
         }
 
         await _handler.CompletedAsync(DiscardToken).ConfigureAwait(false);
+    }
+
+    /// <summary>Handles what is there, as long as each item is delivered at once.</summary>
+    /// <param name="last">The number of the last item.</param>
+    /// <param name="item">The item that takes longer, or has another fate.</param>
+    /// <param name="handling">How it goes on.</param>
+    /// <returns>Whether there is such an item; otherwise nothing is there, or the stage was told something.</returns>
+    private bool HandleBurst(long last, out TIn item, out ValueTask<Fate> handling)
+    {
+        handling = default;
+        Link<TIn> input = _input;
+        do
+        {
+            if (!input.TryRead(out item))
+                return false;
+            input.CountReceived();
+            ValueTask<Fate> now = _attempts.HandleAsync<TIn, TOut, TOutputs>(_handler, item, ++_number, _outputs, DiscardToken);
+            if (!now.IsCompletedSuccessfully)
+            {
+                handling = now;
+                return true;
+            }
+
+#pragma warning disable VSTHRD002 // It has completed, see above.
+            Fate fate = now.Result;
+#pragma warning restore VSTHRD002
+            if (fate.Kind != FateKind.Delivered)
+            {
+                handling = new ValueTask<Fate>(fate);
+                return true;
+            }
+
+            Counters.CountDelivered();
+            input.Release(1);
+        }
+        while (!NeedsAttention && _number < last);
+
+        // One item at least, so that a flood of commands does not keep the items out.
+        return false;
     }
 
     protected override ValueTask EndInstanceAsync(RunState outcome, Exception? cause) => _handler.EndAsync(outcome, cause);

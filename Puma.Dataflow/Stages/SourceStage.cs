@@ -58,6 +58,9 @@ internal sealed class SourceStage<TOut>(StageSetup setup, Func<SourceBody<TOut>>
         public override ValueTask EmitAsync(TOut value, CancellationToken cancellationToken) =>
             NeedsCheckpoint ? CheckpointThenEmitAsync(value, cancellationToken) : base.EmitAsync(value, cancellationToken);
 
+        public override ValueTask PassAsync(TOut value, CancellationToken cancellationToken) =>
+            NeedsCheckpoint ? CheckpointThenEmitAsync(value, cancellationToken) : base.PassAsync(value, cancellationToken);
+
         protected override async ValueTask CheckpointAsync()
         {
             // What runs there may emit; that emit must not run the next command or tick inside of this one.
