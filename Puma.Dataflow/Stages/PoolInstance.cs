@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Diagnostics;
 using Puma.Dataflow.Control;
 using Puma.Dataflow.Lifecycle;
@@ -5,47 +6,114 @@ using Puma.Dataflow.Runnables;
 
 namespace Puma.Dataflow.Stages;
 
-/// <summary>One instance of a pool. Belongs to the stage's stream, which hands it over with each <see cref="WorkItem{TIn, TOut}.Start"/>.</summary>
-internal sealed class PoolInstance<TIn, TOut> : IDisposable
+/// <summary>What an instance of a pool needs of its stage. Safe for any thread.</summary>
+internal interface IPoolOfInstances
 {
+    /// <summary>Items above it are not started any more; the highest number when none has failed for good.</summary>
+    long LowestFailure { get; }
+
+    /// <summary>Whether no further item is started: none at all any more, or none until the stream has seen to what the stage was told.</summary>
+    bool IsHeld { get; }
+
+    /// <summary>Counts an item whose handling starts.</summary>
+    void CountStarted();
+
+    /// <summary>Says how long an item takes, as far as one can tell.</summary>
+    /// <param name="ticks">In timestamps of the system's clock.</param>
+    void NotePace(long ticks);
+}
+
+/// <summary>
+/// One instance of a pool: takes one item after another from those that are ready, as long as there are any, and touches nothing but them.
+/// </summary>
+/// <remarks>The stage's stream makes items ready and activates; the instance runs on the thread pool. What both touch says so.</remarks>
+internal sealed class PoolInstance<TIn, TOut> : IThreadPoolWorkItem, IDisposable
+{
+    /// <summary>After so many items it looks at the time.</summary>
+    private const int ItemsPerLook = 16;
+
+    /// <summary>How long it keeps its thread from others, in timestamps: 100 microseconds, or one item.</summary>
+    private static readonly long s_turn = TimeProvider.System.TimestampFrequency / 10_000;
+
+    private readonly StageNode _stage;
+    private readonly IPoolOfInstances _pool;
     private readonly CancellationTokenSource _source;
     private readonly StageContext _context;
 
-    public PoolInstance(ItemHandler<TIn, TOut> handler, InstanceControl control, StageContext context, AttemptRunner attempts, CancellationToken discardToken)
+    // Outlives its source: an instance may look at what is ready once more when the stage has ended.
+    private readonly CancellationToken _token;
+
+    // Handed over by the stream, taken by the instance.
+    private WorkItem<TIn, TOut>? _checkpoint;
+
+    // Written by the instance, read by the stream.
+    private WorkItem<TIn, TOut>? _current;
+
+    // Set by the stream, which then queues the instance, or by the instance that finds more to do; cleared by the instance.
+    private int _isActive;
+
+    public PoolInstance(StageNode stage, IPoolOfInstances pool, ConcurrentQueue<WorkItem<TIn, TOut>> ready, ItemHandler<TIn, TOut> handler, InstanceControl control, StageContext context)
     {
-        (Handler, Control, _context, Attempts) = (handler, control, context, attempts);
-        _source = CancellationTokenSource.CreateLinkedTokenSource(discardToken);
+        (_stage, _pool, Ready, Handler, Control, _context) = (stage, pool, ready, handler, control, context);
+        Attempts = new AttemptRunner(stage, context);
+        _source = CancellationTokenSource.CreateLinkedTokenSource(stage.DiscardToken);
+        _token = _source.Token;
     }
 
     public ItemHandler<TIn, TOut> Handler { get; }
 
     public InstanceControl Control { get; }
 
-    public AttemptRunner Attempts { get; }
+    private AttemptRunner Attempts { get; }
 
-    public CancellationToken Token => _source.Token;
+    /// <summary>The items that it takes from, in order: its own, by their keys, or those of all instances.</summary>
+    public ConcurrentQueue<WorkItem<TIn, TOut>> Ready { get; }
 
     /// <summary>The flow that all its work runs in, by which its own calls are known, and its trace goes on; null when there is neither.</summary>
-    public ExecutionContext? Flow { get; private set; }
+    private ExecutionContext? Flow { get; set; }
 
-    public WorkItem<TIn, TOut>? Current { get; set; }
-
-    /// <summary>The items of its keys.</summary>
-    public Queue<WorkItem<TIn, TOut>> Waiting { get; } = [];
+    // ---- The stream's. ---------------------------------------------------------------------------------------------------------------
 
     /// <summary>Whether commands or a tick wait for it.</summary>
     public bool IsCheckpointDue { get; set; }
+
+    /// <summary>Whether it has been given a turn for its commands and ticks that it has not taken.</summary>
+    public bool HasCheckpoint => Volatile.Read(ref _checkpoint) is not null;
+
+    /// <summary>Whether it takes items, or will soon. Whatever is made ready while it does, it sees.</summary>
+    public bool IsActive => Volatile.Read(ref _isActive) != 0;
+
+    /// <summary>The item in work, if there is one; it may be done by now.</summary>
+    public WorkItem<TIn, TOut>? Current => Volatile.Read(ref _current);
 
     /// <summary>Starts the user code.</summary>
     public async ValueTask StartAsync(Emitter<TOut> output, CancellationToken discardToken)
     {
         Control.Lane.Enter();
         await Handler.StartAsync(_context, output, discardToken).ConfigureAwait(false);
-        Control.Begin(Handler, _context, Token);
+        Control.Begin(Handler, _context, _token);
         if (Handler.HasCommands)
             Control.Lane.Enter();
         if (Handler.HasCommands || Activity.Current is not null)
             Flow = ExecutionContext.Capture();
+    }
+
+    /// <summary>Gives it a turn for its commands and ticks, before its next item.</summary>
+    public void Give(WorkItem<TIn, TOut> checkpoint)
+    {
+        Debug.Assert(!HasCheckpoint, "One turn for commands at a time.");
+        Volatile.Write(ref _checkpoint, checkpoint);
+    }
+
+    /// <summary>Takes back the turn for commands that it has not taken.</summary>
+    public WorkItem<TIn, TOut>? TakeBackCheckpoint() => Interlocked.Exchange(ref _checkpoint, null);
+
+    /// <summary>Makes it look at what is ready. After that was made ready.</summary>
+    public void Activate()
+    {
+        // Full fence: the instance either sees what is ready before it rests, or has rested and is activated here.
+        if (Interlocked.Exchange(ref _isActive, 1) == 0)
+            ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);
     }
 
     /// <summary>Tells the user code that its input has ended.</summary>
@@ -55,7 +123,7 @@ internal sealed class PoolInstance<TIn, TOut> : IDisposable
         await Handler.CompletedAsync(discardToken).ConfigureAwait(false);
     }
 
-    public void Cancel(StageNode stage) => stage.Graph.Own(_source.CancelAsync());
+    public void Cancel() => _stage.Graph.Own(_source.CancelAsync());
 
     public void Dispose()
     {
@@ -63,5 +131,95 @@ internal sealed class PoolInstance<TIn, TOut> : IDisposable
         Attempts.Dispose();
         Handler.Dispose();
         _source.Dispose();
+    }
+
+    // ---- The instance's. -------------------------------------------------------------------------------------------------------------
+
+    void IThreadPoolWorkItem.Execute()
+    {
+        // The thread drops it again when this returns.
+        if (Flow is { } flow)
+            ExecutionContext.Restore(flow);
+        _stage.Graph.Own(RunAsync());
+    }
+
+    private async Task RunAsync()
+    {
+        long begin = TimeProvider.System.GetTimestamp();
+        int handled = 0;
+        do
+        {
+            while (TryTake(out WorkItem<TIn, TOut>? work))
+            {
+                Fate fate = work.IsCheckpoint ? await CheckpointAsync().ConfigureAwait(false) : await HandleAsync(work).ConfigureAwait(false);
+                Volatile.Write(ref _current, null);
+                work.EndWith(fate);
+                if (++handled % ItemsPerLook != 0)
+                    continue;
+                long taken = TimeProvider.System.GetTimestamp() - begin;
+                if (taken < s_turn)
+                    continue;
+
+                // Others may want the thread, the stage's stream for one.
+                _pool.NotePace(taken / handled);
+                ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);
+                return;
+            }
+
+            Interlocked.Exchange(ref _isActive, 0);
+        }
+        while (HasWork && Interlocked.Exchange(ref _isActive, 1) == 0);
+
+        if (handled > 0)
+            _pool.NotePace((TimeProvider.System.GetTimestamp() - begin) / handled);
+
+        // It is free now, which the stream may have waited for.
+        _stage.Wake();
+    }
+
+    // Looked at after it rests: whoever lets items in again, or makes some ready, activates it after that.
+    private bool HasWork => HasCheckpoint || (!_pool.IsHeld && !Ready.IsEmpty);
+
+    private bool TryTake([System.Diagnostics.CodeAnalysis.NotNullWhen(true)] out WorkItem<TIn, TOut>? work)
+    {
+        if (HasCheckpoint && (work = Interlocked.Exchange(ref _checkpoint, null)) is not null && work.TryStart(_token))
+        {
+            Volatile.Write(ref _current, work);
+            Handler.Redirect(work);
+            return true;
+        }
+
+        while (!_pool.IsHeld && Ready.TryDequeue(out work))
+        {
+            // What comes after a failure is given up; whoever has it in the window sees that it was never started.
+            if (work.Number > _pool.LowestFailure)
+                continue;
+            Volatile.Write(ref _current, work);
+            if (!work.TryStart(_token))
+                continue;
+            _pool.CountStarted();
+            Handler.Redirect(work);
+            return true;
+        }
+
+        Volatile.Write(ref _current, null);
+        work = null;
+        return false;
+    }
+
+    private ValueTask<Fate> HandleAsync(WorkItem<TIn, TOut> work) =>
+        Attempts.HandleAsync<TIn, TOut, WorkItem<TIn, TOut>>(Handler, work.Item, work.Number, work, _token);
+
+    private async ValueTask<Fate> CheckpointAsync()
+    {
+        try
+        {
+            await Control.CheckpointAsync().ConfigureAwait(false);
+            return new Fate(FateKind.Delivered);
+        }
+        catch (Exception error)
+        {
+            return new Fate(FateKind.Failed, error);
+        }
     }
 }

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Diagnostics;
 using Puma.Dataflow.Buffers;
 using Puma.Dataflow.Control;
@@ -7,11 +8,22 @@ using Puma.Dataflow.Runnables;
 namespace Puma.Dataflow.Stages;
 
 /// <summary>
-/// A stage with several instances. Its stream alone reads the input, hands items to instances, and writes and settles what they made,
-/// in the order of the input or as it comes. Instances run on the thread pool and touch nothing but their work item.
+/// A stage with several instances. Its stream alone reads the input, makes items ready for instances, and writes and settles what they
+/// made, in the order of the input or as it comes. Instances run on the thread pool and touch nothing but their work item.
 /// </summary>
-internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
+/// <remarks>
+/// Who takes an item out of the input takes it from whoever is free later; so the stream makes no more items ready than there are free
+/// instances, as long as items take their time. Of short ones it makes as many ready as an instance handles in a short turn, so that
+/// neither of the two waits for the other after each of them.
+/// </remarks>
+internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage, IPoolOfInstances
 {
+    /// <summary>The items that are ready are worth about so much time of one instance, in timestamps: 100 microseconds.</summary>
+    private static readonly long s_readyTime = TimeProvider.System.TimestampFrequency / 10_000;
+
+    /// <summary>The most items that are ready beyond those that free instances take at once.</summary>
+    private const int MostReady = 64;
+
     private readonly Func<ItemHandler<TIn, TOut>> _makeHandler;
     private readonly Func<TIn, int>? _partition;
     private readonly bool _isOneToOne;
@@ -27,6 +39,9 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
     private int _head;
     private bool _isOutputFull;
 
+    // By instance, during one look at the window: whether an item of its keys was not done.
+    private readonly bool[] _isBehind;
+
     // When the burst was taken that the oldest item of the window came with; 0 while there is none. Written by the stream, read by anyone.
     private long _oldestSince;
 
@@ -39,6 +54,9 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
     // The lowest item that failed for good; instances lower it, the stream reads it before it hands out an item.
     private long _lowestFailure = long.MaxValue;
 
+    // How many items may be ready beyond those that free instances take at once. Set by the instances, as their items are long or short.
+    private int _readyAhead;
+
     /// <param name="setup">What the stage is made from.</param>
     /// <param name="makeHandler">Makes the user code of one instance.</param>
     /// <param name="partition">The hash code of an item's key, which chooses the instance; null lets any free one take it.</param>
@@ -47,12 +65,21 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
         : base(setup)
     {
         (_makeHandler, _partition, _isOneToOne) = (makeHandler, partition, isOneToOne);
+        _isBehind = new bool[Options.MaxDegreeOfParallelism];
         CallWatch watch = this.MakeWatch();
         _controls = [.. Enumerable.Range(0, Options.MaxDegreeOfParallelism).Select(i => this.MakeControl(watch, i))];
         Instances = [.. _controls.Select(static c => new InstanceTarget(c))];
     }
 
     public IReadOnlyList<ControlTarget> Instances { get; }
+
+    public long LowestFailure => Volatile.Read(ref _lowestFailure);
+
+    public bool IsHeld => NeedsAttention;
+
+    public void CountStarted() => _input.CountReceivedByAny();
+
+    public void NotePace(long ticks) => Volatile.Write(ref _readyAhead, (int)Math.Min(MostReady, s_readyTime / Math.Max(1, ticks)));
 
     private bool IsOrdered => Options.EnsureOrdered;
 
@@ -83,10 +110,10 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
     {
         _input = (Link<TIn>)Inputs[0];
         _output = Outputs.Length > 0 ? (Link<TOut>)Outputs[0] : null;
+        ConcurrentQueue<WorkItem<TIn, TOut>> ready = new();
         for (int i = 0; i < Options.MaxDegreeOfParallelism; i++)
         {
-            StageContext context = this.MakeContext(i);
-            var worker = new PoolInstance<TIn, TOut>(_makeHandler(), _controls[i], context, new AttemptRunner(this, context), DiscardToken);
+            var worker = new PoolInstance<TIn, TOut>(this, this, _partition is null ? ready : new(), _makeHandler(), _controls[i], this.MakeContext(i));
             try
             {
                 await worker.StartAsync(DirectEmitter(), DiscardToken).ConfigureAwait(false);
@@ -104,6 +131,7 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
 
     protected override async Task RunAsync()
     {
+        bool hasYielded = false;
         while (true)
         {
             if (NeedsAttention)
@@ -126,6 +154,14 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
             // In order, an item that will not be handled ends the stream: what comes after it is given up as well.
             if (IsFinishing && MakesStream && WindowCount > 0 && !_window[_head].IsStarted)
                 return;
+
+            // Of short items the next ones are done at once; who waits in the thread's queue may be the one that handles them.
+            hasYielded = !hasYielded && !_isOutputFull && Volatile.Read(ref _readyAhead) >= MostReady / 4;
+            if (hasYielded)
+            {
+                await Task.Yield();
+                continue;
+            }
 
             StageActivity activity = _isOutputFull ? StageActivity.WaitingForOutput
                 : WindowCount == 0 ? StageActivity.WaitingForInput
@@ -150,19 +186,23 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
         _head = 0;
 
         // What will not start is settled before the wait for what has, which may never end.
-        foreach (WorkItem<TIn, TOut> work in _window.Where(static w => !w.IsStarted))
-            _input.Discard(work.Item, ReasonToDiscard);
-        _window.RemoveAll(static w => !w.IsStarted);
+        _window.RemoveAll(work =>
+        {
+            if (!work.TryGiveUp())
+                return false;
+            if (!work.IsCheckpoint)
+                _input.Discard(work.Item, ReasonToDiscard);
+            return true;
+        });
         foreach (WorkItem<TIn, TOut> work in _window)
             work.Refuse();
         foreach (PoolInstance<TIn, TOut> worker in _workers)
         {
-            worker.Waiting.Clear();
-            if (worker.Current is { IsDone: false })
-                worker.Cancel(this);
+            if (worker.Current is not null)
+                worker.Cancel();
         }
 
-        while (_workers.Exists(static w => w.Current is { IsDone: false }))
+        while (_window.Exists(static w => !w.IsDone))
         {
             if (_isLeftBehind)
             {
@@ -232,9 +272,14 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
     {
         _isOutputFull = false;
         bool dropsOrder = Volatile.Read(ref _lowestFailure) != long.MaxValue && Graph.Options.FaultMode == FaultMode.Abort;
+        Array.Clear(_isBehind);
         for (int i = _head; i < _window.Count; i++)
         {
             WorkItem<TIn, TOut> work = _window[i];
+
+            // The items of a key keep their order: one that was not done when it was looked at holds up those behind it.
+            if (_partition is not null && work.Instance is >= 0 and var key && !IsOrdered && _isBehind[key])
+                continue;
 
             // Looked at once, and before the outputs: an instance may emit and return in between, and that output would be lost.
             bool isDone = work.IsDone;
@@ -245,10 +290,16 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
             if (isSettled)
             {
                 RemoveAt(ref i);
-                if (!work.IsCheckpoint)
+                if (work.IsCheckpoint)
+                {
+                    if (isFailed)
+                        Fail(work.Fate.Error!);
+                }
+                else
+                {
                     await this.SettleAsync(_input, work.Item, work.Number, work.Fate).ConfigureAwait(false);
-                else if (isFailed)
-                    Fail(work.Fate.Error!);
+                }
+
                 Recycle(work);
                 if (IsDiscarding)
                     return;
@@ -256,6 +307,10 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
             else if (IsOrdered || _isOutputFull)
             {
                 return;
+            }
+            else if (work.Instance >= 0)
+            {
+                _isBehind[work.Instance] = true;
             }
         }
     }
@@ -306,89 +361,79 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
         if (IsFinishing)
         {
             if (!MakesStream)
-                DiscardWaiting();
+                DiscardReady();
             return;
         }
 
-        long lowestFailure = Volatile.Read(ref _lowestFailure);
-        if (lowestFailure != long.MaxValue)
+        // What is ready and comes before a failure is handled; what comes after it is given up with the stage.
+        if (LowestFailure == long.MaxValue)
         {
-            // What waits for the instance of its key comes before the failure or is given up with it.
-            foreach (PoolInstance<TIn, TOut> worker in _workers)
-                StartNext(worker, lowestFailure);
-            return;
+            GiveCheckpoints();
+            if (_partition is null)
+                ReadForAny();
+            else
+                ReadByKey(_partition);
         }
 
+        ActivateForWhatIsReady();
+    }
+
+    private void ActivateForWhatIsReady()
+    {
+        // Those who are active see what is ready by themselves; of the others no more are needed than there are items.
+        int unclaimed = _partition is null ? _workers[0].Ready.Count : 0;
         foreach (PoolInstance<TIn, TOut> worker in _workers)
         {
-            Reap(worker);
-            if (worker is { Current: null, IsCheckpointDue: true })
+            if (worker.HasCheckpoint || (_partition is null ? unclaimed > 0 && !worker.IsActive : !worker.Ready.IsEmpty))
             {
-                worker.IsCheckpointDue = false;
-                Start(worker, Enqueue(default!, isCheckpoint: true));
-            }
-        }
-
-        if (_partition is not null)
-        {
-            while (Volatile.Read(ref _lowestFailure) == long.MaxValue && _input.TryRead(out TIn item))
-                AddByKey(item, _partition);
-            foreach (PoolInstance<TIn, TOut> worker in _workers)
-                StartNext(worker);
-            return;
-        }
-
-        foreach (PoolInstance<TIn, TOut> worker in _workers)
-        {
-            if (worker.Current is null)
-            {
-                if (!_input.TryRead(out TIn item))
-                    return;
-                Start(worker, Enqueue(item, isCheckpoint: false));
+                worker.Activate();
+                unclaimed--;
             }
         }
     }
 
-    /// <summary>Gives an item to the instance of its key. A key that cannot be told is an error of the item.</summary>
-    private void AddByKey(TIn item, Func<TIn, int> keyHash)
+    private void ReadForAny()
     {
-        int hash;
-        try
+        int free = _workers.Count(static w => !w.IsActive);
+        ConcurrentQueue<WorkItem<TIn, TOut>> ready = _workers[0].Ready;
+        for (int room = free + Volatile.Read(ref _readyAhead) - ready.Count; room > 0 && _input.TryRead(out TIn item); room--)
+            ready.Enqueue(Add(item));
+    }
+
+    /// <summary>Gives items to the instances of their keys. A key that cannot be told is an error of the item.</summary>
+    private void ReadByKey(Func<TIn, int> keyHash)
+    {
+        while (LowestFailure == long.MaxValue && _input.TryRead(out TIn item))
         {
-            hash = keyHash(item);
+            int hash;
+            try
+            {
+                hash = keyHash(item);
+            }
+            catch (Exception error)
+            {
+                // No instance is chosen, so there is nothing to retry on.
+                CountStarted();
+                WorkItem<TIn, TOut> failed = Add(item);
+                failed.TryGiveUp();
+                failed.EndWith(new Fate(AttemptRunner.FateOf(Options.ErrorPolicy.Verdict), error));
+                continue;
+            }
+
+            int instance = (int)((uint)hash % (uint)_workers.Count);
+            _workers[instance].Ready.Enqueue(Add(item, instance));
         }
-        catch (Exception error)
-        {
-            // No instance is chosen, so there is nothing to retry on.
-            _input.CountReceived();
-            Enqueue(item, isCheckpoint: false).EndWith(new Fate(AttemptRunner.FateOf(Options.ErrorPolicy.Verdict), error));
-            return;
-        }
-
-        PoolInstance<TIn, TOut> worker = _workers[(int)((uint)hash % (uint)_workers.Count)];
-        worker.Waiting.Enqueue(Enqueue(item, isCheckpoint: false));
     }
 
-    private static void Reap(PoolInstance<TIn, TOut> worker)
-    {
-        if (worker.Current is { IsDone: true })
-            worker.Current = null;
-    }
-
-    private void StartNext(PoolInstance<TIn, TOut> worker, long below = long.MaxValue)
-    {
-        Reap(worker);
-        if (worker.Current is null && worker.Waiting.TryPeek(out WorkItem<TIn, TOut>? next) && next.Number < below)
-            Start(worker, worker.Waiting.Dequeue());
-    }
-
-    /// <summary>A stage that finishes early handles no further item, also none that waits for the instance of its key. Out of order, the others stay.</summary>
-    private void DiscardWaiting()
+    /// <summary>A stage that finishes early handles no further item. Out of order, those that were started stay.</summary>
+    private void DiscardReady()
     {
         foreach (PoolInstance<TIn, TOut> worker in _workers)
         {
-            while (worker.Waiting.TryDequeue(out WorkItem<TIn, TOut>? work))
+            while (worker.Ready.TryDequeue(out WorkItem<TIn, TOut>? work))
             {
+                bool isGivenUp = work.TryGiveUp();
+                Debug.Assert(isGivenUp, "What nobody has taken out of the queue nobody has started.");
                 _window.RemoveAt(_window.IndexOf(work, _head));
                 _input.Discard(work.Item, DiscardReason.NoDemand);
                 Recycle(work);
@@ -396,34 +441,42 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
         }
     }
 
-    private WorkItem<TIn, TOut> Enqueue(TIn item, bool isCheckpoint)
+    /// <summary>
+    /// Gives the instances that are told something their turn for it, each before its next item. What it emits there comes, in order, before
+    /// what is not started: that would otherwise wait for the instance, and the instance for it.
+    /// </summary>
+    private void GiveCheckpoints()
     {
-        if (!_spares.TryPop(out WorkItem<TIn, TOut>? work))
-            work = new WorkItem<TIn, TOut>(this, NoteFailure, Math.Min(_output?.Capacity ?? 1, 64), _isOneToOne);
-        work.Take(item, isCheckpoint ? _number : ++_number, isCheckpoint, base.WorkingSince);
+        foreach (PoolInstance<TIn, TOut> worker in _workers)
+        {
+            if (!worker.IsCheckpointDue || worker.HasCheckpoint)
+                continue;
+            worker.IsCheckpointDue = false;
+            WorkItem<TIn, TOut> turn = Make(default!, isCheckpoint: true);
+            int next = _window.FindIndex(_head, static w => !w.IsStarted);
+            _window.Insert(next < 0 ? _window.Count : next, turn);
+            worker.Give(turn);
+        }
+    }
+
+    private WorkItem<TIn, TOut> Add(TIn item, int instance = -1)
+    {
+        WorkItem<TIn, TOut> work = Make(item, isCheckpoint: false);
+        work.Instance = instance;
         _window.Add(work);
         return work;
     }
 
-    private void Start(PoolInstance<TIn, TOut> worker, WorkItem<TIn, TOut> work)
+    private WorkItem<TIn, TOut> Make(TIn item, bool isCheckpoint)
     {
-        Debug.Assert(worker.Current is null, "An instance handles one item at a time.");
-        if (!work.IsCheckpoint)
-            _input.CountReceived();
-        worker.Current = work;
-        worker.Handler.Redirect(work);
-        work.Start(worker, worker.Token);
+        if (!_spares.TryPop(out WorkItem<TIn, TOut>? work))
+            work = new WorkItem<TIn, TOut>(this, NoteFailure, Math.Min(_output?.Capacity ?? 1, 64), _isOneToOne);
+        work.Take(item, isCheckpoint ? _number : ++_number, isCheckpoint, base.WorkingSince);
+        return work;
     }
 
     private void Recycle(WorkItem<TIn, TOut> work)
     {
-        // The worker may still point at it.
-        foreach (PoolInstance<TIn, TOut> worker in _workers)
-        {
-            if (worker.Current == work)
-                worker.Current = null;
-        }
-
         work.Forget();
         _spares.Push(work);
     }
@@ -455,10 +508,10 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
             return;
         foreach (PoolInstance<TIn, TOut> worker in _workers)
         {
-            if (worker.Current is { IsDone: false } work && work.Number > lowest)
+            if (worker.Current is { IsStarted: true, IsDone: false } work && work.Number > lowest)
             {
                 work.Refuse();
-                worker.Cancel(this);
+                worker.Cancel();
             }
         }
     }

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using Puma.Dataflow.Lifecycle;
 using Puma.Dataflow.Runnables;
 
@@ -5,9 +6,9 @@ namespace Puma.Dataflow.Stages;
 
 /// <summary>
 /// One item on its way through an instance of a pool, with the outputs it has made so far. The instance writes, the stage's stream takes;
-/// the outputs are guarded by a lock, everything else is handed over by <see cref="Start"/> and <see cref="IsDone"/>.
+/// the outputs are guarded by a lock, everything else is handed over by <see cref="TryStart"/> and <see cref="IsDone"/>.
 /// </summary>
-internal sealed class WorkItem<TIn, TOut>(StageNode stage, Action<long> noteFailure, int outputLimit, bool isOneToOne) : Emitter<TOut>, IAttemptOutputs, IThreadPoolWorkItem
+internal sealed class WorkItem<TIn, TOut>(StageNode stage, Action<long> noteFailure, int outputLimit, bool isOneToOne) : Emitter<TOut>, IAttemptOutputs
 {
     private readonly Lock _gate = new();
 
@@ -15,12 +16,20 @@ internal sealed class WorkItem<TIn, TOut>(StageNode stage, Action<long> noteFail
     private readonly Queue<TOut> _outputs = [];
     private readonly List<TOut> _held = [];
     private TaskCompletionSource? _room;
-    private bool _isHolding;
-    private bool _isRefusing;
     private bool _wasRefused;
 
+    // Written under _gate, read also without it.
+    private volatile bool _isHolding;
+    private volatile bool _isRefusing;
+
+    // The one output of an item that makes one, as the last thing: the stream looks at it when the item is done, so it needs no lock.
+    private TOut _single = default!;
+    private bool _hasSingle;
+
+    // Whether it has been started or given up: by one of an instance and the stream, whoever is first.
+    private int _isDecided;
+    private bool _isStarted;
     private bool _isDone;
-    private PoolInstance<TIn, TOut>? _instance;
     private CancellationToken _token;
 
     // The instance's, like the emits that read it.
@@ -36,7 +45,10 @@ internal sealed class WorkItem<TIn, TOut>(StageNode stage, Action<long> noteFail
     /// <summary>When the burst was taken that it came with.</summary>
     public long Since { get; private set; }
 
-    public bool IsStarted { get; private set; }
+    /// <summary>The instance of its key; negative when any may take it. The stage's stream only.</summary>
+    public int Instance { get; set; } = -1;
+
+    public bool IsStarted => Volatile.Read(ref _isStarted);
 
     /// <summary>Valid once <see cref="IsDone"/>.</summary>
     public Fate Fate { get; private set; }
@@ -46,8 +58,8 @@ internal sealed class WorkItem<TIn, TOut>(StageNode stage, Action<long> noteFail
     /// <summary>Takes an item. The stage's stream only.</summary>
     public void Take(TIn item, long number, bool isCheckpoint, long since)
     {
-        (Item, Number, IsCheckpoint, IsStarted, Since) = (item, number, isCheckpoint, false, since);
-        Volatile.Write(ref _isDone, false);
+        Debug.Assert(!_isStarted && _isDecided == 0, "What is taken has been forgotten before.");
+        (Item, Number, IsCheckpoint, Since) = (item, number, isCheckpoint, since);
     }
 
     /// <summary>Lets go of an item that is settled, and is ready for another. The stage's stream only.</summary>
@@ -60,35 +72,30 @@ internal sealed class WorkItem<TIn, TOut>(StageNode stage, Action<long> noteFail
             (_room, _isHolding, _isRefusing, _wasRefused) = (null, false, false, false);
         }
 
-        (Item, Fate, Clock) = (default!, default, null);
+        (Item, Fate, Clock, _single, _hasSingle) = (default!, default, null, default!, false);
+        (_isDecided, _isStarted, _isDone, Instance) = (0, false, false, -1);
     }
 
-    public void Start(PoolInstance<TIn, TOut> instance, CancellationToken token)
+    /// <summary>Starts the item for an instance.</summary>
+    /// <param name="token">Fires when the instance gives up.</param>
+    /// <returns>False when the stream has given it up.</returns>
+    public bool TryStart(CancellationToken token)
     {
-        (_instance, _token, IsStarted) = (instance, token, true);
-        ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);
+        if (Interlocked.Exchange(ref _isDecided, 1) != 0)
+            return false;
+        _token = token;
+        Volatile.Write(ref _isStarted, true);
+        return true;
     }
 
-    void IThreadPoolWorkItem.Execute()
-    {
-        // The thread drops it again when this returns.
-        if (_instance!.Flow is { } flow)
-            ExecutionContext.Restore(flow);
-        stage.Graph.Own(RunAsync());
-    }
-
-    private async Task RunAsync()
-    {
-        Fate fate = IsCheckpoint
-            ? await CheckpointAsync().ConfigureAwait(false)
-            : await _instance!.Attempts.HandleAsync<TIn, TOut, WorkItem<TIn, TOut>>(_instance.Handler, Item, Number, this, _token).ConfigureAwait(false);
-        EndWith(fate);
-    }
+    /// <summary>Gives up an item that no instance has started; none will. The stage's stream only.</summary>
+    /// <returns>False when an instance has started it.</returns>
+    public bool TryGiveUp() => Interlocked.Exchange(ref _isDecided, 1) == 0;
 
     /// <summary>Decides the item. By its instance, or by the stage's stream when it never comes to one.</summary>
     public void EndWith(Fate fate)
     {
-        IsStarted = true;
+        Volatile.Write(ref _isStarted, true);
         Fate = fate;
         if (fate.Kind == FateKind.Failed)
             noteFailure(Number);
@@ -96,17 +103,13 @@ internal sealed class WorkItem<TIn, TOut>(StageNode stage, Action<long> noteFail
         stage.Wake();
     }
 
-    private async ValueTask<Fate> CheckpointAsync()
+    public override ValueTask PassAsync(TOut value, CancellationToken cancellationToken)
     {
-        try
-        {
-            await _instance!.Control.CheckpointAsync().ConfigureAwait(false);
-            return new Fate(FateKind.Delivered);
-        }
-        catch (Exception error)
-        {
-            return new Fate(FateKind.Failed, error);
-        }
+        if (!isOneToOne || _isHolding || _isRefusing || Clock is not null || stage.IsDiscarding)
+            return EmitAsync(value, cancellationToken);
+        _single = value;
+        Volatile.Write(ref _hasSingle, true);
+        return default;
     }
 
     public override ValueTask EmitAsync(TOut value, CancellationToken cancellationToken)
@@ -198,6 +201,13 @@ internal sealed class WorkItem<TIn, TOut>(StageNode stage, Action<long> noteFail
     /// <summary>Shows the next output. The stage's stream only.</summary>
     public bool TryPeek(out TOut value)
     {
+        if (Volatile.Read(ref _hasSingle))
+        {
+            value = _single;
+            return true;
+        }
+
+        value = default!;
         lock (_gate)
             return _outputs.TryPeek(out value!);
     }
@@ -205,6 +215,12 @@ internal sealed class WorkItem<TIn, TOut>(StageNode stage, Action<long> noteFail
     /// <summary>Takes the next output. The stage's stream only.</summary>
     public void Dequeue()
     {
+        if (_hasSingle)
+        {
+            (_single, _hasSingle) = (default!, false);
+            return;
+        }
+
         TaskCompletionSource? room;
         lock (_gate)
         {
