@@ -1,7 +1,6 @@
 using System.Collections.Concurrent;
 using Microsoft.Extensions.Logging;
 using Puma.Dataflow.Testing;
-using Puma.Dataflow.Tests.Infrastructure;
 
 namespace Puma.Dataflow.Tests.Scenarios.RandomGraphs;
 

@@ -1,0 +1,67 @@
+using System.Diagnostics;
+
+namespace Puma.Dataflow.Benchmarks.Compare;
+
+/// <summary>
+/// Runs the subjects of a scenario in turn, round after round, so that all of them meet the same moods of the machine. What is told is the
+/// median over the rounds; a ratio is taken within each round first.
+/// </summary>
+internal static class Measurement
+{
+    /// <returns>One row for each subject.</returns>
+    /// <exception cref="InvalidOperationException">A subject lost or changed an item.</exception>
+    public static async Task<IReadOnlyList<Row>> MeasureAsync(Scenario scenario, int rounds)
+    {
+        var nanoseconds = scenario.Subjects.ToDictionary(static s => s.Name, _ => new double[rounds]);
+        var bytes = scenario.Subjects.ToDictionary(static s => s.Name, _ => new double[rounds]);
+        foreach (Subject subject in scenario.Subjects)
+        {
+            // Twice: the first run compiles the code, the second lets the compiler make it better.
+            await RunAsync(scenario, subject);
+            await RunAsync(scenario, subject);
+        }
+
+        for (int round = 0; round < rounds; round++)
+        {
+            foreach (Subject subject in scenario.Subjects)
+                (nanoseconds[subject.Name][round], bytes[subject.Name][round]) = await RunAsync(scenario, subject);
+        }
+
+        double? RatioTo(string other, string subject) =>
+            nanoseconds.TryGetValue(other, out double[]? theirs) ? Median(theirs.Zip(nanoseconds[subject], static (t, s) => t / s)) : null;
+        string limit = nanoseconds.ContainsKey("socket") ? "socket" : "loop";
+        return
+        [
+            .. scenario.Subjects.Select(s => new Row(
+                scenario.Name,
+                scenario.Capacity,
+                s.Name,
+                1e9 / Median(nanoseconds[s.Name]),
+                Median(nanoseconds[s.Name]),
+                Median(bytes[s.Name]),
+                RatioTo("tpl", s.Name),
+                RatioTo(limit, s.Name)))
+        ];
+    }
+
+    private static async Task<(double Nanoseconds, double Bytes)> RunAsync(Scenario scenario, Subject subject)
+    {
+        GC.Collect();
+        GC.WaitForPendingFinalizers();
+        long bytesBefore = GC.GetTotalAllocatedBytes(precise: true);
+        long begin = Stopwatch.GetTimestamp();
+        long sum = await Task.Run(() => subject.RunAsync(scenario.Items));
+        TimeSpan taken = Stopwatch.GetElapsedTime(begin);
+        long bytes = GC.GetTotalAllocatedBytes(precise: true) - bytesBefore;
+        long expected = scenario.Checksum(scenario.Items);
+        if (sum != expected)
+            throw new InvalidOperationException($"{subject.Name} returned {sum} instead of {expected} in {scenario.Name} at capacity {scenario.Capacity}: an item was lost or changed.");
+        return (taken.TotalNanoseconds / scenario.Items, (double)bytes / scenario.Items);
+    }
+
+    private static double Median(IEnumerable<double> values)
+    {
+        double[] sorted = [.. values.Order()];
+        return sorted.Length % 2 == 1 ? sorted[sorted.Length / 2] : (sorted[(sorted.Length / 2) - 1] + sorted[sorted.Length / 2]) / 2;
+    }
+}

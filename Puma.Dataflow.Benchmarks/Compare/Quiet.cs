@@ -1,0 +1,9 @@
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace Puma.Dataflow.Benchmarks.Compare;
+
+/// <summary>Pipelines that log nothing, as their peers do.</summary>
+internal static class Quiet
+{
+    public static PipelineOptions Options { get; } = new() { LoggerFactory = NullLoggerFactory.Instance };
+}
