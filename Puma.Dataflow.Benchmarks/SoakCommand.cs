@@ -51,8 +51,6 @@ internal static class SoakCommand
             }
         })));
         await telling;
-        GC.Collect();
-        GC.WaitForPendingFinalizers();
         foreach (string failure in failures)
             Console.WriteLine(failure);
         Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{last - first + 1:N0} graphs, {failures.Count} violations."));

@@ -84,7 +84,8 @@ public sealed class CarriedResultTests : ChildTest
         public async IAsyncEnumerable<Witness> WitnessesAsync([EnumeratorCancellation] CancellationToken cancellationToken)
         {
             yield return new Witness();
-            await Task.Delay(1, cancellationToken);
+            await Task.Yield();
+            cancellationToken.ThrowIfCancellationRequested();
             yield return new Witness();
         }
 

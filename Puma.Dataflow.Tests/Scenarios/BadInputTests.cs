@@ -46,6 +46,7 @@ public sealed class BadInputTests : PipelineTest
         { "StallTimeout 0", new() { StallTimeout = TimeSpan.Zero }, ["StallTimeout is 00:00:00", "InfiniteTimeSpan"] },
         { "StallTimeout too long", new() { StallTimeout = TimeSpan.MaxValue }, ["StallTimeout", "at most 49."] },
         { "unknown FaultMode", new() { FaultMode = (FaultMode)9 }, ["FaultMode is 9", "DrainDownstream"] },
+        { "unknown Links", new() { Links = (LinkKind)9 }, ["Links is 9", "Burst, BufferBlock"] },
     };
 
     [Theory] // Puma 11, 38, 74

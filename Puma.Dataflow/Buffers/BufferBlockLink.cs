@@ -22,9 +22,6 @@ internal sealed class BufferBlockLink<T>(string from, string to, int capacity, I
     private int _maxHeld;
     private long _sent;
 
-    // 1 while the writer wants to be woken for a free slot. The writer sets it and looks again; the reader frees first and looks then:
-    // one of the two always sees the other (both sides pass a full fence in between).
-    private int _writerWaits;
     private int _shut;
     private int _isShutting;
     private DiscardReason _shutReason;
@@ -165,23 +162,15 @@ internal sealed class BufferBlockLink<T>(string from, string to, int capacity, I
         AssertSlots(held);
 
         // A writer that were woken for every single slot would switch threads for every item. The rest is for Flush.
-        if (Capacity - held >= _wakeAt)
+        if (IsWriterWaiting && Capacity - held >= _wakeAt)
             WakeWriter();
     }
 
     public override void Flush()
     {
-        if (Volatile.Read(ref _held) < Capacity)
+        if (IsWriterWaiting && Volatile.Read(ref _held) < Capacity)
             WakeWriter();
     }
-
-    private void WakeWriter()
-    {
-        if (Volatile.Read(ref _writerWaits) != 0 && Interlocked.Exchange(ref _writerWaits, 0) != 0)
-            Writer.Wake();
-    }
-
-    public override void AskForSlot() => Interlocked.Exchange(ref _writerWaits, 1);
 
     public override void Complete(EndMarker marker)
     {

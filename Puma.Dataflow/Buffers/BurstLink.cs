@@ -28,23 +28,20 @@ internal sealed class BurstLink<T>(string from, string to, int capacity, ILinkEn
     /// <summary>Rings begin short, so that a pipeline of many stages that are never full takes little memory.</summary>
     private const int FirstLength = 32;
 
+    /// <summary>They grow up to this length; when that is full, another one follows.</summary>
+    private const int Longest = 1 << 20;
+
     /// <summary>A reader that slept no more than so many values ago is one that sleeps often.</summary>
     private const int Often = 16;
 
     /// <summary>A reader that has not slept for so many values is one that seldom sleeps.</summary>
     private const int Seldom = 64;
 
-    private static readonly int s_longest = Array.MaxLength / 2;
-
     private readonly WriterSide _write = new(new Ring(Math.Min(FirstLength, capacity)));
     private readonly ReaderSide _read = new();
 
     // How many slots must be free before a waiting writer is woken while the reader goes on working.
     private readonly int _wakeAt = Math.Max(1, capacity / 2);
-
-    // 1 while the writer wants to be woken for a free slot. The writer sets it and looks again; the reader frees, passes a full fence in
-    // Flush at the latest, and looks then: one of the two always sees the other.
-    private int _writerWaits;
 
     // 1 while the reader sleeps, or is about to; set back by the writer that wakes it, or by the reader that was woken by others.
     private int _readerSleeps;
@@ -153,7 +150,7 @@ internal sealed class BurstLink<T>(string from, string to, int capacity, ILinkEn
         if (position - write.ReleasedSeen < write.Ring.Length)
             return;
         Debug.Assert(write.Ring.Length < Capacity, "A ring as long as the link has slots has room for all of them.");
-        var next = new Ring((int)Math.Min(Math.Min(2L * write.Ring.Length, Capacity), s_longest));
+        var next = new Ring(Math.Min(Math.Min(2 * write.Ring.Length, Capacity), Longest));
         write.Ring.EndWith(position, next);
         write.Ring = next;
     }
@@ -174,8 +171,6 @@ internal sealed class BurstLink<T>(string from, string to, int capacity, ILinkEn
         Volatile.Write(ref _write.IsWriting, 0);
         return isDropped;
     }
-
-    public override void AskForSlot() => Interlocked.Exchange(ref _writerWaits, 1);
 
     // ---- The reader's. ---------------------------------------------------------------------------------------------------------------
 
@@ -232,21 +227,15 @@ internal sealed class BurstLink<T>(string from, string to, int capacity, ILinkEn
         AssertSlots((int)(Volatile.Read(ref _write.Taken) - released));
 
         // A writer that were woken for every single slot would switch threads for every item. The rest is for Flush.
-        if (Volatile.Read(ref _writerWaits) != 0 && Capacity - SlotsHeld >= _wakeAt)
+        if (IsWriterWaiting && Capacity - SlotsHeld >= _wakeAt)
             WakeWriter();
     }
 
     public override void Flush()
     {
         Interlocked.MemoryBarrier();
-        if (Volatile.Read(ref _writerWaits) != 0 && SlotsHeld < Capacity)
+        if (IsWriterWaiting && SlotsHeld < Capacity)
             WakeWriter();
-    }
-
-    private void WakeWriter()
-    {
-        if (Interlocked.Exchange(ref _writerWaits, 0) != 0)
-            Writer.Wake();
     }
 
     // ---- Anybody's. ------------------------------------------------------------------------------------------------------------------
@@ -320,9 +309,7 @@ internal sealed class BurstLink<T>(string from, string to, int capacity, ILinkEn
         /// <summary>Whether it fences between a publication and the look whether the reader sleeps.</summary>
         public bool Fences = true;
 
-#pragma warning disable CS0169, IDE0051, CA1823 // Nothing is kept there: it is the room.
-        private readonly CacheLines _behind;
-#pragma warning restore CS0169, IDE0051, CA1823
+        public CacheLines Behind { get; }
     }
 
     /// <summary>What only the reader writes.</summary>
@@ -342,9 +329,7 @@ internal sealed class BurstLink<T>(string from, string to, int capacity, ILinkEn
         /// <summary>How many slots were given back.</summary>
         public long Released;
 
-#pragma warning disable CS0169, IDE0051, CA1823 // Nothing is kept there: it is the room.
-        private readonly CacheLines _behind;
-#pragma warning restore CS0169, IDE0051, CA1823
+        public CacheLines Behind { get; }
     }
 
     /// <summary>Places for values, by position. The writer fills them, the reader empties them.</summary>

@@ -9,7 +9,5 @@ internal struct CacheLines;
 /// <summary>The fields of a subclass come after some room; it keeps as much behind them.</summary>
 internal abstract class OnOwnCacheLines
 {
-#pragma warning disable CS0169, IDE0051, CA1823 // Nothing is kept there: it is the room.
-    private readonly CacheLines _before;
-#pragma warning restore CS0169, IDE0051, CA1823
+    public CacheLines Before { get; }
 }

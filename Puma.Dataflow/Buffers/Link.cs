@@ -81,7 +81,7 @@ internal abstract class Link(string from, string to, int capacity, ILinkEnd writ
     public abstract void Release(int count);
 
     /// <summary>Asks for a wake-up of the writer when slots are given back. The writer must look again after asking.</summary>
-    public abstract void AskForSlot();
+    public void AskForSlot() => Interlocked.Exchange(ref _writerWaits, 1);
 
     /// <summary>Wakes a writer that asked for a slot, if there is one. The reader calls it before it waits. Reader only.</summary>
     public abstract void Flush();
@@ -98,6 +98,15 @@ internal abstract class Link(string from, string to, int capacity, ILinkEnd writ
 
     /// <summary>The same for a reader whose instances count for themselves: all of them this way. Any thread.</summary>
     public void CountReceivedByAny() => Interlocked.Increment(ref _reading.Received);
+
+    /// <summary>Whether the writer has asked for a slot and was not woken. The reader gives slots back, passes a full fence, and looks then.</summary>
+    protected bool IsWriterWaiting => Volatile.Read(ref _writerWaits) != 0;
+
+    protected void WakeWriter()
+    {
+        if (Interlocked.Exchange(ref _writerWaits, 0) != 0)
+            Writer.Wake();
+    }
 
     protected void CountDiscarded(object? item, DiscardReason reason)
     {
@@ -118,6 +127,10 @@ internal abstract class Link(string from, string to, int capacity, ILinkEnd writ
     protected void AssertSlots(int held) =>
         Debug.Assert(held >= 0 && held <= capacity, $"Link {from} -> {to} holds {held} of {capacity} slots.");
 
+    // 1 while the writer wants to be woken for a free slot. The writer sets it and looks again; the reader gives back, passes a full fence
+    // and looks then: one of the two always sees the other.
+    private int _writerWaits;
+
     // What changes with every item is the reader's alone; the writer looks at the rest with every item.
     private readonly Reading _reading = new();
 
@@ -129,10 +142,7 @@ internal abstract class Link(string from, string to, int capacity, ILinkEnd writ
     private sealed class Reading : OnOwnCacheLines
     {
         public long Received;
-
-#pragma warning disable CS0169, IDE0051, CA1823 // Nothing is kept there: it is the room.
-        private readonly CacheLines _behind;
-#pragma warning restore CS0169, IDE0051, CA1823
+        public CacheLines Behind { get; }
     }
 }
 

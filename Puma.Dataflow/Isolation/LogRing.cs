@@ -4,7 +4,7 @@ namespace Puma.Dataflow.Isolation;
 /// The last log records of a child, in memory that outlives it. What is written becomes visible by one store at the end, after what it
 /// overwrites was taken out, so that a process that dies in between leaves the records before it whole.
 /// </summary>
-/// <remarks>One thread writes at a time; it is read when the writer is gone.</remarks>
+/// <remarks>One thread writes records at a time; it is read when the writer is gone.</remarks>
 internal sealed unsafe class LogRing(byte* memory, int length)
 {
     // Two counts of bytes since the beginning: of the oldest record that is whole, and of the end of the newest.
@@ -21,8 +21,8 @@ internal sealed unsafe class LogRing(byte* memory, int length)
 
     public static int RoomFor(int record) => HeaderLength + record;
 
-    /// <summary>Notes how many records of a level were dropped since the beginning.</summary>
-    public void NoteDropped(int level, long total) => Volatile.Write(ref Field(DroppedAt + (8 * level)), total);
+    /// <summary>Counts a record of a level that was dropped. Any thread.</summary>
+    public void CountDropped(int level) => Interlocked.Increment(ref Field(DroppedAt + (8 * level)));
 
     public long ReadDropped(int level) => Volatile.Read(ref Field(DroppedAt + (8 * level)));
 

@@ -146,6 +146,8 @@ internal static class PlanRules
             problems.Add("PipelineOptions: DefaultPlacement is null. Use Placement.InProcess for the default.");
         if (!Enum.IsDefined(o.FaultMode))
             problems.Add($"PipelineOptions: FaultMode is {o.FaultMode}; it must be one of {string.Join(", ", Enum.GetNames<FaultMode>())}.");
+        if (!Enum.IsDefined(o.Links))
+            problems.Add($"PipelineOptions: Links is {o.Links}; it must be one of {string.Join(", ", Enum.GetNames<LinkKind>())}.");
         if (o.AbortTimeout < TimeSpan.Zero || o.AbortTimeout > TimeLimits.Longest)
             problems.Add($"PipelineOptions: AbortTimeout is {o.AbortTimeout}; it must not be negative, and at most {TimeLimits.Longest}.");
         if (o.DrainTimeout <= TimeSpan.Zero || o.DrainTimeout > TimeLimits.Longest)

@@ -6,23 +6,6 @@ using Puma.Dataflow.Runnables;
 
 namespace Puma.Dataflow.Stages;
 
-/// <summary>What an instance of a pool needs of its stage. Safe for any thread.</summary>
-internal interface IPoolOfInstances
-{
-    /// <summary>Items above it are not started any more; the highest number when none has failed for good.</summary>
-    long LowestFailure { get; }
-
-    /// <summary>Whether no further item is started: none at all any more, or none until the stream has seen to what the stage was told.</summary>
-    bool IsHeld { get; }
-
-    /// <summary>Counts an item whose handling starts.</summary>
-    void CountStarted();
-
-    /// <summary>Says how long an item takes, as far as one can tell.</summary>
-    /// <param name="ticks">In timestamps of the system's clock.</param>
-    void NotePace(long ticks);
-}
-
 /// <summary>
 /// One instance of a pool: takes one item after another from those that are ready, as long as there are any, and touches nothing but them.
 /// </summary>
@@ -35,8 +18,7 @@ internal sealed class PoolInstance<TIn, TOut> : IThreadPoolWorkItem, IDisposable
     /// <summary>How long it keeps its thread from others, in timestamps: 100 microseconds, or one item.</summary>
     private static readonly long s_turn = TimeProvider.System.TimestampFrequency / 10_000;
 
-    private readonly StageNode _stage;
-    private readonly IPoolOfInstances _pool;
+    private readonly PoolStage<TIn, TOut> _stage;
     private readonly CancellationTokenSource _source;
     private readonly StageContext _context;
 
@@ -52,9 +34,9 @@ internal sealed class PoolInstance<TIn, TOut> : IThreadPoolWorkItem, IDisposable
     // Set by the stream, which then queues the instance, or by the instance that finds more to do; cleared by the instance.
     private int _isActive;
 
-    public PoolInstance(StageNode stage, IPoolOfInstances pool, ConcurrentQueue<WorkItem<TIn, TOut>> ready, ItemHandler<TIn, TOut> handler, InstanceControl control, StageContext context)
+    public PoolInstance(PoolStage<TIn, TOut> stage, ConcurrentQueue<WorkItem<TIn, TOut>> ready, ItemHandler<TIn, TOut> handler, InstanceControl control, StageContext context)
     {
-        (_stage, _pool, Ready, Handler, Control, _context) = (stage, pool, ready, handler, control, context);
+        (_stage, Ready, Handler, Control, _context) = (stage, ready, handler, control, context);
         Attempts = new AttemptRunner(stage, context);
         _source = CancellationTokenSource.CreateLinkedTokenSource(stage.DiscardToken);
         _token = _source.Token;
@@ -161,7 +143,7 @@ internal sealed class PoolInstance<TIn, TOut> : IThreadPoolWorkItem, IDisposable
                     continue;
 
                 // Others may want the thread, the stage's stream for one.
-                _pool.NotePace(taken / handled);
+                _stage.NotePace(taken / handled);
                 ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);
                 return;
             }
@@ -171,14 +153,14 @@ internal sealed class PoolInstance<TIn, TOut> : IThreadPoolWorkItem, IDisposable
         while (HasWork && Interlocked.Exchange(ref _isActive, 1) == 0);
 
         if (handled > 0)
-            _pool.NotePace((TimeProvider.System.GetTimestamp() - begin) / handled);
+            _stage.NotePace((TimeProvider.System.GetTimestamp() - begin) / handled);
 
         // It is free now, which the stream may have waited for.
         _stage.Wake();
     }
 
     // Looked at after it rests: whoever lets items in again, or makes some ready, activates it after that.
-    private bool HasWork => HasCheckpoint || (!_pool.IsHeld && !Ready.IsEmpty);
+    private bool HasWork => HasCheckpoint || (!_stage.IsHeld && !Ready.IsEmpty);
 
     private bool TryTake([System.Diagnostics.CodeAnalysis.NotNullWhen(true)] out WorkItem<TIn, TOut>? work)
     {
@@ -189,15 +171,15 @@ internal sealed class PoolInstance<TIn, TOut> : IThreadPoolWorkItem, IDisposable
             return true;
         }
 
-        while (!_pool.IsHeld && Ready.TryDequeue(out work))
+        while (!_stage.IsHeld && Ready.TryDequeue(out work))
         {
             // What comes after a failure is given up; whoever has it in the window sees that it was never started.
-            if (work.Number > _pool.LowestFailure)
+            if (work.Number > _stage.LowestFailure)
                 continue;
             Volatile.Write(ref _current, work);
             if (!work.TryStart(_token))
                 continue;
-            _pool.CountStarted();
+            _stage.CountStarted();
             Handler.Redirect(work);
             return true;
         }

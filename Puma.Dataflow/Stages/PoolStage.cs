@@ -16,7 +16,7 @@ namespace Puma.Dataflow.Stages;
 /// instances, as long as items take their time. Of short ones it makes as many ready as an instance handles in a short turn, so that
 /// neither of the two waits for the other after each of them.
 /// </remarks>
-internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage, IPoolOfInstances
+internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
 {
     /// <summary>The items that are ready are worth about so much time of one instance, in timestamps: 100 microseconds.</summary>
     private static readonly long s_readyTime = TimeProvider.System.TimestampFrequency / 10_000;
@@ -73,13 +73,22 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage, IPoolO
 
     public IReadOnlyList<ControlTarget> Instances { get; }
 
+    // ---- For the instances. Any thread. ----------------------------------------------------------------------------------------------
+
+    /// <summary>Items above it are not started any more; the highest number when none has failed for good.</summary>
     public long LowestFailure => Volatile.Read(ref _lowestFailure);
 
+    /// <summary>Whether no further item is started: none at all any more, or none until the stream has seen to what the stage was told.</summary>
     public bool IsHeld => NeedsAttention;
 
+    /// <summary>Counts an item whose handling starts.</summary>
     public void CountStarted() => _input.CountReceivedByAny();
 
+    /// <summary>Says how long an item takes, as far as one can tell.</summary>
+    /// <param name="ticks">In timestamps of the system's clock.</param>
     public void NotePace(long ticks) => Volatile.Write(ref _readyAhead, (int)Math.Min(MostReady, s_readyTime / Math.Max(1, ticks)));
+
+    // ----------------------------------------------------------------------------------------------------------------------------------
 
     private bool IsOrdered => Options.EnsureOrdered;
 
@@ -113,7 +122,7 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage, IPoolO
         ConcurrentQueue<WorkItem<TIn, TOut>> ready = new();
         for (int i = 0; i < Options.MaxDegreeOfParallelism; i++)
         {
-            var worker = new PoolInstance<TIn, TOut>(this, this, _partition is null ? ready : new(), _makeHandler(), _controls[i], this.MakeContext(i));
+            var worker = new PoolInstance<TIn, TOut>(this, _partition is null ? ready : new(), _makeHandler(), _controls[i], this.MakeContext(i));
             try
             {
                 await worker.StartAsync(DirectEmitter(), DiscardToken).ConfigureAwait(false);

@@ -43,17 +43,17 @@ internal sealed class ChildLogging : IAsyncDisposable
     public ILogger CreateLogger(string category) => new ForwardingLogger(category, this);
 
     /// <summary>What goes with everything that is logged now.</summary>
-    public LogRecord NewRecord(LogLevel level, string category, string message, Exception? exception)
+    public LogRecord NewRecord(LogLevel level, string category, DateTime time, string message, string? template, IReadOnlyList<KeyValuePair<string, object?>> properties, Exception? exception)
     {
-        List<KeyValuePair<string, object?>> properties = [];
-        List<string> texts = [];
-        LogScopes.Read(Scopes, properties, texts);
+        List<KeyValuePair<string, object?>> scopeProperties = [];
+        List<string> scopeTexts = [];
+        LogScopes.Read(Scopes, scopeProperties, scopeTexts);
         if (_nlog is not null || DefaultLogging.IsInUse)
-            ChildNLog.ReadScopes(properties, texts);
-        if (Context is { } stage && !properties.Exists(static p => p.Key == StageLogger.Stage))
+            ChildNLog.ReadScopes(scopeProperties, scopeTexts);
+        if (Context is { } stage && !scopeProperties.Exists(static p => p.Key == StageLogger.Stage))
         {
-            properties.Add(new(StageLogger.Stage, stage.StageName));
-            properties.Add(new(StageLogger.Item, stage.ItemNumber));
+            scopeProperties.Add(new(StageLogger.Stage, stage.StageName));
+            scopeProperties.Add(new(StageLogger.Item, stage.ItemNumber));
         }
 
         var activity = Activity.Current;
@@ -61,10 +61,12 @@ internal sealed class ChildLogging : IAsyncDisposable
         {
             Level = level,
             Category = category,
-            Time = TimeProvider.System.GetUtcNow().Ticks,
+            Time = time.Ticks,
             Message = message,
-            ScopeProperties = properties,
-            ScopeTexts = texts,
+            Template = template,
+            Properties = properties,
+            ScopeProperties = scopeProperties,
+            ScopeTexts = scopeTexts,
             Error = exception is null ? null : ErrorRecord.Of(exception),
             ErrorText = exception is null ? null : LogValue.TextOf(exception),
             ThreadName = Thread.CurrentThread.Name,

@@ -33,7 +33,9 @@ internal sealed class ChildNLog : IDisposable
     {
         foreach ((string key, object? value) in ScopeContext.GetAllProperties())
             LogScopes.Set(properties, key, value);
-        texts.AddRange(ScopeContext.GetAllNestedStates().Select(LogValue.TextOf).Reverse());
+        object[] states = ScopeContext.GetAllNestedStates();
+        for (int i = states.Length - 1; i >= 0; i--)
+            texts.Add(LogValue.TextOf(states[i]));
     }
 
     public void Dispose()

@@ -15,20 +15,21 @@ internal sealed class ForwardingLogger(string category, ChildLogging logging) : 
     {
         if (!IsEnabled(logLevel) || logging.Sender.TryDrop(logLevel))
             return;
-        List<KeyValuePair<string, object?>> properties = [];
+        List<KeyValuePair<string, object?>> properties = LogPairs.Of(state);
         string? template = null;
-        foreach ((string key, object? value) in LogPairs.Of(state))
+        for (int i = properties.Count - 1; i >= 0; i--)
         {
-            if (key == LogRecord.TemplateName)
-                template = value as string;
-            else
-                properties.Add(new(key, value));
+            if (properties[i].Key != LogRecord.TemplateName)
+                continue;
+            template ??= properties[i].Value as string;
+            properties.RemoveAt(i);
         }
 
         if (eventId.Id != 0)
             properties.Add(new(LogRecord.EventIdName, eventId.Id));
         if (eventId.Name is not null)
             properties.Add(new(LogRecord.EventNameName, eventId.Name));
-        logging.Sender.Send(logging.NewRecord(logLevel, category, new TolerantFormatter<TState>(formatter).Format(state, exception), exception) with { Template = template, Properties = properties });
+        string message = new TolerantFormatter<TState>(formatter).Format(state, exception);
+        logging.Sender.Send(logging.NewRecord(logLevel, category, TimeProvider.System.GetUtcNow().UtcDateTime, message, template, properties, exception));
     }
 }

@@ -17,12 +17,8 @@ internal sealed class ForwardingTarget(ChildLogging logging) : Target
         var level = (Microsoft.Extensions.Logging.LogLevel)logEvent.Level.Ordinal;
         if (!logging.Levels.Wants(logEvent.LoggerName ?? "", (int)level) || logging.Sender.TryDrop(level))
             return;
-        LogRecord record = logging.NewRecord(level, logEvent.LoggerName ?? "", MessageOf(logEvent), logEvent.Exception) with
-        {
-            Time = logEvent.TimeStamp.ToUniversalTime().Ticks,
-            Template = logEvent.Message,
-            Properties = logEvent.HasProperties ? [.. logEvent.Properties.Select(static p => new KeyValuePair<string, object?>(LogValue.TextOf(p.Key), p.Value))] : [],
-        };
+        KeyValuePair<string, object?>[] properties = logEvent.HasProperties ? [.. logEvent.Properties.Select(static p => new KeyValuePair<string, object?>(LogValue.TextOf(p.Key), p.Value))] : [];
+        LogRecord record = logging.NewRecord(level, logEvent.LoggerName ?? "", logEvent.TimeStamp.ToUniversalTime(), MessageOf(logEvent), logEvent.Message, properties, logEvent.Exception);
 
         // A child of this child says of itself where its records come from; its parent has put that into the scope.
         logging.Sender.Send(logEvent is ForwardedEvent forwarded ? forwarded.Record with { ScopeProperties = record.ScopeProperties } : record);

@@ -19,7 +19,9 @@ internal sealed class LogBacklog(int capacity)
     public bool TryAdd(long number, LogLevel level, byte[] record, Action<LogLevel, long> onDropped)
     {
         // Nothing is dropped for a record that has no room even then. One that is longer than all the room has it alone.
-        int kept = _bytesByLevel.AsSpan((int)level).ToArray().Sum();
+        int kept = 0;
+        foreach (int bytes in _bytesByLevel.AsSpan((int)level))
+            kept += bytes;
         if (kept > 0 && kept + record.Length > capacity)
             return false;
         for (int lowest = 0; _bytes + record.Length > capacity && !IsEmpty;)

@@ -32,8 +32,7 @@ internal sealed class LogSender(FrameChannel control, LogRing? ring)
     private readonly SendWindow _window = new(maxBytes: 512 * 1024);
     private readonly LinkedList<byte[]> _waiting = [];
 
-    // By level, since the beginning: how many were dropped, and how many the parent was told of.
-    private readonly long[] _dropped = new long[(int)LogLevel.None];
+    // By level, since the beginning: how many the parent was told were dropped.
     private readonly long[] _told = new long[(int)LogLevel.None];
 
     // By level: how many were accepted and not dropped later.
@@ -48,6 +47,9 @@ internal sealed class LogSender(FrameChannel control, LogRing? ring)
     private TaskCompletionSource? _drained;
     private bool _isOver;
 
+    // By level, since the beginning: how many were dropped. Any thread, by increments alone.
+    private readonly long[] _dropped = new long[(int)LogLevel.None];
+
     // The highest level of those that are dropped until there is room again; -1 for none. Written inside of _gate.
     private volatile int _dropsUpTo = -1;
 
@@ -56,13 +58,8 @@ internal sealed class LogSender(FrameChannel control, LogRing? ring)
     {
         if ((int)level > _dropsUpTo)
             return false;
-        lock (_gate)
-        {
-            if ((int)level > _dropsUpTo)
-                return false;
-            CountDroppedLocked(level);
-            return true;
-        }
+        CountDropped(level);
+        return true;
     }
 
     public void Send(LogRecord record)
@@ -84,7 +81,7 @@ internal sealed class LogSender(FrameChannel control, LogRing? ring)
             }
             else
             {
-                CountDroppedLocked(record.Level);
+                CountDropped(record.Level);
                 if (record.Level < LogLevel.Information && !_isOver)
                     _dropsUpTo = Math.Max(_dropsUpTo, (int)record.Level);
                 return;
@@ -203,16 +200,16 @@ internal sealed class LogSender(FrameChannel control, LogRing? ring)
     /// <summary>What is dropped for another is counted, so it must not be found in the black box as well.</summary>
     private void OnDroppedLocked(LogLevel level, long number)
     {
-        CountDroppedLocked(level);
+        CountDropped(level);
         if (_begins.Remove(number, out long begin))
             ring!.Forget(begin);
         NoteAcceptedLocked(level, -1);
     }
 
-    private void CountDroppedLocked(LogLevel level)
+    private void CountDropped(LogLevel level)
     {
-        long total = ++_dropped[(int)level];
-        ring?.NoteDropped((int)level, total);
+        Interlocked.Increment(ref _dropped[(int)level]);
+        ring?.CountDropped((int)level);
     }
 
     private void NoteAcceptedLocked(LogLevel level, int more) => ring?.NoteAccepted((int)level, _accepted[(int)level] += more);
@@ -246,7 +243,7 @@ internal sealed class LogSender(FrameChannel control, LogRing? ring)
         _droppedTold.OnTold();
         _dropped.CopyTo(_told, 0);
         var fields = new FieldWriter();
-        foreach (long count in _dropped)
+        foreach (long count in _told)
             fields.Long(count);
         control.Write(FrameType.LogDropped, payload: fields.Written);
     }
