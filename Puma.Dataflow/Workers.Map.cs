@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using System.Runtime.ExceptionServices;
 using Puma.Dataflow.Jobs;
 
 namespace Puma.Dataflow;
@@ -12,7 +13,7 @@ public sealed partial class Workers
     /// <param name="work">The job; for workers elsewhere a static method or a lambda that captures nothing.</param>
     /// <param name="arguments">The elements; read as the results are, never further ahead than <see cref="WorkersOptions.BoundedCapacity"/>.</param>
     /// <param name="cancellationToken">Cancels the jobs and the enumeration.</param>
-    /// <returns>The results. Each enumeration does all jobs anew. It ends with the <see cref="JobFailedException"/> of the first job, in order, that failed; when it ends early, the jobs that are ahead of it are cancelled.</returns>
+    /// <returns>The results. Each enumeration does all jobs anew. It ends with the <see cref="JobFailedException"/> of the first job, in order, that failed, or with what the sequence threw, after the results of the elements before; when it ends early, the jobs that are ahead of it are cancelled.</returns>
     /// <exception cref="ArgumentNullException"><paramref name="work"/> or <paramref name="arguments"/> is null.</exception>
     /// <exception cref="ArgumentException">The workers are elsewhere, and <paramref name="work"/> cannot be called there: it captures something, for example. The message names it.</exception>
     /// <exception cref="ItemCodecException">The workers are elsewhere, and the type of the argument or of the result cannot be carried there. The message names the member.</exception>
@@ -25,7 +26,7 @@ public sealed partial class Workers
     /// <param name="work">The job; for workers elsewhere a static method or a lambda that captures nothing.</param>
     /// <param name="arguments">The elements; read as the results are, never further ahead than <see cref="WorkersOptions.BoundedCapacity"/>.</param>
     /// <param name="cancellationToken">Cancels the jobs and the enumeration.</param>
-    /// <returns>The results. Each enumeration does all jobs anew. It ends with the <see cref="JobFailedException"/> of the first job, in order, that failed; when it ends early, the jobs that are ahead of it are cancelled.</returns>
+    /// <returns>The results. Each enumeration does all jobs anew. It ends with the <see cref="JobFailedException"/> of the first job, in order, that failed, or with what the sequence threw, after the results of the elements before; when it ends early, the jobs that are ahead of it are cancelled.</returns>
     /// <inheritdoc cref="MapAsync{TArgument, TResult}(Func{TArgument, CancellationToken, TResult}, IEnumerable{TArgument}, CancellationToken)" path="/exception"/>
     [OverloadResolutionPriority(1)]
     public IAsyncEnumerable<TResult> MapAsync<TArgument, TResult>(Func<TArgument, CancellationToken, Task<TResult>> work, IEnumerable<TArgument> arguments, CancellationToken cancellationToken = default) =>
@@ -37,7 +38,7 @@ public sealed partial class Workers
     /// <param name="work">The job; for workers elsewhere a static method or a lambda that captures nothing.</param>
     /// <param name="arguments">The elements; read as the results are, never further ahead than <see cref="WorkersOptions.BoundedCapacity"/>.</param>
     /// <param name="cancellationToken">Cancels the jobs and the enumeration.</param>
-    /// <returns>The results. Each enumeration does all jobs anew. It ends with the <see cref="JobFailedException"/> of the first job, in order, that failed; when it ends early, the jobs that are ahead of it are cancelled.</returns>
+    /// <returns>The results. Each enumeration does all jobs anew. It ends with the <see cref="JobFailedException"/> of the first job, in order, that failed, or with what the sequence threw, after the results of the elements before; when it ends early, the jobs that are ahead of it are cancelled.</returns>
     /// <inheritdoc cref="MapAsync{TArgument, TResult}(Func{TArgument, CancellationToken, TResult}, IEnumerable{TArgument}, CancellationToken)" path="/exception"/>
     [OverloadResolutionPriority(2)]
     public IAsyncEnumerable<TResult> MapAsync<TArgument, TResult>(Func<TArgument, CancellationToken, ValueTask<TResult>> work, IEnumerable<TArgument> arguments, CancellationToken cancellationToken = default) =>
@@ -54,21 +55,26 @@ public sealed partial class Workers
         var ahead = new Queue<Task<TResult>>();
         using var givenUp = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         using IEnumerator<TArgument> elements = arguments.GetEnumerator();
+        ExceptionDispatchInfo? failure = null;
         try
         {
             bool hasMore = true;
             while (true)
             {
                 // At least one more for each that leaves, and as many as may be while the next result is not there.
-                while (hasMore && ahead.Count < _options.BoundedCapacity && (hasMore = elements.MoveNext()))
+                while (hasMore && ahead.Count < _options.BoundedCapacity && (hasMore = TryNext(out TArgument? element)))
                 {
-                    ahead.Enqueue(SubmitAsync(code, elements.Current, givenUp.Token));
+                    ahead.Enqueue(SubmitAsync(code, element!, givenUp.Token));
                     if (ahead.Peek().IsCompleted)
                         break;
                 }
 
                 if (!ahead.TryDequeue(out Task<TResult>? next))
+                {
+                    failure?.Throw();
                     yield break;
+                }
+
                 await ((Task)next).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
                 cancellationToken.ThrowIfCancellationRequested();
                 yield return await next.ConfigureAwait(false);
@@ -77,6 +83,23 @@ public sealed partial class Workers
         finally
         {
             await givenUp.CancelAsync().ConfigureAwait(false);
+        }
+
+        // A sequence that fails has given the elements before: their results come first.
+        bool TryNext(out TArgument? element)
+        {
+            try
+            {
+                bool hasNext = elements.MoveNext();
+                element = hasNext ? elements.Current : default;
+                return hasNext;
+            }
+            catch (Exception error)
+            {
+                failure = ExceptionDispatchInfo.Capture(error);
+                element = default;
+                return false;
+            }
         }
     }
 }

@@ -50,7 +50,9 @@ public sealed partial class Workers : IAsyncDisposable
         Pipeline<JobCall> pipeline = Describe(options, ledger);
         if (options.Placement is not InProcessPlacement)
             ledger.Codecs = new ItemCodecs(options.ItemCodec?.Invoke(), options.DerivedTypes);
-        return new Workers(options, ledger, pipeline.Start(cancellationToken));
+        PipelineRun<JobCall> run = pipeline.Start(cancellationToken);
+        ledger.Logger = run.Graph.Logger;
+        return new Workers(options, ledger, run);
     }
 
     /// <summary>Ends when all workers have started, or with the failure of the one that could not start.</summary>

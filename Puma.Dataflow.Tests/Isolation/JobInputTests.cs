@@ -99,6 +99,8 @@ public sealed class JobInputTests : JobTest
             AssertRan(large, home, 3);
         }
 
+        Assert.Equal(home == Home.ChildProcess ? 3 : 2, Log.Records.Count(static r => r.EventId.Id == 26));
+        Assert.Contains(Log.Records, r => r.EventId.Id == 26 && r.Message.Contains(picky.Message, StringComparison.Ordinal));
         Assert.Equal(1, (await workers.SubmitAsync(static (value, _) => UnmadeTests.Picky.Of(value), 1).Within()).Value);
         Assert.Throws<ItemCodecException>(() => { _ = workers.SubmitAsync(static (x, _) => new UnmadeTests.Odd(x), 1); });
     }

@@ -29,8 +29,8 @@ internal static partial class Log
     [LoggerMessage(12, LogLevel.Error, "Stage '{Stage}' was abandoned with {Items} items: its user code did not return within {Timeout} of being told to")]
     public static partial void StageAbandoned(ILogger logger, string stage, long items, TimeSpan timeout);
 
-    [LoggerMessage(13, LogLevel.Warning, "Optional branch '{Branch}' was detached because its stage '{Stage}' failed; the run goes on without it")]
-    public static partial void BranchDetached(ILogger logger, string branch, string stage, Exception? exception);
+    [LoggerMessage(13, LogLevel.Warning, "Optional branch '{Branch}' was detached because its stage '{Stage}' failed; the run goes on without it. {Error}")]
+    public static partial void BranchDetached(ILogger logger, string branch, string stage, string error, Exception? exception);
 
     [LoggerMessage(14, LogLevel.Debug, "Branch '{Branch}' joined the broadcast '{Broadcast}' with {Stages} stages")]
     public static partial void BranchJoined(ILogger logger, string branch, string broadcast, int stages);
@@ -58,6 +58,9 @@ internal static partial class Log
 
     [LoggerMessage(EventId = 25, Message = "Item {Number}: {Item}")]
     public static partial void ItemPassed(ILogger logger, LogLevel level, long number, object? item);
+
+    [LoggerMessage(26, LogLevel.Information, "A job of '{Workers}' ran, but its caller does not get its result: {Error}")]
+    public static partial void ResultNotCarried(ILogger logger, string workers, string error, Exception? exception);
 
     [LoggerMessage(30, LogLevel.Warning, "Run of '{Pipeline}' has not moved for {Still} although work is queued: {Chain}")]
     public static partial void Stalled(ILogger logger, string pipeline, TimeSpan still, string chain);

@@ -1,4 +1,6 @@
 using System.Collections.Concurrent;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Abstractions;
 using Puma.Dataflow.Isolation.Codec;
 
 namespace Puma.Dataflow.Jobs;
@@ -15,6 +17,9 @@ internal sealed class JobLedger(string name)
 
     /// <summary>By which arguments and results travel; null when the workers are in this process. Set before the first job.</summary>
     public ItemCodecs? Codecs { get; set; }
+
+    /// <summary>Where the run tells what becomes of jobs. Set before the first job.</summary>
+    public ILogger Logger { get; set; } = NullLogger.Instance;
 
     public long Succeeded => Volatile.Read(ref _succeeded);
 

@@ -1,3 +1,4 @@
+using Puma.Dataflow.Diagnostics;
 using Puma.Dataflow.Isolation.Codec;
 
 namespace Puma.Dataflow.Jobs;
@@ -101,7 +102,9 @@ internal abstract class JobTicket
         int processId;
         lock (_gate)
             (number, processId) = (_number, _processId);
-        EndWith(new JobFailedException(_ledger.Name, error, number, processId));
+        var failure = new JobFailedException(_ledger.Name, error, number, processId);
+        Log.ResultNotCarried(_ledger.Logger, _ledger.Name, failure.Message, error);
+        EndWith(failure);
     }
 
     /// <summary>The executor has faulted.</summary>

@@ -259,9 +259,16 @@ internal sealed class CompletionGraph : IMeteredRun
 
         if (!scope.IsOptional)
             return false;
-        AddSecondary(fault);
         if (scope.TryDetach())
-            Log.BranchDetached(Logger, scope.Name, node.Name, fault.InnerException);
+        {
+            _ending.AddSecondary(fault);
+            Log.BranchDetached(Logger, scope.Name, node.Name, ExceptionText.MessageOf(fault), fault.InnerException);
+        }
+        else
+        {
+            AddSecondary(fault);
+        }
+
         GraphShape shape = Shape;
         Discard(shape.UpstreamOf(node, scope), DiscardReason.Faulted);
         StopSources(shape.StagesIn(scope));

@@ -38,6 +38,9 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
 
     public StageOptions Options => setup.Options;
 
+    /// <inheritdoc cref="StageSetup.ItemTimeoutName"/>
+    public string ItemTimeoutName => setup.ItemTimeoutName;
+
     public CompletionGraph Graph => setup.Graph;
 
     public ILogger Logger { get; } = setup.Graph.CreateLogger(setup.Name);

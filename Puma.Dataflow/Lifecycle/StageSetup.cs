@@ -5,4 +5,8 @@ namespace Puma.Dataflow.Lifecycle;
 /// <param name="Kind">What the user wrote, for example <c>transform</c>.</param>
 /// <param name="Options">Its options, with everything decided.</param>
 /// <param name="Graph">The run that it belongs to.</param>
-internal sealed record StageSetup(string Name, string Kind, StageOptions Options, CompletionGraph Graph);
+internal sealed record StageSetup(string Name, string Kind, StageOptions Options, CompletionGraph Graph)
+{
+    /// <summary>What the user calls the option that limits the time of an item.</summary>
+    public string ItemTimeoutName { get; init; } = nameof(StageOptions.ItemTimeout);
+}

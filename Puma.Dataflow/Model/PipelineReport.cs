@@ -79,6 +79,19 @@ public sealed record StageReport
     /// <summary>Whether the equation of the counts holds; not for a foreign block, which reports accepted and emitted only.</summary>
     public bool KeepsLedger { get; init; }
 
+    /// <summary>The counts in a line for people, without those that are zero.</summary>
+    public override string ToString()
+    {
+        (long Count, string What)[] counts =
+        [
+            (Accepted, "accepted"), (Delivered, "delivered"), (Skipped, "skipped"), (DeadLettered, "dead-lettered"), (Failed, "failed"), (Discarded, "discarded"),
+            (Abandoned, "abandoned"), (Emitted, "emitted"), (Repeated, "repeated"), (Queued, "queued"), (InFlight, "in work"), (Restarts, "restarts"),
+        ];
+        string shown = string.Join(", ", counts.Where(static c => c.Count > 0).Select(static c => string.Create(CultureInfo.InvariantCulture, $"{c.Count} {c.What}")));
+        string waits = Awaited() is { } awaited ? $"; waits for {awaited}" : "";
+        return $"{Kind} '{Name}' {State}{(EndReason == EndReason.None ? "" : $" ({EndReason})")}: {(shown.Length > 0 ? shown : "no items")}{waits}";
+    }
+
     /// <summary>What the stage waits for, in words; null when it does not wait.</summary>
     /// <param name="quote">What a name is put into.</param>
     internal string? Awaited(string quote = "'") => Activity switch

@@ -1,3 +1,5 @@
+using System.Globalization;
+
 namespace Puma.Dataflow;
 
 /// <summary>What <see cref="Workers"/> do at one moment, or have done in the end. Immutable.</summary>
@@ -37,4 +39,9 @@ public sealed record WorkersSnapshot
 
     /// <summary>What faulted them; null when nothing has.</summary>
     public StageFaultedException? Cause { get; init; }
+
+    /// <summary>A line for people.</summary>
+    public override string ToString() => string.Create(
+        CultureInfo.InvariantCulture,
+        $"{State} after {Duration.TotalSeconds:0.000} s: {Waiting} waiting, {Queued} queued, {Running} running; {Succeeded} succeeded, {Failed} failed, {Canceled} cancelled; {Restarts} restarts{(Cause is null ? "" : $"; cause: {Cause.Message}")}");
 }

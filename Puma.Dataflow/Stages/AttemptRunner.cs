@@ -93,7 +93,7 @@ internal sealed class AttemptRunner : IDisposable
             }
 
             if (isOverdue)
-                failure = new TimeoutException($"The handler of '{_stage.Name}' took longer than ItemTimeout ({_stage.Options.ItemTimeout}) for item {number}, attempt {attempt}.", failure);
+                failure = new TimeoutException($"The handler of '{_stage.Name}' took longer than {_stage.ItemTimeoutName} ({_stage.Options.ItemTimeout}) for item {number}, attempt {attempt}.", failure);
             if (failure is null)
             {
                 try

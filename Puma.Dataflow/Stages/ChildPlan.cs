@@ -17,7 +17,6 @@ namespace Puma.Dataflow.Stages;
 /// <param name="IsForeign">Whether it is a block that does not tell which outputs belong to which item.</param>
 /// <param name="OneAtATime">Whether a child is given an item only when it is free for it, so that none waits behind another while a child is idle.</param>
 /// <param name="OnSent">Called when an item was sent to a child.</param>
-/// <param name="ItemTimeoutName">The name of the option that limits the time of an item.</param>
 internal sealed record ChildPlan(
     Recipe Recipe,
     IReadOnlyList<Func<StageNode, Link, ItemCodecs, ChildInput>> Inputs,
@@ -28,5 +27,4 @@ internal sealed record ChildPlan(
     bool HasPorts = false,
     bool IsForeign = false,
     bool OneAtATime = false,
-    Action<HeldInput, Child>? OnSent = null,
-    string ItemTimeoutName = nameof(StageOptions.ItemTimeout));
+    Action<HeldInput, Child>? OnSent = null);

@@ -63,7 +63,6 @@ internal sealed class ChildStage : StageNode, IControlledStage
     public override long Restarts => _losses.Restarts;
 
     /// <summary>The name of the option that limits the time of an item.</summary>
-    public string ItemTimeoutName => _plan.ItemTimeoutName;
 
     public bool IsFinishingEarly => IsFinishing;
 

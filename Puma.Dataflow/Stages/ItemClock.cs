@@ -58,5 +58,5 @@ internal sealed class ItemClock(StageNode stage, TimeSpan timeout) : ItemTimer(s
     protected override void OnOverdueLocked() => _isLeftBehind = true;
 
     protected override void OnOverdue(long itemNumber, int attempt) =>
-        stage.FailAndAbandon(new TimeoutException($"The handler of '{stage.Name}' did not return within AbortTimeout ({AbortTimeout}) after its ItemTimeout ({ItemTimeout}) had fired its token for item {itemNumber}. It was left behind; let it observe its token."), itemNumber, attempt);
+        stage.FailAndAbandon(new TimeoutException($"The handler of '{stage.Name}' did not return within AbortTimeout ({AbortTimeout}) after its {stage.ItemTimeoutName} ({ItemTimeout}) had fired its token for item {itemNumber}. It was left behind; let it observe its token."), itemNumber, attempt);
 }

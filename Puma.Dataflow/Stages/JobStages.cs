@@ -3,6 +3,7 @@ using Puma.Dataflow.Isolation.Recipes;
 using Puma.Dataflow.Isolation.Supervision;
 using Puma.Dataflow.Isolation.Worker;
 using Puma.Dataflow.Jobs;
+using Puma.Dataflow.Lifecycle;
 using Puma.Dataflow.Runnables;
 
 namespace Puma.Dataflow.Stages;
@@ -13,9 +14,13 @@ internal static class JobStages
     public static StageDefinition Define(StageOptions options)
     {
         var recipe = new Recipe<ItemHandler<JobCall, JobReply>>(HostedItems<JobCall, JobReply>.Make, static (_, _) => new JobHandler(), userCode: null);
-        return new StageDefinition("jobs", options, setup => setup.Options.Placement is InProcessPlacement
-            ? ItemStages.Create(setup, recipe, isOneToOne: true)
-            : new ChildStage(setup, ItemStages.Plan(setup, recipe, isOneToOne: true) with { OneAtATime = true, OnSent = OnSent, ItemTimeoutName = nameof(WorkersOptions.JobTimeout) }))
+        return new StageDefinition("jobs", options, given =>
+        {
+            StageSetup setup = given with { ItemTimeoutName = nameof(WorkersOptions.JobTimeout) };
+            return setup.Options.Placement is InProcessPlacement
+                ? ItemStages.Create(setup, recipe, isOneToOne: true)
+                : new ChildStage(setup, ItemStages.Plan(setup, recipe, isOneToOne: true) with { OneAtATime = true, OnSent = OnSent });
+        })
         {
             ItemType = typeof(JobCall),
             AllowsParallelism = true,
