@@ -115,9 +115,9 @@ public class PipelineRun : IAsyncDisposable
             throw new ArgumentException($"Stage '{node.Name}' is a {node.Kind}, which has no runnable to call.", parameter);
         if (instance is { } index)
         {
-            ArgumentOutOfRangeException.ThrowIfNegative(index, nameof(instance));
-            ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(index, instances.Count, nameof(instance));
-            return instances[index];
+            return index >= 0 && index < instances.Count
+                ? instances[index]
+                : throw new ArgumentOutOfRangeException(nameof(instance), index, $"Stage '{node.Name}' has no such instance. Its instances are 0 to {instances.Count - 1}.");
         }
 
         return instances.Count == 1 ? instances[0] : new PoolTarget(node.Name, node.Graph.Logger, instances);

@@ -203,7 +203,7 @@ public sealed partial class Workers : IAsyncDisposable
     private Task<TResult> RefuseAsync<TResult>()
     {
         PipelineSnapshot run = _run.Snapshot();
-        var refused = Task.FromException<TResult>(new PipelineClosedException(_options.Name, run.State == RunState.Running ? RunState.Draining : run.State, run.Cause));
+        var refused = Task.FromException<TResult>(PipelineClosedException.OfWorkers(_options.Name, run.State == RunState.Running ? RunState.Draining : run.State, run.Cause));
 
         // As with a job that fails, who does not await it is not told of it as of an unobserved exception.
         _ = refused.Exception;
@@ -223,6 +223,10 @@ public sealed partial class Workers : IAsyncDisposable
         catch (PipelineClosedException closed) when (hasWaited && closed.State is RunState.Canceling or RunState.Canceled)
         {
             ticket.Withdraw();
+        }
+        catch (PipelineClosedException closed)
+        {
+            ticket.Refuse(PipelineClosedException.OfWorkers(_options.Name, closed.State, closed.InnerException));
         }
         catch (Exception why)
         {

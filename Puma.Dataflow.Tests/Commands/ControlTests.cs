@@ -359,8 +359,10 @@ public sealed class ControlTests : ChildTest
         Assert.All(
             (Action[])[() => _ = all.SumAsync(), () => _ = all.CountAsync(1, 2, TestToken), () => _ = all.OpenAsync("").AsTask(), () => _ = all.KeepAsync(new CallingBack(all)).AsTask()],
             static call => Assert.Contains("instance: 0 to 2", Assert.Throws<InvalidOperationException>(call).Message, StringComparison.Ordinal));
-        Assert.Throws<ArgumentOutOfRangeException>(() => { _ = run.Stage("counter").Ticks.SetIntervalAsync(TimeSpan.Zero, TestToken).AsTask(); });
-        Assert.Throws<ArgumentOutOfRangeException>(() => run.Control<ICounter>("counter", 3));
+        var noInterval = Assert.Throws<ArgumentOutOfRangeException>("interval", () => { _ = run.Stage("counter").Ticks.SetIntervalAsync(TimeSpan.Zero, TestToken).AsTask(); });
+        Assert.Contains("must be positive", noInterval.Message, StringComparison.Ordinal);
+        var noInstance = Assert.Throws<ArgumentOutOfRangeException>("instance", () => run.Control<ICounter>("counter", 3));
+        Assert.Contains("Stage 'counter' has no such instance. Its instances are 0 to 2.", noInstance.Message, StringComparison.Ordinal);
         await EndAsync(run);
     }
 

@@ -237,6 +237,7 @@ public sealed class JobTests : JobTest
         Assert.Equal((RunState.Canceled, 10), (workers.Snapshot().State, workers.Snapshot().Canceled));
         PipelineClosedException closed = await Assert.ThrowsAsync<PipelineClosedException>(() => workers.SubmitAsync(static (x, _) => x, 1).Within());
         Assert.Equal("workers", closed.Stage);
+        Assert.Equal("The workers 'workers' take no more jobs: they are Canceled. The job was not accepted and did not run.", closed.Message);
         Assert.Equal((0, 10), (workers.Snapshot().Failed, workers.Snapshot().Canceled));
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => workers.Completion.Within());
     }

@@ -100,10 +100,8 @@ public sealed class TickSchedule
 
     internal static void CheckInterval(TimeSpan? value, string name)
     {
-        if (value is not { } interval)
-            return;
-        ArgumentOutOfRangeException.ThrowIfLessThanOrEqual(interval, TimeSpan.Zero, name);
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(interval, TimeLimits.Longest, name);
+        if (value is { } interval && (interval <= TimeSpan.Zero || interval > TimeLimits.Longest))
+            throw new ArgumentOutOfRangeException(name, interval, $"The time between two ticks must be positive and at most {TimeLimits.Longest}, or null for no ticks.");
     }
 
     internal void Start()

@@ -22,11 +22,21 @@ public sealed class PipelineBuildException : PipelineException
 public sealed class PipelineClosedException : PipelineException
 {
     internal PipelineClosedException(string stage, RunState state, Exception? cause)
-        : base($"The entry '{stage}' takes no more items: the run is {state}{(cause is null ? "" : $" ({ExceptionText.MessageOf(cause)})")}. The item was not accepted.", cause)
+        : this($"The entry '{stage}' takes no more items: the run is {state}{Because(cause)}. The item was not accepted.", stage, state, cause)
+    {
+    }
+
+    private PipelineClosedException(string message, string stage, RunState state, Exception? cause)
+        : base(message, cause)
     {
         Stage = stage;
         State = state;
     }
+
+    internal static PipelineClosedException OfWorkers(string name, RunState state, Exception? cause) =>
+        new($"The workers '{name}' take no more jobs: they are {state}{Because(cause)}. The job was not accepted and did not run.", name, state, cause);
+
+    private static string Because(Exception? cause) => cause is null ? "" : $" ({ExceptionText.MessageOf(cause)})";
 
     /// <summary>The name of the entry.</summary>
     public string Stage { get; }
