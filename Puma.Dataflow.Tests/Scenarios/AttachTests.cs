@@ -96,11 +96,12 @@ public sealed class AttachTests : AttachTest
         });
 
         BranchLease late = await run.Broadcast<int>("fan").AttachAsync(b => b.ForEach(Late.Add), TestToken).Within();
+        BranchLease first = await other!.Within();
         await run.SendAsync(1, TestToken);
         run.Complete();
         PipelineReport report = await run.Completion.Within();
 
-        Assert.Equal(("for-each", "for-each-2"), ((await other!.Within()).Name, late.Name));
+        Assert.Equal(("for-each", "for-each-2"), (first.Name, late.Name));
         Assert.Equal(1, report.Stage(late.Name).Delivered);
     }
 
