@@ -87,9 +87,6 @@ internal sealed class PoolInstance<TIn, TOut> : IThreadPoolWorkItem, IDisposable
         Volatile.Write(ref _checkpoint, checkpoint);
     }
 
-    /// <summary>Takes back the turn for commands that it has not taken.</summary>
-    public WorkItem<TIn, TOut>? TakeBackCheckpoint() => Interlocked.Exchange(ref _checkpoint, null);
-
     /// <summary>Makes it look at what is ready. After that was made ready.</summary>
     public void Activate()
     {
@@ -164,11 +161,14 @@ internal sealed class PoolInstance<TIn, TOut> : IThreadPoolWorkItem, IDisposable
 
     private bool TryTake([System.Diagnostics.CodeAnalysis.NotNullWhen(true)] out WorkItem<TIn, TOut>? work)
     {
-        if (HasCheckpoint && (work = Interlocked.Exchange(ref _checkpoint, null)) is not null && work.TryStart(_token))
+        if (HasCheckpoint && (work = Interlocked.Exchange(ref _checkpoint, null)) is not null)
         {
             Volatile.Write(ref _current, work);
-            Handler.Redirect(work);
-            return true;
+            if (work.TryStart(_token))
+            {
+                Handler.Redirect(work);
+                return true;
+            }
         }
 
         while (!_stage.IsHeld && Ready.TryDequeue(out work))

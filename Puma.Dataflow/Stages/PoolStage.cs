@@ -143,14 +143,9 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
         bool hasYielded = false;
         while (true)
         {
-            if (NeedsAttention)
-            {
-                if (IsDiscarding)
-                    return;
-                if (Has(Attention.Control))
-                    NoteCheckpoints();
-            }
-
+            if (IsDiscarding)
+                return;
+            MoveCheckpointsBehindWhatIsStarted();
             await SettleAsync().ConfigureAwait(false);
             if (IsDiscarding)
                 return;
@@ -367,6 +362,9 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
 
     private void HandOut()
     {
+        // Only now: until here no item is started, however long the stream was held up.
+        if (Has(Attention.Control))
+            NoteCheckpoints();
         if (IsFinishing)
         {
             if (!MakesStream)
@@ -462,9 +460,31 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
                 continue;
             worker.IsCheckpointDue = false;
             WorkItem<TIn, TOut> turn = Make(default!, isCheckpoint: true);
-            int next = _window.FindIndex(_head, static w => !w.IsStarted);
-            _window.Insert(next < 0 ? _window.Count : next, turn);
+            InsertCheckpoint(turn);
             worker.Give(turn);
+        }
+    }
+
+    private void InsertCheckpoint(WorkItem<TIn, TOut> turn)
+    {
+        int next = _window.FindIndex(_head, static w => !w.IsStarted);
+        _window.Insert(next < 0 ? _window.Count : next, turn);
+    }
+
+    /// <summary>An instance may have started an item while its turn was put before it: the item would wait for the turn, and the turn for the instance.</summary>
+    private void MoveCheckpointsBehindWhatIsStarted()
+    {
+        if (!_workers.Exists(static w => w.HasCheckpoint))
+            return;
+        int last = _window.FindLastIndex(static w => w is { IsStarted: true });
+        for (int i = last; i >= _head; i--)
+        {
+            WorkItem<TIn, TOut> work = _window[i];
+            if (!work.IsCheckpoint || work.IsStarted)
+                continue;
+            _window.Insert(last + 1, work);
+            _window.RemoveAt(i);
+            last--;
         }
     }
 

@@ -55,10 +55,11 @@ internal sealed class SerialStage<TIn, TOut, TOutputs>(StageSetup setup, Func<It
 
             if (!HandleBurst(rested + ItemsPerTurn, out TIn item, out ValueTask<Fate> handling))
             {
-                if (_input.End is not null && !IsDiscarding && !IsFinishing)
-                    break;
+                // What the stage was told first, also behind the last item.
                 if (NeedsAttention || _number - rested >= ItemsPerTurn)
                     continue;
+                if (_input.End is not null)
+                    break;
 
                 // After a burst the next one is likely on its way; who waits in the thread's queue may be the one that brings it.
                 if (_number - rested >= ItemsOfABurst)
