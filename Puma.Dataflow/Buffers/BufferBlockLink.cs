@@ -12,7 +12,7 @@ internal sealed class BufferBlockLink<T>(string from, string to, int capacity, I
 {
     private static readonly IList<T> NoBurst = [];
 
-    private readonly BufferBlock<T> _block = new(new DataflowBlockOptions { BoundedCapacity = capacity + 1 });
+    private readonly BufferBlock<T> _block = new(new DataflowBlockOptions { BoundedCapacity = capacity == int.MaxValue ? DataflowBlockOptions.Unbounded : capacity + 1 });
 
     // How many slots must be free before a waiting writer is woken while the reader goes on working.
     private readonly int _wakeAt = capacity <= 16 ? 1 : 16;

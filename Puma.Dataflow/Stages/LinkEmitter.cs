@@ -15,6 +15,9 @@ internal class LinkEmitter<T>(StageNode stage, Link<T> link) : Emitter<T>, IAtte
     // 1 while a value is on its way: user code that does not await its emits must not get into its own.
     private int _isEmitting;
 
+    // Written by the stream, read by emits.
+    private volatile bool _isRetired;
+
     public override bool IsStopping => stage.IsStopping;
 
     public override int Room => link.IsShut ? 0 : link.Capacity - link.SlotsHeld;
@@ -64,8 +67,28 @@ internal class LinkEmitter<T>(StageNode stage, Link<T> link) : Emitter<T>, IAtte
         return wasRefused;
     }
 
-    /// <summary>Runs at each turn of a wait for a slot.</summary>
+    /// <summary>Whether something is to run while an emit waits for a slot.</summary>
+    public virtual bool NeedsCheckpoint => false;
+
+    /// <summary>Runs that.</summary>
     protected virtual ValueTask CheckpointAsync() => default;
+
+    /// <summary>Lets no emit in any more, and returns when none is on its way. The stage's own stream only.</summary>
+    public async ValueTask RetireAsync()
+    {
+        _isRetired = true;
+        await EnterAsync().ConfigureAwait(false);
+    }
+
+    /// <summary>Enters when all others have left.</summary>
+    private async ValueTask EnterAsync()
+    {
+        while (Interlocked.Exchange(ref _isEmitting, 1) != 0)
+        {
+            stage.Wake();
+            await Task.Yield();
+        }
+    }
 
     // A full link is nothing rare, so its waits allocate nothing.
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
@@ -99,6 +122,8 @@ internal class LinkEmitter<T>(StageNode stage, Link<T> link) : Emitter<T>, IAtte
                 throw new OperationCanceledException($"Stage '{stage.Name}' gives up what it holds; nothing can be emitted any more.", stage.DiscardToken);
             }
 
+            if (_isRetired)
+                throw new InvalidOperationException($"Stage '{stage.Name}' emitted outside of its callbacks. Await each EmitAsync within the callback.");
             if (isCanceled)
                 cancellationToken.ThrowIfCancellationRequested();
             if (Clock?.HasRunOut == true)
@@ -119,10 +144,13 @@ internal class LinkEmitter<T>(StageNode stage, Link<T> link) : Emitter<T>, IAtte
             Clock?.Resume();
             stage.BeginWork();
 
+            if (!NeedsCheckpoint)
+                continue;
+
             // A tick that runs here may emit, too.
             Volatile.Write(ref _isEmitting, 0);
             await CheckpointAsync().ConfigureAwait(false);
-            Volatile.Write(ref _isEmitting, 1);
+            await EnterAsync().ConfigureAwait(false);
         }
     }
 }

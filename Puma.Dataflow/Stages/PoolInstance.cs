@@ -25,6 +25,9 @@ internal sealed class PoolInstance<TIn, TOut> : IThreadPoolWorkItem, IDisposable
     // Outlives its source: an instance may look at what is ready once more when the stage has ended.
     private readonly CancellationToken _token;
 
+    // What its code emits to between two items.
+    private readonly ClosedEmitter<TOut> _between;
+
     // Handed over by the stream, taken by the instance.
     private WorkItem<TIn, TOut>? _checkpoint;
 
@@ -37,6 +40,7 @@ internal sealed class PoolInstance<TIn, TOut> : IThreadPoolWorkItem, IDisposable
     public PoolInstance(PoolStage<TIn, TOut> stage, ConcurrentQueue<WorkItem<TIn, TOut>> ready, ItemHandler<TIn, TOut> handler, InstanceControl control, StageContext context)
     {
         (_stage, Ready, Handler, Control, _context) = (stage, ready, handler, control, context);
+        _between = new ClosedEmitter<TOut>(stage);
         Attempts = new AttemptRunner(stage, context);
         _source = CancellationTokenSource.CreateLinkedTokenSource(stage.DiscardToken);
         _token = _source.Token;
@@ -73,6 +77,7 @@ internal sealed class PoolInstance<TIn, TOut> : IThreadPoolWorkItem, IDisposable
     {
         Control.Lane.Enter();
         await Handler.StartAsync(_context, output, discardToken).ConfigureAwait(false);
+        Handler.Redirect(_between);
         Control.Begin(Handler, _context, _token);
         if (Handler.HasCommands)
             Control.Lane.Enter();
@@ -132,6 +137,7 @@ internal sealed class PoolInstance<TIn, TOut> : IThreadPoolWorkItem, IDisposable
             {
                 Fate fate = work.IsCheckpoint ? await CheckpointAsync().ConfigureAwait(false) : await HandleAsync(work).ConfigureAwait(false);
                 Volatile.Write(ref _current, null);
+                Handler.Redirect(_between);
                 work.EndWith(fate);
                 if (++handled % ItemsPerLook != 0)
                     continue;

@@ -120,12 +120,13 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
         _input = (Link<TIn>)Inputs[0];
         _output = Outputs.Length > 0 ? (Link<TOut>)Outputs[0] : null;
         ConcurrentQueue<WorkItem<TIn, TOut>> ready = new();
+        LinkEmitter<TOut>? output = DirectEmitter();
         for (int i = 0; i < Options.MaxDegreeOfParallelism; i++)
         {
             var worker = new PoolInstance<TIn, TOut>(this, _partition is null ? ready : new(), _makeHandler(), _controls[i], this.MakeContext(i));
             try
             {
-                await worker.StartAsync(DirectEmitter(), DiscardToken).ConfigureAwait(false);
+                await worker.StartAsync(output ?? NoEmitter, DiscardToken).ConfigureAwait(false);
             }
             catch
             {
@@ -136,6 +137,10 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
 
             _workers.Add(worker);
         }
+
+        // From here on the stream alone writes the output.
+        if (output is not null)
+            await output.RetireAsync().ConfigureAwait(false);
     }
 
     protected override async Task RunAsync()
@@ -177,9 +182,10 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
 
         if (IsFinishing)
             return;
+        LinkEmitter<TOut>? last = DirectEmitter();
         foreach (PoolInstance<TIn, TOut> worker in _workers)
         {
-            worker.Handler.Redirect(DirectEmitter());
+            worker.Handler.Redirect(last ?? NoEmitter);
             await worker.CompletedAsync(DiscardToken).ConfigureAwait(false);
         }
     }
@@ -545,5 +551,8 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
         }
     }
 
-    private Emitter<TOut> DirectEmitter() => _output is null ? (Emitter<TOut>)(object)NullEmitter.Instance : new LinkEmitter<TOut>(this, _output);
+    private static Emitter<TOut> NoEmitter => (Emitter<TOut>)(object)NullEmitter.Instance;
+
+    /// <summary>One for all instances, which use it one after another, while the stream writes nothing; null without an output.</summary>
+    private LinkEmitter<TOut>? DirectEmitter() => _output is null ? null : new LinkEmitter<TOut>(this, _output);
 }

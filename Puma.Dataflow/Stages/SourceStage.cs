@@ -83,7 +83,7 @@ internal sealed class SourceStage<TOut>(StageSetup setup, Func<SourceBody<TOut>>
 
         public bool IsInCheckpoint => _isInCheckpoint;
 
-        public bool NeedsCheckpoint => source.Has(Attention.Control) && !_isInCheckpoint;
+        public override bool NeedsCheckpoint => source.Has(Attention.Control) && !_isInCheckpoint;
 
         ValueTask IBodyStream.CheckpointAsync() => CheckpointAsync();
 

@@ -60,9 +60,10 @@ internal sealed class WorkItem<TIn, TOut>(StageNode stage, Action<long> noteFail
     {
         Debug.Assert(!_isStarted && _isDecided == 0, "What is taken has been forgotten before.");
         (Item, Number, IsCheckpoint, Since) = (item, number, isCheckpoint, since);
+        _isDone = false;
     }
 
-    /// <summary>Lets go of an item that is settled, and is ready for another. The stage's stream only.</summary>
+    /// <summary>Lets go of an item that is settled, and is ready for another; until then nothing can be emitted. The stage's stream only.</summary>
     public void Forget()
     {
         lock (_gate)
@@ -73,7 +74,7 @@ internal sealed class WorkItem<TIn, TOut>(StageNode stage, Action<long> noteFail
         }
 
         (Item, Fate, Clock, _single, _hasSingle) = (default!, default, null, default!, false);
-        (_isDecided, _isStarted, _isDone, Instance) = (0, false, false, -1);
+        (_isDecided, _isStarted, _isDone, Instance) = (0, false, true, -1);
     }
 
     /// <summary>Starts the item for an instance.</summary>
@@ -173,7 +174,7 @@ internal sealed class WorkItem<TIn, TOut>(StageNode stage, Action<long> noteFail
     private void ThrowIfRefusingLocked()
     {
         if (IsDone)
-            throw new InvalidOperationException($"Stage '{stage.Name}' emitted for an item whose handler had returned. Await each EmitAsync within the handler.");
+            throw ClosedEmitter<TOut>.TooLate(stage);
         if (_isRefusing || stage.IsDiscarding)
         {
             _wasRefused = true;

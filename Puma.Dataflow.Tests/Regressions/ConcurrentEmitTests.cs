@@ -1,0 +1,167 @@
+using Puma.Dataflow.Tests.Infrastructure;
+
+namespace Puma.Dataflow.Tests.Regressions;
+
+/// <summary>
+/// An emit that waited for a slot let others in at each turn of its wait, and then wrote beside them: values were lost or overwritten, and
+/// a slot of a lost value never came back. In a pool, the emits of OnStartAsync went on beside the stage's stream, and one that came when
+/// its item was settled was kept for whatever item came next, or for none.
+/// </summary>
+public sealed class ConcurrentEmitTests : PipelineTest
+{
+    private const int Items = 100_000;
+    private const int MostBeside = 200_000;
+
+    /// <summary>Emits beside its handler all the time; each emit is accepted or refused.</summary>
+    private sealed class Beside(Box<long> accepted) : Runnable<int, int>
+    {
+        private volatile bool _isOver;
+        private Task _beside = Task.CompletedTask;
+
+        protected override ValueTask OnStartAsync(CancellationToken cancellationToken)
+        {
+            _beside = Task.Run(EmitBesideAsync, cancellationToken);
+            return default;
+        }
+
+        private async Task EmitBesideAsync()
+        {
+            while (!_isOver && accepted.Value < MostBeside)
+            {
+                try
+                {
+                    await EmitAsync(-1);
+                    accepted.Value++;
+                }
+                catch (InvalidOperationException)
+                {
+                    // Another emit is on its way.
+                }
+            }
+        }
+
+        protected override async ValueTask OnItemAsync(int item, CancellationToken cancellationToken)
+        {
+            while (true)
+            {
+                try
+                {
+                    await EmitAsync(item, cancellationToken);
+                    return;
+                }
+                catch (InvalidOperationException)
+                {
+                    // Another emit is on its way.
+                }
+            }
+        }
+
+        protected override async ValueTask OnCompletedAsync(CancellationToken cancellationToken)
+        {
+            _isOver = true;
+            await _beside;
+        }
+    }
+
+    [Fact] // S30, S31
+    public async Task Serial_EmitsBesideTheHandlerThatWaitsForASlot_NothingIsLost()
+    {
+        var accepted = new Box<long>();
+        long beside = 0, items = 0;
+        PipelineRun run = Start(Pipeline
+            .From(Enumerable.Range(0, Items))
+            .Then(() => new Beside(accepted))
+            .ForEach(
+                x =>
+                {
+                    if (x < 0)
+                        beside++;
+                    else
+                        Assert.Equal(items++, x);
+                },
+                new() { BoundedCapacity = 4 }));
+
+        await run.Completion.Within();
+
+        Assert.Equal((Items, accepted.Value), (items, beside));
+    }
+
+    /// <summary>Emits once more when it is told.</summary>
+    private sealed class Late(Gate go, TaskCompletionSource emitted, bool isAtStart) : Runnable<int, int>
+    {
+        protected override ValueTask OnStartAsync(CancellationToken cancellationToken)
+        {
+            if (isAtStart)
+                _ = EmitLaterAsync();
+            return default;
+        }
+
+        protected override ValueTask OnItemAsync(int item, CancellationToken cancellationToken)
+        {
+            if (!isAtStart && item == 1)
+                _ = EmitLaterAsync();
+            return EmitAsync(item, cancellationToken);
+        }
+
+        private async Task EmitLaterAsync()
+        {
+            try
+            {
+                await go.WaitAsync();
+                await EmitAsync(-1);
+                emitted.TrySetResult();
+            }
+            catch (Exception error)
+            {
+                emitted.TrySetException(error);
+            }
+        }
+    }
+
+    [Theory] // S30, S31
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task Pool_EmitOutsideOfACallback_IsRefused(bool isAtStart)
+    {
+        var go = new Gate();
+        var emitted = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        List<int> outputs = [];
+        PipelineRun<int> run = Start(Pipeline
+            .Accept<int>()
+            .Then(() => new Late(go, emitted, isAtStart), new() { Name = "pool", MaxDegreeOfParallelism = 2 })
+            .ForEach(outputs.Add, new() { Name = "sink" }));
+        await run.Started.Within();
+        if (!isAtStart)
+            await run.SendAsync(1);
+        await Waiting.UntilAsync(() => run.Snapshot().Stage("sink").Delivered == (isAtStart ? 0 : 1), "the output arrives");
+        await Waiting.UntilAsync(() => run.Snapshot().Stage("pool").InFlight == 0, "the item is settled");
+
+        go.Open();
+        await Assert.ThrowsAsync<InvalidOperationException>(() => emitted.Task.Within());
+        await run.SendAsync(2);
+        run.Complete();
+        await run.Completion.Within();
+
+        Assert.Equal(isAtStart ? [2] : [1, 2], outputs);
+    }
+
+    [Theory] // S34: the same with both kinds of links.
+    [InlineData(LinkKind.Burst)]
+    [InlineData(LinkKind.BufferBlock)]
+    public async Task Link_TheLargestCapacity_IsOneThatItCanHave(LinkKind links)
+    {
+        int received = 0;
+        PipelineRun run = Start(
+            Pipeline.From(Enumerable.Range(0, 10)).ForEach(_ => { received++; }, new() { BoundedCapacity = int.MaxValue }),
+            Options with { Links = links });
+
+        await run.Completion.Within();
+
+        Assert.Equal(10, received);
+    }
+
+    private sealed class Box<T>
+    {
+        public T Value { get; set; } = default!;
+    }
+}
