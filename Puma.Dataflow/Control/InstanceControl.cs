@@ -158,6 +158,15 @@ internal sealed class InstanceControl
     /// <summary>Ends the lease of an object that nobody has got. The stream only.</summary>
     public ValueTask EndLeaseAsync(long id) => Lent.Take(id)?.DisposeAsync() ?? default;
 
+    /// <summary>Disposes what was lent to the instance too late: the end of its leases did not see it. Any thread.</summary>
+    public void DisposeLate()
+    {
+        if (!_hasEndedLeases)
+            return;
+        foreach (IAsyncDisposable late in Given.TakeAll())
+            Own(RemoteLease.End.Name, Task.Run(() => late.DisposeAsync().AsTask()));
+    }
+
     public CommandFailedException Failed(string member, CommandFailure failure, string? reason, Exception? cause) =>
         new(_stage, _index, member, failure, reason, cause);
 

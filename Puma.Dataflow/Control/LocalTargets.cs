@@ -43,7 +43,9 @@ internal sealed class GivenTarget(InstanceControl instance, long id) : ControlTa
 
         try
         {
-            return await member.Invoke(given, arguments, instance.Outside.Results, cancellationToken).ConfigureAwait(false);
+            TResult result = await member.Invoke(given, arguments, instance.Outside.Results, cancellationToken).ConfigureAwait(false);
+            instance.DisposeLate();
+            return result;
         }
         catch (Exception error) when (error is not OperationCanceledException || !cancellationToken.IsCancellationRequested)
         {
