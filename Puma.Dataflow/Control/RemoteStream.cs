@@ -92,11 +92,11 @@ internal sealed class StreamReader<TControl, TArguments, T>(ControlTarget target
         if (target.IsCalledFromWithin)
             throw target.Failed(member.Name, CommandFailure.NotServed, "its own instance reads it, and would wait for its own stream without end. Call the method itself there, or read it from outside.", null);
         using var both = CancellationTokenSource.CreateLinkedTokenSource(callToken, cancellationToken);
-        Remote<IRemoteStream<T>> remote = await target.CallAsync(member.Open, arguments, both.Token).ConfigureAwait(false);
+        Remote<IRemoteStream<T>> remote = await AnswerAsync(target.CallAsync(member.Open, arguments, both.Token), cancellationToken).ConfigureAwait(false);
         ControlTarget stream = ((LendingSession)target.Session).TargetOf(remote);
         try
         {
-            while (await stream.CallAsync(RemoteStream<T>.Next, default, both.Token).ConfigureAwait(false) is { HasValue: true } step)
+            while (await AnswerAsync(stream.CallAsync(RemoteStream<T>.Next, default, both.Token), cancellationToken).ConfigureAwait(false) is { HasValue: true } step)
                 yield return step.Value;
         }
         finally
@@ -107,6 +107,19 @@ internal sealed class StreamReader<TControl, TArguments, T>(ControlTarget target
                 target.Own(member.Name, ending);
             else
                 await ending.ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>A reader that gives up is told so by his own token.</summary>
+    private async ValueTask<TAnswer> AnswerAsync<TAnswer>(ValueTask<TAnswer> call, CancellationToken readerToken)
+    {
+        try
+        {
+            return await call.ConfigureAwait(false);
+        }
+        catch (OperationCanceledException) when (callToken.IsCancellationRequested || readerToken.IsCancellationRequested)
+        {
+            throw new OperationCanceledException(callToken.IsCancellationRequested ? callToken : readerToken);
         }
     }
 

@@ -227,7 +227,7 @@ internal sealed class CallConnection(FrameChannel channel, Func<ItemCodecs> code
     }
 
     /// <inheritdoc cref="Reply"/>
-    public void Fail(long id, CommandFailure failure, string reason, Exception? cause)
+    public void Fail(long id, CommandFailure failure, string reason, Exception? cause, bool hasRun = false)
     {
         Forget(id);
         var fields = new FieldWriter();
@@ -235,7 +235,7 @@ internal sealed class CallConnection(FrameChannel channel, Func<ItemCodecs> code
         fields.Text(reason, maxBytes: 8 * 1024);
         if (cause is not null)
             ErrorRecord.Of(cause).WriteTo(fields);
-        channel.Write(FrameType.CallFailed, id, fields.Written);
+        channel.Write(FrameType.CallFailed, id, fields.Written, flags: hasRun ? FrameFlags.HasRun : FrameFlags.None);
         channel.Flush();
     }
 

@@ -28,6 +28,7 @@ internal sealed class IncomingCall<TControl, TArguments, TResult>(CallConnection
 
     // Written by who runs the call, before its result is known; read by who answers it.
     private readonly PayloadWriter _encoded = new();
+    private bool _hasRun;
 
     public override CallConnection Connection => connection;
 
@@ -60,6 +61,7 @@ internal sealed class IncomingCall<TControl, TArguments, TResult>(CallConnection
     /// <exception cref="ItemCodecException">It cannot be carried.</exception>
     public void Encode(TResult result)
     {
+        _hasRun = true;
         if (typeof(TResult) == typeof(NoValue))
             return;
         connection.Codecs.For<TResult>().Write(_encoded, result);
@@ -88,7 +90,7 @@ internal sealed class IncomingCall<TControl, TArguments, TResult>(CallConnection
         if (why is null)
             connection.Reply(id, _encoded);
         else if (why is CommandFailedException failure)
-            connection.Fail(id, failure.Failure, failure.Reason, failure.InnerException);
+            connection.Fail(id, failure.Failure, failure.Reason, failure.InnerException, _hasRun);
         else
             connection.Fail(id, CommandFailure.Threw, ExceptionText.MessageOf(why), why);
     }

@@ -111,9 +111,12 @@ internal sealed class OutgoingCall<TResult>(
             giveUp(this);
     }
 
-    public void Fail(CommandFailedException failure)
+    public void Fail(CommandFailedException failure) => Fail(failure, hasRun: false);
+
+    private void Fail(CommandFailedException failure, bool hasRun)
     {
-        if (failure.Failure != CommandFailure.Threw)
+        // What a member was given that has run, it may have kept.
+        if (failure.Failure != CommandFailure.Threw && !hasRun)
             GiveBack();
         _result.TrySetException(failure);
     }
@@ -125,7 +128,7 @@ internal sealed class OutgoingCall<TResult>(
         if (frame.Type == FrameType.Reply)
             _ = TakeAfterAsync(before, () => Take(payload, flags.HasFlag(FrameFlags.HasBlocks)));
         else if (ReadFailure(payload) is var failure)
-            _ = TakeAfterAsync(before, () => Fail(failure));
+            _ = TakeAfterAsync(before, () => Fail(failure, flags.HasFlag(FrameFlags.HasRun)));
     }
 
     private static async Task TakeAfterAsync(Task before, Action take)
@@ -148,7 +151,7 @@ internal sealed class OutgoingCall<TResult>(
         }
         catch (Exception error)
         {
-            Fail(failed(member.Name, CommandFailure.NotCarried, error.Message, error));
+            Fail(failed(member.Name, CommandFailure.NotCarried, error.Message, error), hasRun: true);
         }
     }
 

@@ -164,6 +164,9 @@ internal enum FrameFlags : byte
 
     /// <summary>Of a <see cref="FrameType.Call"/>: it comes of a call that holds the instance which is called, so it must not wait for it.</summary>
     Nested = 64,
+
+    /// <summary>Of a <see cref="FrameType.CallFailed"/>: the member has run, it is its result that did not come.</summary>
+    HasRun = 128,
 }
 
 /// <summary>One received frame. Its payload is valid until the next one is read.</summary>
