@@ -79,7 +79,7 @@ internal sealed class ExitStage<T>(StageSetup setup) : StageNode(setup)
     /// <summary>Lets go of what came back after it was counted as abandoned.</summary>
     private void DropQueued()
     {
-        while (_link.TryRead(out T item))
+        while (_link.TryTakeBack(out T item))
         {
             NoteDiscarded(item, ReasonToDiscard);
             _link.Release(1);

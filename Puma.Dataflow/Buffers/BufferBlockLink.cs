@@ -20,11 +20,11 @@ internal sealed class BufferBlockLink<T>(string from, string to, int capacity, I
     // Slots in use. Writer: +1 by compare-and-swap; reader: -n.
     private int _held;
     private int _maxHeld;
-    private long _sent;
+    private long _accepted;
 
     private int _shut;
-    private int _isShutting;
     private DiscardReason _shutReason;
+    private readonly Lock _shutGate = new();
     private EndMarker? _marker;
 
     // 1 while the writer hands an item over or drops one, so that a reader that ends waits for the counts to be whole.
@@ -37,7 +37,9 @@ internal sealed class BufferBlockLink<T>(string from, string to, int capacity, I
     /// <summary>The block itself, for the exit, whose reader is foreign code.</summary>
     public BufferBlock<T> Block => _block;
 
-    protected override long WrittenSoFar => Volatile.Read(ref _sent);
+    protected override long AcceptedSoFar => Volatile.Read(ref _accepted);
+
+    protected override bool IsWriting => Volatile.Read(ref _isWriting) != 0;
 
     public override int SlotsHeld => Volatile.Read(ref _held);
 
@@ -84,7 +86,7 @@ internal sealed class BufferBlockLink<T>(string from, string to, int capacity, I
         Volatile.Write(ref _isWriting, 1);
         bool isPosted = _block.Post(item);
         if (isPosted)
-            Interlocked.Increment(ref _sent);
+            Interlocked.Increment(ref _accepted);
         Volatile.Write(ref _isWriting, 0);
         if (isPosted)
             Reader.Wake();
@@ -100,7 +102,7 @@ internal sealed class BufferBlockLink<T>(string from, string to, int capacity, I
         oldest = default;
         bool isDropped = !IsShut && _block.TryReceive(out oldest);
         if (isDropped)
-            CountDropped(wasAccepted: true);
+            CountDroppedOldest();
         Volatile.Write(ref _isWriting, 0);
         if (!isDropped)
             return false;
@@ -111,18 +113,14 @@ internal sealed class BufferBlockLink<T>(string from, string to, int capacity, I
     public override bool DropNewest(T item)
     {
         Interlocked.Exchange(ref _isWriting, 1);
-        bool isDropped = !IsShut;
+        bool isDropped = !IsShut && !IsCompleted;
         if (isDropped)
-        {
-            Interlocked.Increment(ref _sent);
-            CountDropped(wasAccepted: false);
-        }
-
+            CountRefused();
         Volatile.Write(ref _isWriting, 0);
         return isDropped;
     }
 
-    public override bool TryRead(out T item)
+    protected override bool TryTake(out T item)
     {
         if (_next < _burst.Count)
         {
@@ -190,15 +188,13 @@ internal sealed class BufferBlockLink<T>(string from, string to, int capacity, I
 
     public override void Shut(DiscardReason reason)
     {
-        if (Interlocked.Exchange(ref _isShutting, 1) != 0)
+        if (!TryBeginShut())
             return;
 
         // The block refuses every post from here on, so what is found now is all there will ever be, but for what a target has reserved.
         Volatile.Write(ref _shut, 1);
         _block.Complete();
-        var spin = default(SpinWait);
-        while (Volatile.Read(ref _isWriting) != 0)
-            spin.SpinOnce();
+        WaitForWriter();
         _shutReason = reason;
         DiscardQueued();
         Writer.OnReaderClosed();
@@ -208,7 +204,14 @@ internal sealed class BufferBlockLink<T>(string from, string to, int capacity, I
     /// <summary>Discards what is queued in a link that is shut. A reservation of a foreign target stands in the way until it is released.</summary>
     public void DiscardQueued()
     {
-        while (TryRead(out T item))
+        while (TryTakeBack(out T item))
             Discard(item, _shutReason);
+    }
+
+    /// <summary>Takes what is still queued in a link that is shut, or has come back to it. Any thread.</summary>
+    public bool TryTakeBack(out T item)
+    {
+        lock (_shutGate)
+            return TryTake(out item);
     }
 }

@@ -22,8 +22,7 @@ namespace Puma.Dataflow.Buffers;
 /// (a barrier for all processors, and a wait of a few instructions), and the writer has none.
 /// </para>
 /// </remarks>
-internal sealed class BurstLink<T>(string from, string to, int capacity, ILinkEnd writer, ILinkEnd reader)
-    : Link<T>(from, to, capacity, writer, reader)
+internal sealed class BurstLink<T> : Link<T>
 {
     /// <summary>Rings begin short, so that a pipeline of many stages that are never full takes little memory.</summary>
     private const int FirstLength = 32;
@@ -37,25 +36,38 @@ internal sealed class BurstLink<T>(string from, string to, int capacity, ILinkEn
     /// <summary>A reader that has not slept for so many values is one that seldom sleeps.</summary>
     private const int Seldom = 64;
 
-    private readonly WriterSide _write = new(new Ring(Math.Min(FirstLength, capacity)));
-    private readonly ReaderSide _read = new();
+    private readonly WriterSide _write;
+    private readonly ReaderSide _read;
 
     // How many slots must be free before a waiting writer is woken while the reader goes on working.
-    private readonly int _wakeAt = Math.Max(1, capacity / 2);
+    private readonly int _wakeAt;
 
     // 1 while the reader sleeps, or is about to; set back by the writer that wakes it, or by the reader that was woken by others.
     private int _readerSleeps;
 
-    // Set once, by any thread. No slot is given out from _shut on, nothing is handed over from the other two on.
+    // Set once, by any thread. No slot is given out from _shut on, nothing is handed over once it completes or is being shut.
     private int _shut;
-    private int _isShutting;
     private int _isCompleting;
     private EndMarker? _marker;
 
-    protected override long WrittenSoFar => Volatile.Read(ref _write.Published) + Volatile.Read(ref _write.DroppedNewest);
+    // Slots of what was queued when the link was shut. Written by who shuts it: the reader's own count is the reader's alone.
+    private long _releasedAtShut;
+
+    public BurstLink(string from, string to, int capacity, ILinkEnd writer, ILinkEnd reader)
+        : base(from, to, capacity, writer, reader)
+    {
+        var first = new Ring(Math.Min(FirstLength, capacity));
+        _write = new WriterSide(first);
+        _read = new ReaderSide(first);
+        _wakeAt = Math.Max(1, capacity / 2);
+    }
+
+    protected override long AcceptedSoFar => Volatile.Read(ref _write.Published);
+
+    protected override bool IsWriting => Volatile.Read(ref _write.IsWriting) != 0;
 
     // What is taken or published is read before what is released or read: the difference never shows more than there was.
-    public override int SlotsHeld => (int)Math.Max(0, Volatile.Read(ref _write.Taken) - Volatile.Read(ref _read.Released));
+    public override int SlotsHeld => (int)Math.Max(0, Volatile.Read(ref _write.Taken) - Volatile.Read(ref _read.Released) - Volatile.Read(ref _releasedAtShut));
 
     public override int Queued => (int)Math.Max(0, Volatile.Read(ref _write.Published) - Volatile.Read(ref _read.Position));
 
@@ -103,17 +115,17 @@ internal sealed class BurstLink<T>(string from, string to, int capacity, ILinkEn
     public override bool WriteReserved(T item)
     {
         WriterSide write = _write;
+        long position = write.Published;
+        if (position >= write.RoomEnd)
+            MakeRoom(position);
         Volatile.Write(ref write.IsWriting, 1);
-        if (Volatile.Read(ref _isShutting) != 0 || Volatile.Read(ref _isCompleting) != 0)
+        if (IsShutting || IsCompleted)
         {
             Volatile.Write(ref write.IsWriting, 0);
             CancelReserve();
             return false;
         }
 
-        long position = write.Published;
-        if (position - write.ReleasedSeen >= write.Ring.Length)
-            MakeRoom(position);
         write.Ring[position] = item;
         Volatile.Write(ref write.Published, position + 1);
         Volatile.Write(ref write.IsWriting, 0);
@@ -147,12 +159,13 @@ internal sealed class BurstLink<T>(string from, string to, int capacity, ILinkEn
     {
         WriterSide write = _write;
         write.ReleasedSeen = Volatile.Read(ref _read.Released);
-        if (position - write.ReleasedSeen < write.Ring.Length)
+        write.RoomEnd = Math.Max(write.ReleasedSeen, write.RingBegin) + write.Ring.Length;
+        if (position < write.RoomEnd)
             return;
         Debug.Assert(write.Ring.Length < Capacity, "A ring as long as the link has slots has room for all of them.");
         var next = new Ring(Math.Min(Math.Min(2 * write.Ring.Length, Capacity), Longest));
         write.Ring.EndWith(position, next);
-        write.Ring = next;
+        (write.Ring, write.RingBegin, write.RoomEnd) = (next, position, position + next.Length);
     }
 
     public override bool TryDropOldest(out T? oldest) =>
@@ -161,20 +174,16 @@ internal sealed class BurstLink<T>(string from, string to, int capacity, ILinkEn
     public override bool DropNewest(T item)
     {
         Volatile.Write(ref _write.IsWriting, 1);
-        bool isDropped = !IsShut;
+        bool isDropped = !IsShut && !IsCompleted;
         if (isDropped)
-        {
-            Volatile.Write(ref _write.DroppedNewest, _write.DroppedNewest + 1);
-            CountDropped(wasAccepted: false);
-        }
-
+            CountRefused();
         Volatile.Write(ref _write.IsWriting, 0);
         return isDropped;
     }
 
     // ---- The reader's. ---------------------------------------------------------------------------------------------------------------
 
-    public override bool TryRead(out T item)
+    protected override bool TryTake(out T item)
     {
         ReaderSide read = _read;
         long position = read.Position;
@@ -184,7 +193,7 @@ internal sealed class BurstLink<T>(string from, string to, int capacity, ILinkEn
             return false;
         }
 
-        Ring ring = read.Ring ??= _write.First;
+        Ring ring = read.Ring;
         while (position == ring.End)
             ring = read.Ring = ring.Next!;
         item = ring.Take(position);
@@ -259,34 +268,31 @@ internal sealed class BurstLink<T>(string from, string to, int capacity, ILinkEn
 
     public override void Shut(DiscardReason reason)
     {
-        if (Interlocked.Exchange(ref _isShutting, 1) != 0)
+        if (!TryBeginShut())
             return;
-        Interlocked.Exchange(ref _shut, 1);
-        WaitForWriter();
+        Volatile.Write(ref _shut, 1);
 
         // Every write is refused from here on, so what is found now is all there will ever be.
-        while (TryRead(out T item))
-            Discard(item, reason);
+        while (TryTake(out T item))
+        {
+            CountDiscarded(item, reason);
+            Volatile.Write(ref _releasedAtShut, _releasedAtShut + 1);
+        }
+
         Writer.OnReaderClosed();
         Writer.Wake();
-    }
-
-    /// <summary>Returns when no write is under way that has not seen what was set before. The writer does not fence for this; the barrier does it in its place.</summary>
-    private void WaitForWriter()
-    {
-        Interlocked.MemoryBarrierProcessWide();
-        var spin = default(SpinWait);
-        while (Volatile.Read(ref _write.IsWriting) != 0)
-            spin.SpinOnce();
     }
 
     /// <summary>What only the writer writes.</summary>
     private sealed class WriterSide(Ring first) : OnOwnCacheLines
     {
-        /// <summary>The first ring, for a reader that has not begun.</summary>
-        public readonly Ring First = first;
-
         public Ring Ring = first;
+
+        /// <summary>The first position in it.</summary>
+        public long RingBegin;
+
+        /// <summary>The first position for which it has no room, as far as this side has looked.</summary>
+        public long RoomEnd = first.Length;
 
         /// <summary>How many values the reader may read.</summary>
         public long Published;
@@ -297,7 +303,6 @@ internal sealed class BurstLink<T>(string from, string to, int capacity, ILinkEn
         /// <summary>How many of them were given back, as far as this side has looked.</summary>
         public long ReleasedSeen;
 
-        public long DroppedNewest;
         public int MaxHeld;
 
         /// <summary>1 while a value is handed over or dropped.</summary>
@@ -313,9 +318,9 @@ internal sealed class BurstLink<T>(string from, string to, int capacity, ILinkEn
     }
 
     /// <summary>What only the reader writes.</summary>
-    private sealed class ReaderSide : OnOwnCacheLines
+    private sealed class ReaderSide(Ring first) : OnOwnCacheLines
     {
-        public Ring? Ring;
+        public Ring Ring = first;
 
         /// <summary>How many values were read.</summary>
         public long Position;

@@ -39,17 +39,19 @@ internal abstract class Link(string from, string to, int capacity, ILinkEnd writ
     {
         get
         {
-            // A part before its whole, so that none shows more than it.
+            // A part before its whole, so that none shows more than it. What was received or discarded was accepted before, though its
+            // writer may not have counted it yet.
             long refused = Volatile.Read(ref _refused);
-            long dropped = Volatile.Read(ref _dropped);
+            long droppedOldest = Volatile.Read(ref _droppedOldest);
             long discarded = Volatile.Read(ref _discarded);
             long received = Volatile.Read(ref _reading.Received);
-            return new LinkCounts(WrittenSoFar, received, discarded, dropped, refused);
+            long accepted = Math.Max(AcceptedSoFar, received + discarded);
+            return new LinkCounts(accepted + refused, received, discarded + refused, droppedOldest + refused, refused);
         }
     }
 
-    /// <summary>Items that the writer has counted, drops included. Exact once <see cref="Shut"/> has returned.</summary>
-    protected abstract long WrittenSoFar { get; }
+    /// <summary>Items that the writer has counted and that had a slot. Exact once <see cref="Shut"/> has returned.</summary>
+    protected abstract long AcceptedSoFar { get; }
 
     public abstract int SlotsHeld { get; }
 
@@ -74,7 +76,7 @@ internal abstract class Link(string from, string to, int capacity, ILinkEnd writ
     /// <summary>The reader will read no more: refuses every later write and tells the writer. What is queued is for <see cref="Shut"/>. Any thread.</summary>
     public abstract void Refuse();
 
-    /// <summary>The reader reads no more: refuses every later write, discards what is queued and tells the writer.</summary>
+    /// <summary>The reader reads no more, not even if it tries to: refuses every later write, discards what is queued and tells the writer. Any thread.</summary>
     public abstract void Shut(DiscardReason reason);
 
     /// <summary>Gives slots back. Reader only.</summary>
@@ -114,14 +116,57 @@ internal abstract class Link(string from, string to, int capacity, ILinkEnd writ
         OnDiscarded(item, reason);
     }
 
-    /// <summary>Counts a dropped item as discarded; telling of it is the caller's.</summary>
-    protected void CountDropped(bool wasAccepted)
+    /// <summary>Counts an item that was dropped out of the queue; telling of it is the caller's.</summary>
+    protected void CountDroppedOldest()
     {
         Interlocked.Increment(ref _discarded);
-        Interlocked.Increment(ref _dropped);
-        if (!wasAccepted)
-            Interlocked.Increment(ref _refused);
+        Interlocked.Increment(ref _droppedOldest);
     }
+
+    /// <summary>Counts an item that was dropped before it took a slot; telling of it is the caller's.</summary>
+    protected void CountRefused() => Interlocked.Increment(ref _refused);
+
+    /// <summary>Whether a write may still be under way that has not seen what was set before. The writer sets it before it looks, and does not fence; the barrier of who waits does that.</summary>
+    protected abstract bool IsWriting { get; }
+
+    /// <summary>Whether the reader reads no more.</summary>
+    protected bool IsShutting => Volatile.Read(ref _isShutting) != 0;
+
+    /// <summary>From here on nothing is read and nothing is written.</summary>
+    /// <returns>True for the first caller, who then discards what is queued.</returns>
+    protected bool TryBeginShut()
+    {
+        if (Interlocked.Exchange(ref _isShutting, 1) != 0)
+            return false;
+        WaitForWriter();
+
+        // The reader is waited for as well, when it is not the caller itself: a stage that is left behind.
+        var spin = default(SpinWait);
+        while (Volatile.Read(ref _reading.IsReading) != 0)
+            spin.SpinOnce();
+        return true;
+    }
+
+    /// <summary>Returns when no write or read is under way that has not seen what was set before.</summary>
+    protected void WaitForWriter()
+    {
+        Interlocked.MemoryBarrierProcessWide();
+        var spin = default(SpinWait);
+        while (IsWriting)
+            spin.SpinOnce();
+    }
+
+    /// <summary>Says that the reader reads, which it must not any more when this returns false.</summary>
+    protected bool TryEnterRead()
+    {
+        Volatile.Write(ref _reading.IsReading, 1);
+        if (Volatile.Read(ref _isShutting) == 0)
+            return true;
+        LeaveRead();
+        return false;
+    }
+
+    protected void LeaveRead() => Volatile.Write(ref _reading.IsReading, 0);
 
     [Conditional("DEBUG")]
     protected void AssertSlots(int held) =>
@@ -134,14 +179,20 @@ internal abstract class Link(string from, string to, int capacity, ILinkEnd writ
     // What changes with every item is the reader's alone; the writer looks at the rest with every item.
     private readonly Reading _reading = new();
 
-    // Any thread.
+    // Any thread. Those of the first two had a slot, those of the last one had none.
     private long _discarded;
-    private long _dropped;
+    private long _droppedOldest;
     private long _refused;
+
+    // Set once, by any thread.
+    private int _isShutting;
 
     private sealed class Reading : OnOwnCacheLines
     {
         public long Received;
+
+        /// <summary>1 while the reader takes an item.</summary>
+        public int IsReading;
         public CacheLines Behind { get; }
     }
 }
@@ -181,7 +232,19 @@ internal abstract class Link<T>(string from, string to, int capacity, ILinkEnd w
     public abstract bool DropNewest(T item);
 
     /// <summary>Takes the next item out of the queue; its slot stays held. Reader only.</summary>
-    public abstract bool TryRead(out T item);
+    /// <returns>False when nothing is queued, or the link was shut.</returns>
+    public bool TryRead(out T item)
+    {
+        item = default!;
+        if (!TryEnterRead())
+            return false;
+        bool isRead = TryTake(out item);
+        LeaveRead();
+        return isRead;
+    }
+
+    /// <summary>Takes the next item out of the queue. The reader, or who has shut the link.</summary>
+    protected abstract bool TryTake(out T item);
 
     /// <summary>Discards an item that was read and not handled, and gives its slot back. Reader only.</summary>
     public void Discard(T item, DiscardReason reason)

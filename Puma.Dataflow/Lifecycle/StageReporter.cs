@@ -46,7 +46,8 @@ internal static class StageReporter
             Queued = queued,
             InFlight = inFlight,
             Capacity = capacity,
-            SlotsHeld = slots,
+            // A writer that is about to be refused may have taken a slot.
+            SlotsHeld = stage.Activity == StageActivity.Ended && !stage.IsAbandoned ? 0 : slots,
             MaxSlotsHeld = maxSlots,
             OldestItemAge = inFlight > 0 ? stage.Graph.Time.GetElapsedTime(stage.WorkingSince) : TimeSpan.Zero,
             Times = stage.Times,

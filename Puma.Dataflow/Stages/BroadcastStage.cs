@@ -113,7 +113,10 @@ internal sealed class BroadcastStage<T>(StageSetup setup) : BranchableStage(setu
                     return false;
             }
 
-            await WaitAsync(StageActivity.WaitingForOutput, full).ConfigureAwait(false);
+            if (full is null)
+                await WaitAsync(StageActivity.WaitingForOutput).ConfigureAwait(false);
+            else
+                await WaitForSlotAsync(full).ConfigureAwait(false);
             BeginWork();
         }
 

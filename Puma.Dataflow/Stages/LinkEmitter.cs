@@ -26,7 +26,7 @@ internal class LinkEmitter<T>(StageNode stage, Link<T> link) : Emitter<T>, IAtte
     public override ValueTask EmitAsync(T value, CancellationToken cancellationToken)
     {
         if (Interlocked.Exchange(ref _isEmitting, 1) != 0)
-            throw new InvalidOperationException($"Stage '{stage.Name}' emits while another of its emits has not returned. Await each EmitAsync before the next one.");
+            throw _isRetired ? OutsideOfCallbacks() : new InvalidOperationException($"Stage '{stage.Name}' emits while another of its emits has not returned. Await each EmitAsync before the next one.");
         if (_isHolding)
             (_held ??= []).Add(value);
         else if (Clock?.HasRunOut == true || stage.IsDiscarding || !link.TryWrite(value))
@@ -80,6 +80,8 @@ internal class LinkEmitter<T>(StageNode stage, Link<T> link) : Emitter<T>, IAtte
         await EnterAsync().ConfigureAwait(false);
     }
 
+    private InvalidOperationException OutsideOfCallbacks() => new($"Stage '{stage.Name}' emitted outside of its callbacks. Await each EmitAsync within the callback.");
+
     /// <summary>Enters when all others have left.</summary>
     private async ValueTask EnterAsync()
     {
@@ -123,7 +125,7 @@ internal class LinkEmitter<T>(StageNode stage, Link<T> link) : Emitter<T>, IAtte
             }
 
             if (_isRetired)
-                throw new InvalidOperationException($"Stage '{stage.Name}' emitted outside of its callbacks. Await each EmitAsync within the callback.");
+                throw OutsideOfCallbacks();
             if (isCanceled)
                 cancellationToken.ThrowIfCancellationRequested();
             if (Clock?.HasRunOut == true)

@@ -95,7 +95,8 @@ internal sealed class PoolInstance<TIn, TOut> : IThreadPoolWorkItem, IDisposable
     /// <summary>Makes it look at what is ready. After that was made ready.</summary>
     public void Activate()
     {
-        // Full fence: the instance either sees what is ready before it rests, or has rested and is activated here.
+        // Full fence, like that of the queue into which the items were put: the instance either sees what is ready before it rests, or has
+        // rested and is activated here.
         if (Interlocked.Exchange(ref _isActive, 1) == 0)
             ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);
     }
@@ -179,11 +180,10 @@ internal sealed class PoolInstance<TIn, TOut> : IThreadPoolWorkItem, IDisposable
 
         while (!_stage.IsHeld && Ready.TryDequeue(out work))
         {
-            // What comes after a failure is given up; whoever has it in the window sees that it was never started.
-            if (work.Number > _stage.LowestFailure)
-                continue;
-            Volatile.Write(ref _current, work);
-            if (!work.TryStart(_token))
+            // What comes after a failure is given up; whoever has it in the window sees that it was never started. The exchange is a full
+            // fence: either the failure is seen here, or the stream, which looks at what is in work after a failure, sees the item.
+            Interlocked.Exchange(ref _current, work);
+            if (work.Number > _stage.LowestFailure || !work.TryStart(_token))
                 continue;
             _stage.CountStarted();
             Handler.Redirect(work);

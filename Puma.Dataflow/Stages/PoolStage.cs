@@ -212,16 +212,16 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
                 worker.Cancel();
         }
 
+        // What is left behind is waited for all the same, because it uses the instances, which are freed when this returns.
         while (_window.Exists(static w => !w.IsDone))
         {
             if (_isLeftBehind)
-            {
                 Abandon();
-                return;
-            }
-
             await WaitAsync(StageActivity.Working).ConfigureAwait(false);
         }
+
+        if (IsAbandoned)
+            return;
 
         foreach (WorkItem<TIn, TOut> work in _window)
         {
@@ -543,7 +543,7 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
             return;
         foreach (PoolInstance<TIn, TOut> worker in _workers)
         {
-            if (worker.Current is { IsStarted: true, IsDone: false } work && work.Number > lowest)
+            if (worker.Current is { IsDone: false } work && work.Number > lowest)
             {
                 work.Refuse();
                 worker.Cancel();

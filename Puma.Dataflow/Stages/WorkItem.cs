@@ -22,7 +22,8 @@ internal sealed class WorkItem<TIn, TOut>(StageNode stage, Action<long> noteFail
     private volatile bool _isHolding;
     private volatile bool _isRefusing;
 
-    // The one output of an item that makes one, as the last thing: the stream looks at it when the item is done, so it needs no lock.
+    // The one output of an item that makes one, as the last thing: written before the flag, which is published by a volatile write, so it
+    // needs no lock.
     private TOut _single = default!;
     private bool _hasSingle;
 
