@@ -14,15 +14,17 @@ internal class ControlCall<TControl, TArguments, TResult>(
     CancellationToken callerToken) : Command, IPendingCall<TResult>
     where TControl : class
 {
+    private const int Open = 0, Begun = 1, TakenBack = 2;
+
     // Settled by whoever is first: the stream, the lane or the caller's token.
     private readonly TaskCompletionSource<TResult> _result = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
-    // 1 from when the stream has it.
-    private int _hasBegun;
+    // Decided once: the stream begins it, or its caller gives it up before.
+    private int _fate;
 
     public Task<TResult> Result => _result.Task;
 
-    public bool? HasBegun => Volatile.Read(ref _hasBegun) != 0;
+    public bool? HasBegun => Volatile.Read(ref _fate) == Begun;
 
     protected InstanceControl Instance => instance;
 
@@ -36,22 +38,30 @@ internal class ControlCall<TControl, TArguments, TResult>(
 
     internal override bool HasCaller => true;
 
-    /// <summary>A command that waits will never run; one that runs is told by the token.</summary>
+    /// <summary>A command that has not begun never runs; one that runs is told by the token.</summary>
     public virtual void GiveUp()
     {
-        if (instance.Lane.TryRemove(this))
+        if (TryTakeBack())
             instance.Given.GiveBack(arguments);
         _result.TrySetCanceled(callerToken);
     }
 
+    /// <summary>Keeps it from running, also when the stream has taken it already.</summary>
+    /// <returns>False when it has begun.</returns>
+    protected bool TryTakeBack()
+    {
+        if (Interlocked.CompareExchange(ref _fate, TakenBack, Open) != Open)
+            return false;
+        instance.Lane.TryRemove(this);
+        return true;
+    }
+
     public override async ValueTask RunAsync(InstanceControl instance, Runnable runnable, CancellationToken cancellationToken)
     {
-        // A full fence: either this sees that the call was given up, or whoever gave it up sees that it has begun.
-        Interlocked.Exchange(ref _hasBegun, 1);
-        if (_result.Task.IsCompleted)
+        // It was given up, or refused because the instance has ended.
+        if (Interlocked.CompareExchange(ref _fate, Begun, Open) != Open || _result.Task.IsCompleted)
         {
             instance.Lane.End(this);
-            instance.Given.GiveBack(arguments);
             return;
         }
 

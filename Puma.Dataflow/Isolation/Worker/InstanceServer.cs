@@ -38,20 +38,13 @@ internal sealed class InstanceServer(Func<Task> drainLog) : ICallServer
     {
         private readonly IncomingCall<TControl, TArguments, TResult> _call = call;
 
-        // Set by who is first: its caller, who gives it up, or the stream, which begins it.
-        private int _isDecided;
-
         /// <summary>Says when it never ran, so that its caller takes back what it gave.</summary>
         public override void GiveUp()
         {
-            if (Interlocked.Exchange(ref _isDecided, 1) != 0)
-            {
+            if (TryTakeBack())
+                Refuse(new(CommandFailure.NotServed, "its caller had given it up before it ran."));
+            else
                 base.GiveUp();
-                return;
-            }
-
-            Instance.Lane.TryRemove(this);
-            Refuse(new(CommandFailure.NotServed, "its caller had given it up before it ran."));
         }
 
         public override ValueTask RunAsync(InstanceControl instance, Runnable runnable, CancellationToken cancellationToken)
@@ -59,10 +52,7 @@ internal sealed class InstanceServer(Func<Task> drainLog) : ICallServer
             // What its token does when it fires may be on its way still.
             if (_call.Token.IsCancellationRequested)
                 GiveUp();
-            if (Interlocked.Exchange(ref _isDecided, 1) == 0)
-                return base.RunAsync(instance, runnable, cancellationToken);
-            instance.Lane.End(this);
-            return default;
+            return base.RunAsync(instance, runnable, cancellationToken);
         }
 
         protected override TArguments ReadArguments() => _call.ReadArguments();
