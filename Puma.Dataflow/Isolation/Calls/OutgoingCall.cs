@@ -105,10 +105,13 @@ internal sealed class OutgoingCall<TResult>(
 
     public void GiveBack() => given.GiveBack(_lent);
 
+    // Taken back before its caller goes on, who is told whether it was on its way.
     public void GiveUp()
     {
-        if (_result.TrySetCanceled(callerToken))
-            giveUp(this);
+        if (_result.Task.IsCompleted)
+            return;
+        giveUp(this);
+        _result.TrySetCanceled(callerToken);
     }
 
     public void Fail(CommandFailedException failure) => Fail(failure, hasRun: false);
