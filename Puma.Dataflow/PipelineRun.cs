@@ -112,7 +112,14 @@ public class PipelineRun : IAsyncDisposable
     internal static ControlTarget FindTarget(StageNode node, int? instance, string? parameter)
     {
         if (node is not IControlledStage { Instances: { Count: > 0 } instances })
-            throw new ArgumentException($"Stage '{node.Name}' is a {node.Kind}, which has no runnable to call.", parameter);
+        {
+            throw new ArgumentException(
+                node.KeepsLedger
+                    ? $"Stage '{node.Name}' is a {node.Kind} stage, which has no runnable to call."
+                    : $"Stage '{node.Name}' hosts a foreign block, which is no runnable and takes no calls.",
+                parameter);
+        }
+
         if (instance is { } index)
         {
             return index >= 0 && index < instances.Count

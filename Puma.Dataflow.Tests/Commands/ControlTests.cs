@@ -1,3 +1,4 @@
+using System.Threading.Tasks.Dataflow;
 using Puma.Dataflow.Tests.Infrastructure;
 using Puma.Dataflow.Tests.Isolation;
 
@@ -379,6 +380,30 @@ public sealed class ControlTests : ChildTest
         Assert.Equal(CommandFailure.NotServed, (await Assert.ThrowsAsync<CommandFailedException>(() => run.Control<ICounter>("delegate").SumAsync().Within())).Failure);
         run.Complete();
         await run.Completion.Within();
+    }
+
+    [Theory] // S41, S46
+    [InlineData("in process")]
+    [InlineData("loopback")]
+    [InlineData("child process")]
+    public async Task AForeignBlock_IsRefusedAtOnce_AndHarmsNothing(string place)
+    {
+        List<int> seen = [];
+        PipelineRun<int> run = Start(Pipeline.Accept<int>()
+            .Through(static () => new TransformBlock<int, int>(static x => x + 1), Placed.At(place, "foreign"))
+            .ForEach(seen.Add));
+
+        foreach (int? instance in (int?[])[null, 0])
+        {
+            string why = Assert.Throws<ArgumentException>("stage", () => run.Control<ICounter>("foreign", instance)).Message;
+            Assert.StartsWith("Stage 'foreign' hosts a foreign block, which is no runnable and takes no calls.", why, StringComparison.Ordinal);
+        }
+
+        Assert.Throws<ArgumentException>(null, () => run.Stage("foreign").Ticks);
+        await run.SendAsync(1, TestToken);
+        run.Complete();
+        await run.Completion.Within();
+        Assert.Equal([2], seen);
     }
 
     private static async Task<List<int>> ReadAsync(IAsyncEnumerable<int> values, int most)
