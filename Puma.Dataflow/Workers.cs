@@ -68,19 +68,26 @@ public sealed partial class Workers : IAsyncDisposable
     public WorkersSnapshot Snapshot()
     {
         PipelineSnapshot run = _run.Snapshot();
-        long entering;
+
+        // In the order of a job's life, and each job in one number: no number shows more jobs than there are, nor do all together.
+        long submitted = _ledger.Submitted;
+        long waiting;
         lock (_gate)
-            entering = _entering;
-        long running = _ledger.Running;
+            waiting = _entering;
+        long running = Math.Min(_ledger.Running, _options.Count);
+        long succeeded = _ledger.Succeeded, failed = _ledger.Failed, canceled = _ledger.Canceled;
+        long open = Math.Max(0, submitted - succeeded - failed - canceled);
+        running = Math.Min(running, open);
+        waiting = Math.Min(waiting, open - running);
         return new WorkersSnapshot
         {
             State = run.State,
-            Waiting = entering,
+            Waiting = waiting,
             Running = running,
-            Queued = Math.Max(0, _ledger.Open - running - entering),
-            Succeeded = _ledger.Succeeded,
-            Failed = _ledger.Failed,
-            Canceled = _ledger.Canceled,
+            Queued = Math.Min(open - running - waiting, _options.BoundedCapacity - running),
+            Succeeded = succeeded,
+            Failed = failed,
+            Canceled = canceled,
             Restarts = run.Stage(_options.Name).Restarts,
             Duration = run.Duration,
             Cause = run.Cause,

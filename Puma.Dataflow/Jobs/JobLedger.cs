@@ -27,11 +27,13 @@ internal sealed class JobLedger(string name)
 
     public long Canceled => Volatile.Read(ref _canceled);
 
-    /// <summary>Jobs that a worker has.</summary>
+    public long Submitted => Volatile.Read(ref _submitted);
+
+    /// <summary>Jobs that a worker has, and those whose answer is on its way.</summary>
     public long Running => Math.Max(0, Volatile.Read(ref _begun) - Volatile.Read(ref _endedBegun));
 
     /// <summary>Jobs that have not ended.</summary>
-    public long Open => Math.Max(0, Volatile.Read(ref _submitted) - Succeeded - Failed - Canceled);
+    public long Open => Math.Max(0, Submitted - Succeeded - Failed - Canceled);
 
     public long Add(JobTicket ticket)
     {

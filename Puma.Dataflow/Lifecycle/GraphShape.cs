@@ -83,7 +83,11 @@ internal sealed record GraphShape(IReadOnlyList<StageNode> Nodes, IReadOnlyList<
     private static StageNode WriterOf(Link link) => (StageNode)link.Writer;
 
     /// <summary>The numbers of a link now. Counting what is queued takes a lock of its block.</summary>
-    private static LinkReport ReportOf(Link link) => TotalsOf(link) with { Queued = link.Queued, SlotsHeld = link.SlotsHeld };
+    private static LinkReport ReportOf(Link link)
+    {
+        int held = link.SlotsHeld;
+        return TotalsOf(link) with { Queued = Math.Min(link.Queued, held), SlotsHeld = held };
+    }
 
     private static LinkReport TotalsOf(Link link)
     {

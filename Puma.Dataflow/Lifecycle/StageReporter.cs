@@ -7,8 +7,9 @@ internal static class StageReporter
 {
     public static StageReport Report(StageNode stage)
     {
-        // Settled before received before accepted, so that a running stage never shows more settled than accepted.
+        // Settled before received before accepted, so that a running stage never shows more settled than accepted; so with what was repeated.
         StageCounters fates = stage.Counters;
+        long repeated = fates.Repeated;
         long delivered = fates.Delivered, skipped = fates.Skipped, deadLettered = fates.DeadLettered, failed = fates.Failed, inWork = fates.Discarded;
         long settled = delivered + skipped + deadLettered + failed + inWork;
         long discarded = inWork, received = 0, accepted = 0, queued = 0, slots = 0, maxSlots = 0, capacity = 0;
@@ -18,9 +19,10 @@ internal static class StageReporter
             discarded += counts.Discarded - counts.Refused;
             received += counts.Received;
             accepted += counts.Accepted;
-            queued += input.Queued;
-            slots += input.SlotsHeld;
-            maxSlots += input.MaxSlotsHeld;
+            int held = input.SlotsHeld;
+            queued += Math.Min(input.Queued, held);
+            slots += held;
+            maxSlots += Math.Max(input.MaxSlotsHeld, held);
             capacity += input.Capacity;
         }
 
@@ -42,7 +44,7 @@ internal static class StageReporter
             Abandoned = stage.IsAbandoned ? Math.Max(0, received - settled) : 0,
             Emitted = stage.Links.Emitted,
             Restarts = stage.Restarts,
-            Repeated = fates.Repeated,
+            Repeated = repeated,
             Queued = queued,
             InFlight = inFlight,
             Capacity = capacity,
