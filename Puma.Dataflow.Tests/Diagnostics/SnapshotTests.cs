@@ -27,6 +27,7 @@ public sealed class SnapshotTests : PipelineTest
                 await run.SendAsync(i, TestToken);
             run.Complete();
         });
+        _ = sending.ContinueWith(static t => t.Exception, TaskScheduler.Default);
 
         do
         {
@@ -70,6 +71,7 @@ public sealed class SnapshotTests : PipelineTest
             }
         }))];
         Task all = Task.WhenAll(submitting);
+        _ = all.ContinueWith(static t => t.Exception, TaskScheduler.Default);
 
         do
         {

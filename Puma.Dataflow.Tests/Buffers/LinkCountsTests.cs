@@ -1,0 +1,81 @@
+using Puma.Dataflow.Buffers;
+using Puma.Dataflow.Tests.Infrastructure;
+
+namespace Puma.Dataflow.Tests.Buffers;
+
+/// <summary>The counts of a link while it is written and read: an item is counted as sent before it can be received.</summary>
+public sealed class LinkCountsTests
+{
+    // More threads than processors, so that the system stops some of them anywhere.
+    private const int Links = 2, Items = 300_000;
+
+    [Theory(Timeout = 60_000)]
+    [InlineData(LinkKind.Burst)]
+    [InlineData(LinkKind.BufferBlock)]
+    public Task WhatWasReceived_WasSent(LinkKind kind) => Task.WhenAll(Enumerable.Range(0, Links).Select(_ => PassAsync(Make(kind))));
+
+    private static async Task PassAsync(Link<int> link)
+    {
+        Task writing = Run(() =>
+        {
+            for (int i = 0; i < Items; i++)
+            {
+                while (!link.TryWrite(i))
+                    Look();
+            }
+        });
+        Task reading = Run(() =>
+        {
+            for (int i = 0; i < Items; i++)
+            {
+                while (!link.TryRead(out _))
+                    Look();
+                link.CountReceived();
+                LinkCounts now = link.Counts;
+                link.Release(1);
+                Assert.True(now.Received <= now.Sent, $"{now}");
+            }
+        });
+        await (await Task.WhenAny(writing, reading).Within()).Within();
+        await Task.WhenAll(writing, reading).Within();
+
+        Assert.Equal((Items, Items), (link.Counts.Sent, link.Counts.Received));
+
+        // Never sleeps, so that it looks at every moment of the other side.
+        static void Look()
+        {
+            TestContext.Current.CancellationToken.ThrowIfCancellationRequested();
+            Thread.Yield();
+        }
+    }
+
+    [Theory]
+    [InlineData(LinkKind.Burst)]
+    [InlineData(LinkKind.BufferBlock)]
+    public void WhatIsRefusedByAShutLink_WasNeverSent(LinkKind kind)
+    {
+        Link<int> link = Make(kind);
+        Assert.True(link.TryWrite(1));
+        Assert.True(link.TryReserve());
+        link.Shut(DiscardReason.NoDemand);
+
+        Assert.False(link.WriteReserved(2));
+
+        LinkCounts counts = link.Counts;
+        Assert.Equal((1, 0, 1), (counts.Sent, counts.Received, counts.Discarded));
+        Assert.Equal(0, link.SlotsHeld);
+    }
+
+    private static Task Run(Action work) => Task.Factory.StartNew(work, TestContext.Current.CancellationToken, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+
+    private static Link<int> Make(LinkKind kind) => kind == LinkKind.Burst
+        ? new BurstLink<int>("writer", "reader", capacity: 4, new Silent(), new Silent()) { OnDiscarded = static (_, _) => { } }
+        : new BufferBlockLink<int>("writer", "reader", capacity: 4, new Silent(), new Silent()) { OnDiscarded = static (_, _) => { } };
+
+    private sealed class Silent : ILinkEnd
+    {
+        public void Wake() { }
+
+        public void OnReaderClosed() { }
+    }
+}
