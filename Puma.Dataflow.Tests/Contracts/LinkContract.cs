@@ -403,4 +403,24 @@ public sealed class BurstLinkTests : LinkContract
 {
     private protected override Link<T> Create<T>(int capacity, ILinkEnd writer, ILinkEnd reader, Action<object?, DiscardReason> onDiscarded, FullMode fullMode) =>
         new BurstLink<T>("writer", "reader", capacity, writer, reader) { FullMode = fullMode, OnDiscarded = onDiscarded };
+
+    [Fact] // S34: memory follows what is queued
+    public void Write_FarBeyondTheLongestRing_MakesNoRingForEachValue()
+    {
+        const int Many = 1 << 20;
+        Link<int> link = Create<int>(int.MaxValue);
+        for (int i = 0; i < Many + 100; i++)
+            Assert.True(link.TryWrite(i));
+        long before = GC.GetAllocatedBytesForCurrentThread();
+
+        for (int i = Many + 100; i < Many + 1100; i++)
+            Assert.True(link.TryWrite(i));
+
+        Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, 2 * Many * sizeof(int));
+        for (int i = 0; i < Many + 1100; i++)
+        {
+            Assert.True(link.TryRead(out int item));
+            Assert.Equal(i, item);
+        }
+    }
 }

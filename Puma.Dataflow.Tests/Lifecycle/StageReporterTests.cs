@@ -46,7 +46,7 @@ public sealed class StageReporterTests : PipelineTest
             Move();
         }
 
-        protected override long WrittenSoFar
+        protected override long AcceptedSoFar
         {
             get
             {
@@ -56,21 +56,19 @@ public sealed class StageReporterTests : PipelineTest
             }
         }
 
+        protected override bool IsWriting => false;
+
         public override int Queued => 3;
 
         public override int SlotsHeld => 2;
 
         public override int MaxSlotsHeld => 1;
 
-        public override bool IsShut => false;
-
         public override EndMarker? End => null;
 
         public override bool IsCompleted => false;
 
         public override void Complete(EndMarker marker) { }
-
-        public override void Refuse() { }
 
         public override void Shut(DiscardReason reason) { }
 
@@ -88,7 +86,7 @@ public sealed class StageReporterTests : PipelineTest
                 _count(_counters);
             }
 
-            CountDropped(wasAccepted: true);
+            CountDroppedOldest();
         }
     }
 }

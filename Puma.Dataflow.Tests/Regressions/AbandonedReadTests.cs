@@ -1,4 +1,4 @@
-using Puma.Dataflow.Lifecycle;
+using Puma.Dataflow.Testing;
 using Puma.Dataflow.Tests.Infrastructure;
 
 namespace Puma.Dataflow.Tests.Regressions;

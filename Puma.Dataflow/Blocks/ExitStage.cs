@@ -6,11 +6,9 @@ namespace Puma.Dataflow.Blocks;
 /// <summary>The stage from which foreign code takes items; it ends when all were taken.</summary>
 internal sealed class ExitStage<T>(StageSetup setup) : StageNode(setup)
 {
-    private readonly Lock _gate = new();
+    // Several may take at once.
+    private readonly Lock _counting = new();
     private BufferBlockLink<T> _link = null!;
-
-    // Guarded by _gate.
-    private bool _isCounted;
 
     public ExitBlock<T> Block { get; private set; } = null!;
 
@@ -23,10 +21,9 @@ internal sealed class ExitStage<T>(StageSetup setup) : StageNode(setup)
     /// <summary>Foreign code took items. Any thread.</summary>
     public void OnTaken(int count, bool hasFailed = false)
     {
-        lock (_gate)
+        lock (_counting)
         {
-            // What is taken from an abandoned exit was counted as abandoned.
-            for (int i = 0; i < count && !_isCounted; i++)
+            for (int i = 0; i < count; i++)
             {
                 _link.CountReceived();
                 if (hasFailed)
@@ -56,25 +53,20 @@ internal sealed class ExitStage<T>(StageSetup setup) : StageNode(setup)
     {
         if (!IsDiscarding && !IsFinishing)
             return;
-        _link.Shut(IsDiscarding ? ReasonToDiscard : DiscardReason.NoDemand);
         while (true)
         {
+            // Again and again: what a foreign target has reserved and releases is queued once more.
             if (IsAbandoned)
                 DropQueued();
             else
-                _link.DiscardQueued();
+                _link.Shut(IsDiscarding ? ReasonToDiscard : DiscardReason.NoDemand);
             if (_link.SlotsHeld == 0)
                 return;
             await WaitAsync(StageActivity.WaitingForForeignCode).ConfigureAwait(false);
         }
     }
 
-    protected override void OnEnding(EndMarker marker)
-    {
-        if (IsAbandoned)
-            CountReserved();
-        Block.TellEnd(marker);
-    }
+    protected override void OnEnding(EndMarker marker) => Block.TellEnd(marker);
 
     /// <summary>Lets go of what came back after it was counted as abandoned.</summary>
     private void DropQueued()
@@ -83,18 +75,6 @@ internal sealed class ExitStage<T>(StageSetup setup) : StageNode(setup)
         {
             NoteDiscarded(item, ReasonToDiscard);
             _link.Release(1);
-        }
-    }
-
-    /// <summary>What a foreign target has reserved and not taken in time is in its hands, as an item in a handler is.</summary>
-    private void CountReserved()
-    {
-        lock (_gate)
-        {
-            _isCounted = true;
-            LinkCounts counts = _link.Counts;
-            for (long left = counts.Sent - counts.Received - counts.Discarded; left > 0; left--)
-                _link.CountReceived();
         }
     }
 }

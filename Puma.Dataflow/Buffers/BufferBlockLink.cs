@@ -22,9 +22,6 @@ internal sealed class BufferBlockLink<T>(string from, string to, int capacity, I
     private int _maxHeld;
     private long _accepted;
 
-    private int _shut;
-    private DiscardReason _shutReason;
-    private readonly Lock _shutGate = new();
     private EndMarker? _marker;
 
     // 1 while the writer hands an item over or drops one, so that a reader that ends waits for the counts to be whole.
@@ -47,8 +44,6 @@ internal sealed class BufferBlockLink<T>(string from, string to, int capacity, I
 
     public override int Queued => _block.Count + Math.Max(0, _burst.Count - _next);
 
-    public override bool IsShut => Volatile.Read(ref _shut) != 0;
-
     public override bool IsCompleted => Volatile.Read(ref _marker) is not null;
 
     public override EndMarker? End
@@ -63,7 +58,7 @@ internal sealed class BufferBlockLink<T>(string from, string to, int capacity, I
 
     public override bool TryReserve()
     {
-        if (Volatile.Read(ref _shut) != 0)
+        if (IsShut)
             return false;
         while (true)
         {
@@ -82,9 +77,9 @@ internal sealed class BufferBlockLink<T>(string from, string to, int capacity, I
 
     public override bool WriteReserved(T item)
     {
-        // No fence of our own is needed: the block's lock orders this against its completion in Shut.
+        // No fence of our own is needed: who shuts the link has a barrier for both sides.
         Volatile.Write(ref _isWriting, 1);
-        bool isPosted = _block.Post(item);
+        bool isPosted = !IsShutting && _block.Post(item);
         if (isPosted)
             Interlocked.Increment(ref _accepted);
         Volatile.Write(ref _isWriting, 0);
@@ -178,40 +173,7 @@ internal sealed class BufferBlockLink<T>(string from, string to, int capacity, I
         Reader.Wake();
     }
 
-    public override void Refuse()
-    {
-        if (Interlocked.Exchange(ref _shut, 1) != 0)
-            return;
-        Writer.OnReaderClosed();
-        Writer.Wake();
-    }
+    protected override void OnShut() => _block.Complete();
 
-    public override void Shut(DiscardReason reason)
-    {
-        if (!TryBeginShut())
-            return;
-
-        // The block refuses every post from here on, so what is found now is all there will ever be, but for what a target has reserved.
-        Volatile.Write(ref _shut, 1);
-        _block.Complete();
-        WaitForWriter();
-        _shutReason = reason;
-        DiscardQueued();
-        Writer.OnReaderClosed();
-        Writer.Wake();
-    }
-
-    /// <summary>Discards what is queued in a link that is shut. A reservation of a foreign target stands in the way until it is released.</summary>
-    public void DiscardQueued()
-    {
-        while (TryTakeBack(out T item))
-            Discard(item, _shutReason);
-    }
-
-    /// <summary>Takes what is still queued in a link that is shut, or has come back to it. Any thread.</summary>
-    public bool TryTakeBack(out T item)
-    {
-        lock (_shutGate)
-            return TryTake(out item);
-    }
+    protected override void ReleaseQueued() => Release(1);
 }

@@ -18,7 +18,7 @@ namespace Puma.Dataflow.Buffers;
 /// released &lt;= read &lt;= published &lt;= taken &lt;= released + capacity.
 /// </para>
 /// <para>
-/// <see cref="Complete"/> and <see cref="Shut"/> may come from a third thread while a value is written. They are rare, so they bear the cost
+/// <see cref="Complete"/> and <see cref="Link{T}.Shut"/> may come from a third thread while a value is written. They are rare, so they bear the cost
 /// (a barrier for all processors, and a wait of a few instructions), and the writer has none.
 /// </para>
 /// </remarks>
@@ -45,12 +45,11 @@ internal sealed class BurstLink<T> : Link<T>
     // 1 while the reader sleeps, or is about to; set back by the writer that wakes it, or by the reader that was woken by others.
     private int _readerSleeps;
 
-    // Set once, by any thread. No slot is given out from _shut on, nothing is handed over once it completes or is being shut.
-    private int _shut;
+    // Set once, by any thread. Nothing is handed over from then on.
     private int _isCompleting;
     private EndMarker? _marker;
 
-    // Slots of what was queued when the link was shut. Written by who shuts it: the reader's own count is the reader's alone.
+    // Slots of what was queued when the link was shut. Written under the gate of that: the reader's own count is the reader's alone.
     private long _releasedAtShut;
 
     public BurstLink(string from, string to, int capacity, ILinkEnd writer, ILinkEnd reader)
@@ -73,8 +72,6 @@ internal sealed class BurstLink<T> : Link<T>
 
     public override int MaxSlotsHeld => Volatile.Read(ref _write.MaxHeld);
 
-    public override bool IsShut => Volatile.Read(ref _shut) != 0;
-
     public override bool IsCompleted => Volatile.Read(ref _isCompleting) != 0;
 
     public override EndMarker? End
@@ -91,7 +88,7 @@ internal sealed class BurstLink<T> : Link<T>
 
     public override bool TryReserve()
     {
-        if (Volatile.Read(ref _shut) != 0)
+        if (IsShut)
             return false;
         WriterSide write = _write;
         long held = write.Taken - write.ReleasedSeen;
@@ -258,30 +255,7 @@ internal sealed class BurstLink<T> : Link<T>
         Reader.Wake();
     }
 
-    public override void Refuse()
-    {
-        if (Interlocked.Exchange(ref _shut, 1) != 0)
-            return;
-        Writer.OnReaderClosed();
-        Writer.Wake();
-    }
-
-    public override void Shut(DiscardReason reason)
-    {
-        if (!TryBeginShut())
-            return;
-        Volatile.Write(ref _shut, 1);
-
-        // Every write is refused from here on, so what is found now is all there will ever be.
-        while (TryTake(out T item))
-        {
-            CountDiscarded(item, reason);
-            Volatile.Write(ref _releasedAtShut, _releasedAtShut + 1);
-        }
-
-        Writer.OnReaderClosed();
-        Writer.Wake();
-    }
+    protected override void ReleaseQueued() => Volatile.Write(ref _releasedAtShut, _releasedAtShut + 1);
 
     /// <summary>What only the writer writes.</summary>
     private sealed class WriterSide(Ring first) : OnOwnCacheLines

@@ -46,6 +46,10 @@ internal abstract class Link(string from, string to, int capacity, ILinkEnd writ
             long discarded = Volatile.Read(ref _discarded);
             long received = Volatile.Read(ref _reading.Received);
             long accepted = Math.Max(AcceptedSoFar, received + discarded);
+
+            // Whatever is not discarded is in hands that do not return it.
+            if (Volatile.Read(ref _isLeftBehind))
+                received = accepted - discarded;
             return new LinkCounts(accepted + refused, received, discarded + refused, droppedOldest + refused, refused);
         }
     }
@@ -62,7 +66,7 @@ internal abstract class Link(string from, string to, int capacity, ILinkEnd writ
     public abstract int Queued { get; }
 
     /// <summary>Whether the reader wants no more: every write is refused from now on.</summary>
-    public abstract bool IsShut { get; }
+    public bool IsShut => Volatile.Read(ref _shut) != 0;
 
     /// <summary>The end marker, once every value before it has been read.</summary>
     public abstract EndMarker? End { get; }
@@ -74,10 +78,19 @@ internal abstract class Link(string from, string to, int capacity, ILinkEnd writ
     public abstract void Complete(EndMarker marker);
 
     /// <summary>The reader will read no more: refuses every later write and tells the writer. What is queued is for <see cref="Shut"/>. Any thread.</summary>
-    public abstract void Refuse();
+    public void Refuse()
+    {
+        if (Interlocked.Exchange(ref _shut, 1) != 0)
+            return;
+        Writer.OnReaderClosed();
+        Writer.Wake();
+    }
 
     /// <summary>The reader reads no more, not even if it tries to: refuses every later write, discards what is queued and tells the writer. Any thread.</summary>
     public abstract void Shut(DiscardReason reason);
+
+    /// <summary>Counts as received what the reader has taken and not counted yet: it is left behind. After <see cref="Shut"/>; any thread.</summary>
+    public void LeaveBehind() => Volatile.Write(ref _isLeftBehind, true);
 
     /// <summary>Gives slots back. Reader only.</summary>
     public abstract void Release(int count);
@@ -110,16 +123,13 @@ internal abstract class Link(string from, string to, int capacity, ILinkEnd writ
             Writer.Wake();
     }
 
-    protected void CountDiscarded(object? item, DiscardReason reason)
-    {
-        Interlocked.Increment(ref _discarded);
-        OnDiscarded(item, reason);
-    }
+    /// <summary>Counts an item that had a slot; telling of it is the caller's.</summary>
+    protected void CountDiscarded() => Interlocked.Increment(ref _discarded);
 
     /// <summary>Counts an item that was dropped out of the queue; telling of it is the caller's.</summary>
     protected void CountDroppedOldest()
     {
-        Interlocked.Increment(ref _discarded);
+        CountDiscarded();
         Interlocked.Increment(ref _droppedOldest);
     }
 
@@ -133,18 +143,18 @@ internal abstract class Link(string from, string to, int capacity, ILinkEnd writ
     protected bool IsShutting => Volatile.Read(ref _isShutting) != 0;
 
     /// <summary>From here on nothing is read and nothing is written.</summary>
-    /// <returns>True for the first caller, who then discards what is queued.</returns>
-    protected bool TryBeginShut()
+    /// <returns>True for the first caller.</returns>
+    protected bool BeginShut()
     {
-        if (Interlocked.Exchange(ref _isShutting, 1) != 0)
-            return false;
+        bool isFirst = Interlocked.Exchange(ref _isShutting, 1) == 0;
+        Volatile.Write(ref _shut, 1);
         WaitForWriter();
 
         // The reader is waited for as well, when it is not the caller itself: a stage that is left behind.
         var spin = default(SpinWait);
         while (Volatile.Read(ref _reading.IsReading) != 0)
             spin.SpinOnce();
-        return true;
+        return isFirst;
     }
 
     /// <summary>Returns when no write or read is under way that has not seen what was set before.</summary>
@@ -184,8 +194,10 @@ internal abstract class Link(string from, string to, int capacity, ILinkEnd writ
     private long _droppedOldest;
     private long _refused;
 
-    // Set once, by any thread.
+    // Set once, by any thread. No slot is given out from the first one on, nothing is handed over or taken from the second one on.
+    private int _shut;
     private int _isShutting;
+    private bool _isLeftBehind;
 
     private sealed class Reading : OnOwnCacheLines
     {
@@ -243,13 +255,59 @@ internal abstract class Link<T>(string from, string to, int capacity, ILinkEnd w
         return isRead;
     }
 
-    /// <summary>Takes the next item out of the queue. The reader, or who has shut the link.</summary>
+    /// <summary>Takes the next item out of the queue. The reader, or who has shut the link, under the gate.</summary>
     protected abstract bool TryTake(out T item);
+
+    /// <inheritdoc/>
+    public override void Shut(DiscardReason reason)
+    {
+        // Every write is refused from here on, so what is found now is all there will ever be.
+        bool isFirst = BeginShut();
+        if (isFirst)
+            OnShut();
+
+        // Whoever comes second may be told of a stage that is left behind in the middle of this, and does the rest.
+        while (TryDiscardNext(out T item))
+            OnDiscarded(item, reason);
+        if (!isFirst)
+            return;
+        Writer.OnReaderClosed();
+        Writer.Wake();
+    }
+
+    /// <summary>Runs once, when nothing is read or written any more.</summary>
+    protected virtual void OnShut() { }
+
+    /// <summary>Takes what is queued in a link that was shut, because it has come back: foreign code has released its reservation. Any thread.</summary>
+    public bool TryTakeBack(out T item)
+    {
+        lock (_shutGate)
+            return TryTake(out item);
+    }
+
+    /// <summary>Gives back the slot of an item that was queued when the link was shut. Under the gate.</summary>
+    protected abstract void ReleaseQueued();
+
+    /// <summary>Takes an item that is still queued, and counts it as discarded, both at once: who finds nothing knows that all is counted.</summary>
+    private bool TryDiscardNext(out T item)
+    {
+        lock (_shutGate)
+        {
+            if (!TryTake(out item))
+                return false;
+            CountDiscarded();
+            ReleaseQueued();
+            return true;
+        }
+    }
+
+    private readonly Lock _shutGate = new();
 
     /// <summary>Discards an item that was read and not handled, and gives its slot back. Reader only.</summary>
     public void Discard(T item, DiscardReason reason)
     {
-        CountDiscarded(item, reason);
+        CountDiscarded();
+        OnDiscarded(item, reason);
         Release(1);
     }
 

@@ -263,6 +263,8 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
             return;
         Raise(Attention.Discard);
         CloseLinks(end.Marker);
+        foreach (Link input in Inputs)
+            input.LeaveBehind();
         TellEnding(end.Marker);
         End(end);
     }

@@ -13,13 +13,16 @@ internal static class StageReporter
         long delivered = fates.Delivered, skipped = fates.Skipped, deadLettered = fates.DeadLettered, failed = fates.Failed, inWork = fates.Discarded;
         long settled = delivered + skipped + deadLettered + failed + inWork;
         long discarded = inWork, received = 0, accepted = 0, queued = 0, slots = 0, maxSlots = 0, capacity = 0;
+
+        // A writer that is about to be refused may have taken a slot of a stage that has ended.
+        bool hasEnded = stage.Activity == StageActivity.Ended && !stage.IsAbandoned;
         foreach (Link input in stage.Inputs)
         {
             LinkCounts counts = input.Counts;
             discarded += counts.Discarded - counts.Refused;
             received += counts.Received;
             accepted += counts.Accepted;
-            int held = input.SlotsHeld;
+            int held = hasEnded ? 0 : input.SlotsHeld;
             queued += Math.Min(input.Queued, held);
             slots += held;
             maxSlots += Math.Max(input.MaxSlotsHeld, held);
@@ -48,8 +51,7 @@ internal static class StageReporter
             Queued = queued,
             InFlight = inFlight,
             Capacity = capacity,
-            // A writer that is about to be refused may have taken a slot.
-            SlotsHeld = stage.Activity == StageActivity.Ended && !stage.IsAbandoned ? 0 : slots,
+            SlotsHeld = slots,
             MaxSlotsHeld = maxSlots,
             OldestItemAge = inFlight > 0 ? stage.Graph.Time.GetElapsedTime(stage.WorkingSince) : TimeSpan.Zero,
             Times = stage.Times,
