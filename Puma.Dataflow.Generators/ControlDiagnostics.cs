@@ -37,8 +37,8 @@ internal static class ControlDiagnostics
 
     public static readonly DiagnosticDescriptor ByReference = Error(
         "PUMA007",
-        "A parameter of a control method is passed by value",
-        "Parameter '{0}' of '{1}' is {2}, which cannot leave its process: pass a value, and return what has changed");
+        "A control method takes and returns values",
+        "{0} is {1}, which cannot leave its process: pass a value, and return what has changed");
 
     public static readonly DiagnosticDescriptor SeveralTokens = Error(
         "PUMA008",

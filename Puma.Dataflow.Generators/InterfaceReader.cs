@@ -50,6 +50,8 @@ internal sealed class InterfaceReader
             return;
         }
 
+        if (HasPointer(type, location))
+            return;
         CheckBases(type, location);
         var methods = new List<MethodModel>();
         foreach (INamedTypeSymbol owner in type.AllInterfaces.Insert(0, type))
@@ -58,7 +60,8 @@ internal sealed class InterfaceReader
                 continue;
             foreach (ISymbol member in owner.GetMembers().Where(IsToImplement))
             {
-                if (ReadMember(type, member, PlaceOf(member, location)) is { } method)
+                Location place = PlaceOf(member, location);
+                if (!HasPointer(owner, place) && ReadMember(type, member, place) is { } method)
                     methods.Add(method);
             }
         }
@@ -80,6 +83,15 @@ internal sealed class InterfaceReader
         {
             Report(location, ControlDiagnostics.DisposableControl, type.Show(), wrong.Show());
         }
+    }
+
+    /// <summary>Generated code is not unsafe, so it cannot name such an interface.</summary>
+    private bool HasPointer(INamedTypeSymbol type, Location location)
+    {
+        bool has = type.Parts().Any(TypeShape.IsPointer);
+        if (has)
+            Report(location, ControlDiagnostics.ByReference, $"The type argument of '{type.Show()}'", "a pointer");
+        return has;
     }
 
     /// <summary>Neither a detail of the interface nor a default of a base's member.</summary>
@@ -121,6 +133,8 @@ internal sealed class InterfaceReader
         ITypeSymbol? result = ((INamedTypeSymbol)returned).TypeArguments.SingleOrDefault();
         if (result is not null && returned.IsStream() && result.IsRemote())
             return Report(location, ControlDiagnostics.StreamOfRemotes, method.Show(), result.Show());
+        if (result is not null && result.Parts().Any(TypeShape.IsPointer))
+            return Report(location, ControlDiagnostics.ByReference, $"The result of '{method.Show()}'", "a pointer");
         if (result is not null)
             CheckValue(method, result, location);
 
@@ -147,7 +161,7 @@ internal sealed class InterfaceReader
         if (what is null)
             CheckValue(method, parameter.Type, location);
         else
-            Report(location, ControlDiagnostics.ByReference, parameter.Name, method.Show(), what);
+            Report(location, ControlDiagnostics.ByReference, $"Parameter '{parameter.Name}' of '{method.Show()}'", what);
     }
 
     private void CheckValue(IMethodSymbol method, ITypeSymbol type, Location location)
