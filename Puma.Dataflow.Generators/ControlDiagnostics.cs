@@ -80,6 +80,11 @@ internal static class ControlDiagnostics
         "A remote object is a parameter or a result by itself",
         "'{0}' has the remote object '{1}' inside of '{2}': make it a parameter or a result of its own");
 
+    public static readonly DiagnosticDescriptor TokenInsideValue = Error(
+        "PUMA016",
+        "A cancellation token is a parameter by itself",
+        "'{0}' has a CancellationToken in the value '{1}', which cannot leave its process: pass it as a parameter of type CancellationToken");
+
     private static DiagnosticDescriptor Error(string id, string title, string message) =>
         new(id, title, message, "Puma.Dataflow", DiagnosticSeverity.Error, isEnabledByDefault: true);
 }

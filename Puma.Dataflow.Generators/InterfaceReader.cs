@@ -158,9 +158,9 @@ internal sealed class InterfaceReader
             : parameter.Type.Parts().Any(TypeShape.IsPointer) ? "a pointer"
             : parameter.Type.IsRefLikeType ? "a ref struct"
             : null;
-        if (what is null)
+        if (what is null && !parameter.Type.IsToken())
             CheckValue(method, parameter.Type, location);
-        else
+        else if (what is not null)
             Report(location, ControlDiagnostics.ByReference, $"Parameter '{parameter.Name}' of '{method.Show()}'", what);
     }
 
@@ -182,6 +182,8 @@ internal sealed class InterfaceReader
                 Report(location, ControlDiagnostics.DelegateAsValue, method.Show(), part.Show());
             else if (part.IsRemote())
                 Report(location, ControlDiagnostics.RemoteInsideValue, method.Show(), part.Show(), type.Show());
+            else if (part.IsToken())
+                Report(location, ControlDiagnostics.TokenInsideValue, method.Show(), type.Show());
             else
                 continue;
             return;

@@ -61,6 +61,11 @@ public sealed class DiagnosticTests
         { "PUMA015", "[ControlInterface] public interface IFoo { Task M(params IBar[] ⟦a⟧); } [RemoteObject] public interface IBar : IAsyncDisposable;", "inside of 'IBar[]'" },
         { "PUMA015", "[ControlInterface] public interface IFoo { Task<(int, IBar)> ⟦M⟧(); } [RemoteObject] public interface IBar : IAsyncDisposable;", "inside of '(int, IBar)'" },
         { "PUMA015", "[ControlInterface] public interface IFoo { IAsyncEnumerable<IBar[]> ⟦M⟧(); } [RemoteObject] public interface IBar : IAsyncDisposable;", "inside of 'IBar[]'" },
+        { "PUMA016", "[ControlInterface] public interface IFoo { Task M(CancellationToken? ⟦a⟧); }", "'IFoo.M(CancellationToken?)' has a CancellationToken in the value 'CancellationToken?', which cannot leave its process: pass it as a parameter of type CancellationToken" },
+        { "PUMA016", "[ControlInterface] public interface IFoo { Task M(CancellationToken a, params CancellationToken[] ⟦b⟧); }", "in the value 'CancellationToken[]'" },
+        { "PUMA016", "[ControlInterface] public interface IFoo { Task M((int, List<CancellationToken>) ⟦a⟧); }", "in the value '(int, List<CancellationToken>)'" },
+        { "PUMA016", "[ControlInterface] public interface IFoo { ValueTask<CancellationToken> ⟦M⟧(); }", "in the value 'CancellationToken'" },
+        { "PUMA016", "[ControlInterface] public interface IFoo { IAsyncEnumerable<CancellationToken?> ⟦M⟧(); }", "in the value 'CancellationToken?'" },
         // Where it is called, only what is not an interface of this assembly is shown.
         { "PUMA001", "class C { object M(PipelineRun run) => run.Control<⟦C⟧>(\"a\"); }", "'C' is not an interface: declare the members that you want to call in an interface that the runnable implements, and ask for that" },
         { "PUMA001", "class C { object M(PipelineRun run) => run.Control<⟦Action⟧>(\"a\"); }", "'Action' is not an interface" },
