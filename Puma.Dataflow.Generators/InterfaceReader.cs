@@ -54,7 +54,8 @@ internal sealed class InterfaceReader
             return;
         CheckBases(type, location);
         var methods = new List<MethodModel>();
-        foreach (INamedTypeSymbol owner in type.AllInterfaces.Insert(0, type))
+        // Bases that differ in what they say about null are one for the runtime, and are implemented once.
+        foreach (INamedTypeSymbol owner in type.AllInterfaces.Insert(0, type).Distinct<INamedTypeSymbol>(SymbolEqualityComparer.Default))
         {
             if (owner.IsDisposable())
                 continue;

@@ -57,6 +57,25 @@ public sealed class ShapeTests
     }
 
     [Theory]
+    [InlineData("[ControlInterface] public interface IFoo : IW<string>, IW<string?>;")]
+    [InlineData("[ControlInterface] public interface IFoo : IW<string?>, IW<string>;")]
+    [InlineData("[ControlInterface] public interface IFoo : IOne, ITwo; public interface IOne : IW<string>; public interface ITwo : IW<string?>;")]
+    [InlineData("[ControlInterface] public interface IFoo : IOne, ITwo; public interface IOne : IW<List<string>>; public interface ITwo : IW<List<string?>>;")]
+    [InlineData("[ControlInterface] public interface IFoo : IOne, ITwo; public interface IOne : IW<IThing>; public interface ITwo : IW<IThing?>; [RemoteObject] public interface IThing : IAsyncDisposable;")]
+    public void BasesThatDifferInNullabilityOnly_AreOne(string interfaces)
+    {
+        GeneratedCode code = GeneratedCode.From($$"""
+            #pragma warning disable CS8645 // listed twice
+            {{interfaces}}
+            public interface IW<T> { Task<T> M(T a); IAsyncEnumerable<int> N(T a, CancellationToken token); }
+            """);
+
+        Assert.Empty(code.Problems);
+        Assert.Empty(code.CompilerMessages);
+        Assert.NotEmpty(code.Files);
+    }
+
+    [Theory]
     [InlineData("run.Control<IFoo<int>>(\"a\");", "IFoo<int>")]
     [InlineData("run.Control<IFoo<string?[]>>(\"a\");", "IFoo<string?[]>")]
     [InlineData("maybe?.Control<IFoo<int>>(\"a\", instance: 1);", "IFoo<int>")]
