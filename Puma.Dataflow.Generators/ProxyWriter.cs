@@ -38,23 +38,27 @@ internal sealed class ProxyWriter
         Line("{");
         Line($"    [global::System.CodeDom.Compiler.GeneratedCode(\"Puma.Dataflow.Generators\", \"{Version}\")]");
         Line("    [global::System.Diagnostics.CodeAnalysis.ExcludeFromCodeCoverage]");
-        Line($"    file sealed class Proxy : {_proxy.Interface}");
+        // No interface is named so: the name has a hash of the interface's own.
+        Line($"    file static class Proxy_{_proxy.File.Replace('.', '_').Replace('-', '_')}");
         Line("    {");
+        Line($"        internal sealed class Proxy : {_proxy.Interface}");
+        Line("        {");
         for (int i = 0; i < _proxy.Methods.Count; i++)
         {
             if (_proxy.Methods[i].Form != MethodForm.Release)
                 WriteMember(_proxy.Methods[i], i);
         }
 
-        Line($"        private readonly {Control}ControlTarget _target;");
+        Line($"            private readonly {Control}ControlTarget _target;");
         Line("");
-        Line($"        private Proxy({Control}ControlTarget target) => _target = target;");
+        Line($"            private Proxy({Control}ControlTarget target) => _target = target;");
         Line("");
-        Line("        [global::System.Runtime.CompilerServices.ModuleInitializer]");
-        Line("        internal static void Register() =>");
-        Line($"            {Control}ControlProxies.Add<{_proxy.Interface}>(static target => new Proxy(target));");
+        Line("            [global::System.Runtime.CompilerServices.ModuleInitializer]");
+        Line("            internal static void Register() =>");
+        Line($"                {Control}ControlProxies.Add<{_proxy.Interface}>(static target => new Proxy(target));");
         for (int i = 0; i < _proxy.Methods.Count; i++)
             WriteMethod(_proxy.Methods[i], i);
+        Line("        }");
         Line("    }");
         Line("}");
     }
@@ -63,27 +67,27 @@ internal sealed class ProxyWriter
     private void WriteMember(MethodModel method, int index)
     {
         bool isStream = method.Form == MethodForm.Stream;
-        Line($"        private static readonly {Control}{(isStream ? "ControlStream" : "ControlMember")}<{_proxy.Interface}, {ArgumentsType(method)}, {ResultType(method)}> s_member{index} = new(");
-        Line($"            {SymbolDisplay.FormatLiteral(method.Label, quote: true)},");
-        Line($"            static () => s_member{index}!,");
+        Line($"            private static readonly {Control}{(isStream ? "ControlStream" : "ControlMember")}<{_proxy.Interface}, {ArgumentsType(method)}, {ResultType(method)}> s_member{index} = new(");
+        Line($"                {SymbolDisplay.FormatLiteral(method.Label, quote: true)},");
+        Line($"                static () => s_member{index}!,");
         string call = $"(({method.Owner})target).{method.Name}({string.Join(", ", Received(method))}){(method.CanReturnNull ? "!" : "")}";
         const string Parameters = "(target, arguments, session, cancellationToken)";
         if (isStream)
         {
-            Line($"            static {Parameters} => {call});");
+            Line($"                static {Parameters} => {call});");
         }
         else if (method.Result is { } result)
         {
             string awaited = $"await {call}.ConfigureAwait(false)";
-            Line($"            static async {Parameters} => {(result.IsRemote ? $"session.Lend<{result.Type}>({awaited})" : awaited)});");
+            Line($"                static async {Parameters} => {(result.IsRemote ? $"session.Lend<{result.Type}>({awaited})" : awaited)});");
         }
         else
         {
-            Line($"            static async {Parameters} =>");
-            Line("            {");
-            Line($"                await {call}.ConfigureAwait(false);");
-            Line("                return default;");
-            Line("            });");
+            Line($"                static async {Parameters} =>");
+            Line("                {");
+            Line($"                    await {call}.ConfigureAwait(false);");
+            Line("                    return default;");
+            Line("                });");
         }
 
         Line("");
@@ -108,8 +112,8 @@ internal sealed class ProxyWriter
         };
         string isThere = method is { Form: MethodForm.Task or MethodForm.ValueTask, Result: { IsRemote: true, CanBeNull: false } } ? "!" : "";
         Line("");
-        Line($"        {method.ReturnType} {method.Owner}.{method.Name}({string.Join(", ", method.Parameters.Select(static (p, i) => $"{DeclaredType(p)} p{i}"))}) =>");
-        Line($"            {body}{isThere};");
+        Line($"            {method.ReturnType} {method.Owner}.{method.Name}({string.Join(", ", method.Parameters.Select(static (p, i) => $"{DeclaredType(p)} p{i}"))}) =>");
+        Line($"                {body}{isThere};");
     }
 
     private static string DeclaredType(ParameterModel parameter) => parameter.Value.Type + (parameter.Value.CanBeNull ? "?" : "");

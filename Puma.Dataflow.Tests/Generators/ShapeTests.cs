@@ -75,6 +75,25 @@ public sealed class ShapeTests
         Assert.NotEmpty(code.Files);
     }
 
+    [Fact]
+    public void InterfacesNamedLikeGeneratedCode_CompileWithoutWarnings()
+    {
+        GeneratedCode code = GeneratedCode.From("""
+            namespace Puma.Dataflow.Generated
+            {
+                [ControlInterface] public interface Proxy { Task<_target> Register(s_member0 a, ProxyOf b, CancellationToken token); }
+                [ControlInterface] public interface IFoo : Proxy;
+                [RemoteObject] public interface ProxyOf : IAsyncDisposable;
+                public class _target;
+                public class s_member0;
+            }
+            """);
+
+        Assert.Empty(code.Problems);
+        Assert.Empty(code.CompilerMessages);
+        Assert.Equal(3, code.Files.Count);
+    }
+
     [Theory]
     [InlineData("run.Control<IFoo<int>>(\"a\");", "IFoo<int>")]
     [InlineData("run.Control<IFoo<string?[]>>(\"a\");", "IFoo<string?[]>")]
