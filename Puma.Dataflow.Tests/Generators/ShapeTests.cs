@@ -57,6 +57,48 @@ public sealed class ShapeTests
     }
 
     [Theory]
+    [InlineData("[Obsolete]")]
+    [InlineData("[Obsolete(\"Old.\", true)]")]
+    [InlineData("[Obsolete(\"Old.\", true, DiagnosticId = \"OLD\")]")]
+    [InlineData("[System.Diagnostics.CodeAnalysis.Experimental(\"X1\")]")]
+    [InlineData("[Obsolete(\"Old.\", true), System.Diagnostics.CodeAnalysis.Experimental(\"X1\")]")]
+    public void ObsoleteAndExperimentalCode_IsForwardedLikeOther(string mark)
+    {
+        GeneratedCode code = GeneratedCode.From($$"""
+            {{mark}} [ControlInterface] public interface IFoo : IBase<Item> { Task<Item> M(List<Item> a, IThing b); IAsyncEnumerable<Item[]> N(); }
+            {{mark}} public interface IBase<T> { ValueTask<T> Of(T a); }
+            {{mark}} [RemoteObject] public interface IThing : IAsyncDisposable { Task<IThing?> M(Item a); }
+            {{mark}} public class Item;
+            [ControlInterface] public interface IBar { {{mark}} Task<Item> M(Item a); {{mark}} IAsyncEnumerable<int> N(); {{mark}} ValueTask O(IThing a); }
+            public class Outer { {{mark}} public class Inner { [ControlInterface] public interface IInner { Task M(); } } }
+            """);
+
+        Assert.Empty(code.Problems);
+        Assert.Empty(code.CompilerMessages);
+        Assert.Equal(4, code.Files.Count);
+    }
+
+    [Fact]
+    public void CodeOfAnExperimentalAssembly_IsForwardedLikeOther()
+    {
+        Compilation other = GeneratedCode.Compile("""
+            [assembly: System.Diagnostics.CodeAnalysis.Experimental("X1")]
+            public interface IFoo { Task M(); }
+            """).WithAssemblyName("Other");
+        using var image = new MemoryStream();
+        Assert.True(other.Emit(image, cancellationToken: TestContext.Current.CancellationToken).Success);
+
+        GeneratedCode code = GeneratedCode.From(GeneratedCode.Compile("""
+            #pragma warning disable X1
+            class C { public static IFoo M(PipelineRun run) => run.Control<IFoo>("a"); }
+            """).AddReferences(MetadataReference.CreateFromImage(image.ToArray())));
+
+        Assert.Empty(code.Problems);
+        Assert.Empty(code.CompilerMessages);
+        Assert.Single(code.Files);
+    }
+
+    [Theory]
     [InlineData("[ControlInterface] public interface IFoo : IW<string>, IW<string?>;")]
     [InlineData("[ControlInterface] public interface IFoo : IW<string?>, IW<string>;")]
     [InlineData("[ControlInterface] public interface IFoo : IOne, ITwo; public interface IOne : IW<string>; public interface ITwo : IW<string?>;")]
