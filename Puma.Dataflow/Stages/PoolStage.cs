@@ -460,38 +460,61 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
     /// </summary>
     private void GiveCheckpoints()
     {
-        foreach (PoolInstance<TIn, TOut> worker in _workers)
+        for (int i = 0; i < _workers.Count; i++)
         {
-            if (!worker.IsCheckpointDue || worker.HasCheckpoint)
-                continue;
-            worker.IsCheckpointDue = false;
-            WorkItem<TIn, TOut> turn = Make(default!, isCheckpoint: true);
-            InsertCheckpoint(turn);
-            worker.Give(turn);
+            if (_workers[i].IsCheckpointDue && !_workers[i].HasCheckpoint)
+                GiveTurn(i);
         }
     }
 
+    private void GiveTurn(int instance)
+    {
+        PoolInstance<TIn, TOut> worker = _workers[instance];
+        worker.IsCheckpointDue = false;
+        WorkItem<TIn, TOut> turn = Make(default!, isCheckpoint: true);
+        turn.Instance = _partition is null ? -1 : instance;
+        InsertCheckpoint(turn);
+        worker.Give(turn);
+    }
+
+    /// <summary>Puts a turn before all that is not started, but behind what its instance has started.</summary>
     private void InsertCheckpoint(WorkItem<TIn, TOut> turn)
     {
         int next = _window.FindIndex(_head, static w => !w.IsStarted);
-        _window.Insert(next < 0 ? _window.Count : next, turn);
+        _window.Insert(Math.Max(next < 0 ? _window.Count : next, LastStarted(turn.Instance) + 1), turn);
     }
 
-    /// <summary>An instance may have started an item while its turn was put before it: the item would wait for the turn, and the turn for the instance.</summary>
+    /// <summary>
+    /// An instance may have started an item while its turn was put before it: the item would wait for the turn, and the turn for the instance.
+    /// It stays before what its instance has not started, for the same reason.
+    /// </summary>
     private void MoveCheckpointsBehindWhatIsStarted()
     {
         if (!_workers.Exists(static w => w.HasCheckpoint))
             return;
-        int last = _window.FindLastIndex(static w => w is { IsStarted: true });
-        for (int i = last; i >= _head; i--)
+        for (int i = _window.Count - 1; i >= _head; i--)
         {
             WorkItem<TIn, TOut> work = _window[i];
             if (!work.IsCheckpoint || work.IsStarted)
                 continue;
+            int last = LastStarted(work.Instance);
+            if (last < i)
+                continue;
             _window.Insert(last + 1, work);
             _window.RemoveAt(i);
-            last--;
         }
+    }
+
+    /// <summary>The place of the last started one of those that the instance may take, or any instance; negative when there is none.</summary>
+    private int LastStarted(int instance)
+    {
+        for (int i = _window.Count - 1; i >= _head; i--)
+        {
+            if (_window[i].IsStarted && _window[i].Instance == instance)
+                return i;
+        }
+
+        return -1;
     }
 
     private WorkItem<TIn, TOut> Add(TIn item, int instance = -1)
