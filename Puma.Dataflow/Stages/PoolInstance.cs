@@ -101,13 +101,6 @@ internal sealed class PoolInstance<TIn, TOut> : IThreadPoolWorkItem, IDisposable
             ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);
     }
 
-    /// <summary>Tells the user code that its input has ended.</summary>
-    public async ValueTask CompletedAsync(CancellationToken discardToken)
-    {
-        Control.Lane.Enter();
-        await Handler.CompletedAsync(discardToken).ConfigureAwait(false);
-    }
-
     public void Cancel() => _stage.Graph.Own(_source.CancelAsync());
 
     public void Dispose()
@@ -136,7 +129,7 @@ internal sealed class PoolInstance<TIn, TOut> : IThreadPoolWorkItem, IDisposable
         {
             while (TryTake(out WorkItem<TIn, TOut>? work))
             {
-                Fate fate = work.IsCheckpoint ? await CheckpointAsync().ConfigureAwait(false) : await HandleAsync(work).ConfigureAwait(false);
+                Fate fate = work.IsCheckpoint ? await CheckpointAsync(work.IsCompletion).ConfigureAwait(false) : await HandleAsync(work).ConfigureAwait(false);
                 Volatile.Write(ref _current, null);
                 Handler.Redirect(_between);
                 work.EndWith(fate);
@@ -198,11 +191,20 @@ internal sealed class PoolInstance<TIn, TOut> : IThreadPoolWorkItem, IDisposable
     private ValueTask<Fate> HandleAsync(WorkItem<TIn, TOut> work) =>
         Attempts.HandleAsync<TIn, TOut, WorkItem<TIn, TOut>>(Handler, work.Item, work.Number, work, _token);
 
-    private async ValueTask<Fate> CheckpointAsync()
+    private async ValueTask<Fate> CheckpointAsync(bool isCompletion)
     {
         try
         {
             await Control.CheckpointAsync().ConfigureAwait(false);
+            if (isCompletion)
+            {
+                _token.ThrowIfCancellationRequested();
+
+                // It still answers commands afterwards, but does nothing by itself.
+                _context.Ticks.End();
+                await Handler.CompletedAsync(_token).ConfigureAwait(false);
+            }
+
             return new Fate(FateKind.Delivered);
         }
         catch (Exception error)

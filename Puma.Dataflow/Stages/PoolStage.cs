@@ -39,6 +39,9 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
     private int _head;
     private bool _isOutputFull;
 
+    // Whether all items are settled, and the instances complete.
+    private bool _isCompleting;
+
     // By instance, during one look at the window: whether an item of its keys was not done.
     private readonly bool[] _isBehind;
 
@@ -90,7 +93,8 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
 
     // ----------------------------------------------------------------------------------------------------------------------------------
 
-    private bool IsOrdered => Options.EnsureOrdered;
+    /// <summary>Whether outputs wait for those of earlier items. When no items are left, they must not: their makers may wait for each other.</summary>
+    private bool IsOrdered => Options.EnsureOrdered && !_isCompleting;
 
     /// <summary>Whether the outputs have an order that must not get a hole.</summary>
     private bool MakesStream => IsOrdered && _output is not null;
@@ -180,13 +184,41 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
             BeginWork();
         }
 
-        if (IsFinishing)
-            return;
-        LinkEmitter<TOut>? last = DirectEmitter();
-        foreach (PoolInstance<TIn, TOut> worker in _workers)
+        if (!IsFinishing)
+            await CompleteAsync().ConfigureAwait(false);
+    }
+
+    /// <summary>
+    /// Lets one instance after another complete. All have their turns for commands meanwhile, also those that have completed: one that
+    /// completes may wait for their answers.
+    /// </summary>
+    private async Task CompleteAsync()
+    {
+        _isCompleting = true;
+        bool hadLastTurns = false;
+        for (int next = 0; ;)
         {
-            worker.Handler.Redirect(last ?? NoEmitter);
-            await worker.CompletedAsync(DiscardToken).ConfigureAwait(false);
+            await SettleAsync().ConfigureAwait(false);
+            if (IsDiscarding)
+                return;
+            bool isOneCompleting = _window.FindIndex(_head, static w => w.IsCompletion) >= 0;
+            bool haveAllCompleted = !isOneCompleting && next == _workers.Count;
+
+            // What came before the last one had completed has its turn, what comes later is refused: a flood of commands keeps no stage.
+            if (!hadLastTurns)
+            {
+                NoteCheckpoints();
+                if (!isOneCompleting && !haveAllCompleted && !_workers[next].HasCheckpoint)
+                    GiveTurn(next++, isCompletion: true);
+                GiveCheckpoints();
+            }
+
+            hadLastTurns = haveAllCompleted;
+            if (WindowCount == 0)
+                return;
+            ActivateForWhatIsReady();
+            await WaitAsync(_isOutputFull ? StageActivity.WaitingForOutput : StageActivity.Working, _isOutputFull ? _output : null).ConfigureAwait(false);
+            BeginWork();
         }
     }
 
@@ -215,6 +247,7 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
         // What is left behind is waited for all the same, because it uses the instances, which are freed when this returns.
         while (_window.Exists(static w => !w.IsDone))
         {
+            RefuseCallsToIdle();
             if (_isLeftBehind)
                 Abandon();
             await WaitAsync(StageActivity.Working).ConfigureAwait(false);
@@ -243,6 +276,16 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
         }
 
         _window.Clear();
+    }
+
+    /// <summary>Who has nothing in work gets no turn any more. Those who have may wait for its answers, so it refuses at once.</summary>
+    private void RefuseCallsToIdle()
+    {
+        foreach (PoolInstance<TIn, TOut> worker in _workers)
+        {
+            if (!worker.IsActive && !worker.HasCheckpoint)
+                worker.Control.Lane.Close(ExpectedEnd().ToRefusal());
+        }
     }
 
     protected override async ValueTask EndAsync(RunState outcome, Exception? cause)
@@ -467,11 +510,12 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
         }
     }
 
-    private void GiveTurn(int instance)
+    private void GiveTurn(int instance, bool isCompletion = false)
     {
         PoolInstance<TIn, TOut> worker = _workers[instance];
         worker.IsCheckpointDue = false;
         WorkItem<TIn, TOut> turn = Make(default!, isCheckpoint: true);
+        turn.IsCompletion = isCompletion;
         turn.Instance = _partition is null ? -1 : instance;
         InsertCheckpoint(turn);
         worker.Give(turn);
@@ -576,6 +620,6 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
 
     private static Emitter<TOut> NoEmitter => (Emitter<TOut>)(object)NullEmitter.Instance;
 
-    /// <summary>One for all instances, which use it one after another, while the stream writes nothing; null without an output.</summary>
+    /// <summary>One for all instances, which start one after another, while the stream writes nothing; null without an output.</summary>
     private LinkEmitter<TOut>? DirectEmitter() => _output is null ? null : new LinkEmitter<TOut>(this, _output);
 }

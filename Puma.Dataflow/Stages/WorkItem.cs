@@ -43,6 +43,9 @@ internal sealed class WorkItem<TIn, TOut>(StageNode stage, Action<long> noteFail
     /// <summary>Whether it is no item, but a turn of the instance for its commands and ticks.</summary>
     public bool IsCheckpoint { get; private set; }
 
+    /// <summary>Whether the instance also completes in this turn. Set by the stage's stream, before the instance has it.</summary>
+    public bool IsCompletion { get; set; }
+
     /// <summary>When the burst was taken that it came with.</summary>
     public long Since { get; private set; }
 
@@ -75,7 +78,7 @@ internal sealed class WorkItem<TIn, TOut>(StageNode stage, Action<long> noteFail
         }
 
         (Item, Fate, Clock, _single, _hasSingle) = (default!, default, null, default!, false);
-        (_isDecided, _isStarted, _isDone, Instance) = (0, false, true, -1);
+        (_isDecided, _isStarted, _isDone, Instance, IsCompletion) = (0, false, true, -1, false);
     }
 
     /// <summary>Starts the item for an instance.</summary>
