@@ -101,6 +101,9 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
 
     private int WindowCount => _window.Count - _head;
 
+    /// <summary>Whether an item is not settled; turns for commands are none.</summary>
+    private bool HasItems => _window.FindIndex(_head, static w => !w.IsCheckpoint) >= 0;
+
     public override long WorkingSince => Volatile.Read(ref _oldestSince) is > 0 and var oldest ? oldest : base.WorkingSince;
 
     public override void OnRetryWait(DateTimeOffset? due)
@@ -161,7 +164,7 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
             CancelHigherThanFailure();
             HandOut();
             Volatile.Write(ref _oldestSince, WindowCount > 0 ? _window[_head].Since : 0);
-            if (WindowCount == 0 && (IsFinishing || _input.End is not null))
+            if (IsFinishing ? WindowCount == 0 : _input.End is not null && !HasItems)
                 break;
 
             // In order, an item that will not be handled ends the stream: what comes after it is given up as well.

@@ -55,11 +55,18 @@ internal sealed class SerialStage<TIn, TOut, TOutputs>(StageSetup setup, Func<It
 
             if (!HandleBurst(rested + ItemsPerTurn, out TIn item, out ValueTask<Fate> handling))
             {
-                // What the stage was told first, also behind the last item.
+                if (_input.End is not null)
+                {
+                    // What the stage was told has its turn also behind the last item, once: a flood of commands keeps no stage.
+                    if (!IsDiscarding && !IsFinishing)
+                        await CheckpointAsync().ConfigureAwait(false);
+                    if (IsDiscarding || IsFinishing)
+                        return;
+                    break;
+                }
+
                 if (NeedsAttention || _number - rested >= ItemsPerTurn)
                     continue;
-                if (_input.End is not null)
-                    break;
 
                 // After a burst the next one is likely on its way; who waits in the thread's queue may be the one that brings it.
                 if (_number - rested >= ItemsOfABurst)

@@ -59,7 +59,7 @@ internal sealed class GraphRun
         foreach (Disturbance disturbance in _graph.Disturbances.Where(static d => d.At > 0))
             _context.At(disturbance.At, () => Own(DisturbAsync(disturbance, ready.Task)));
 
-        PipelineOptions options = new() { Name = $"graph-{_graph.Seed}", LoggerFactory = _log, FaultMode = _graph.FaultMode };
+        PipelineOptions options = new() { Name = $"graph-{_graph.Seed}", LoggerFactory = _log, FaultMode = _graph.FaultMode, Links = _graph.Links };
         if (_graph.Source.Kind == SourceKind.Entry)
         {
             PipelineRun<long> run = _graph.End.Build(Step.BuildAll(_graph.Steps, _graph.Source.BuildEntry(), _context), _context).Build(options).Start(_caller.Token);

@@ -52,6 +52,9 @@ internal sealed class RandomGraph
 
     public FaultMode FaultMode { get; }
 
+    /// <summary>What its links are made of: most are fast, some are the reference.</summary>
+    public LinkKind Links => Seed % 4 == 0 ? LinkKind.BufferBlock : LinkKind.Burst;
+
     public Source Source { get; }
 
     public IReadOnlyList<Step> Steps { get; }
@@ -81,7 +84,7 @@ internal sealed class RandomGraph
     public override string ToString()
     {
         var text = new StringBuilder();
-        text.AppendLine(CultureInfo.InvariantCulture, $"graph {Seed}, {FaultMode}");
+        text.AppendLine(CultureInfo.InvariantCulture, $"graph {Seed}, {FaultMode}, {Links}");
         text.AppendLine(Source.ToString());
         Step.DescribeAll(Steps, text, "");
         End.Describe(text, "");
