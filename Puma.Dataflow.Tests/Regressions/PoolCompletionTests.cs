@@ -181,8 +181,10 @@ public sealed class PoolCompletionTests : PipelineTest
             options: FakeTimeOptions);
         IMember first = run.Control<IMember>("pool", 0);
         Assert.Equal(0, await first.TicksAsync().AsTask().Within());
+
+        // The tick that is due is handled with the next call at the latest.
         Time.Advance(TimeSpan.FromSeconds(1));
-        Assert.Equal(0, await first.TicksAsync().AsTask().Within());
+        Assert.InRange(await first.TicksAsync().AsTask().Within(), 0, 1);
         Assert.Equal(1, await first.TicksAsync().AsTask().Within());
         run.Complete();
         await runs.WaitAsync(TestToken);

@@ -58,8 +58,8 @@ internal class ControlCall<TControl, TArguments, TResult>(
 
     public override async ValueTask RunAsync(InstanceControl instance, Runnable runnable, CancellationToken cancellationToken)
     {
-        // It was given up, or refused because the instance has ended.
-        if (Interlocked.CompareExchange(ref _fate, Begun, Open) != Open || _result.Task.IsCompleted)
+        // It was refused because the instance has ended, or given up. Decided last: who gives it up after that is told that it runs.
+        if (_result.Task.IsCompleted || Interlocked.CompareExchange(ref _fate, Begun, Open) != Open)
         {
             instance.Lane.End(this);
             return;
