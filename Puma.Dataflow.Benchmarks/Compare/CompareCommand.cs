@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.Json;
+using Puma.Dataflow.Benchmarks.Scenarios;
 
 namespace Puma.Dataflow.Benchmarks.Compare;
 
@@ -61,7 +62,11 @@ internal static class CompareCommand
             yield return Chains.OfReferences(3, capacity, items);
         foreach (int capacity in (int[])[128, 1024])
             yield return Chains.OfInts(10, capacity, items);
-        yield return Parallel.Ordered(128, items);
+        yield return Pools.Ordered(128, items);
+        yield return Pools.OfWork(128, Math.Max(2, items / 20));
         yield return FanOut.ToTwo(128, items);
+        yield return Senders.OneByOne(Math.Max(1, items / 50));
+        yield return Children.OfReadings(1024, Math.Max(1, items / 2));
+        yield return Children.OfBlocks(4, Math.Max(1, items / 2000));
     }
 }

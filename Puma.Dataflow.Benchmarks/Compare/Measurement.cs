@@ -1,4 +1,4 @@
-using System.Diagnostics;
+using Puma.Dataflow.Benchmarks.Scenarios;
 
 namespace Puma.Dataflow.Benchmarks.Compare;
 
@@ -48,15 +48,13 @@ internal static class Measurement
     {
         GC.Collect();
         GC.WaitForPendingFinalizers();
-        long bytesBefore = GC.GetTotalAllocatedBytes(precise: true);
-        long begin = Stopwatch.GetTimestamp();
-        long sum = await Task.Run(() => subject.RunAsync(scenario.Items));
-        TimeSpan taken = Stopwatch.GetElapsedTime(begin);
-        long bytes = GC.GetTotalAllocatedBytes(precise: true) - bytesBefore;
+        var clock = new Clock();
+        long sum = await Task.Run(() => subject.RunAsync(scenario.Items, clock));
+        (double Nanoseconds, double Bytes) perItem = clock.Read(scenario.Items);
         long expected = scenario.Checksum(scenario.Items);
         if (sum != expected)
             throw new InvalidOperationException($"{subject.Name} returned {sum} instead of {expected} in {scenario.Name} at capacity {scenario.Capacity}: an item was lost or changed.");
-        return (taken.TotalNanoseconds / scenario.Items, (double)bytes / scenario.Items);
+        return perItem;
     }
 
     private static double Median(IEnumerable<double> values)

@@ -1,9 +1,8 @@
 using System.Threading.Channels;
 using System.Threading.Tasks.Dataflow;
-using Akka.Streams;
 using Akka.Streams.Dsl;
 
-namespace Puma.Dataflow.Benchmarks.Compare;
+namespace Puma.Dataflow.Benchmarks.Scenarios;
 
 /// <summary>A source, some transforms and a sink with next to no work, so that what is measured is the hand-over.</summary>
 internal static class Chains
@@ -13,6 +12,10 @@ internal static class Chains
     /// <param name="items">How many items go through.</param>
     public static Scenario OfInts(int stages, int capacity, int items) =>
         Of($"chain{stages}-int", stages, capacity, items, static i => i, static x => x + 1, static x => x, static n => n);
+
+    /// <inheritdoc cref="OfInts"/>
+    public static Scenario OfStructs(int stages, int capacity, int items) =>
+        Of($"chain{stages}-struct", stages, capacity, items, static i => new Reading(i, 1, 2, 3), static x => x with { Number = x.Number + 1 }, static x => x.Number, static n => n);
 
     /// <inheritdoc cref="OfInts"/>
     public static Scenario OfReferences(int stages, int capacity, int items)
@@ -36,109 +39,76 @@ internal static class Chains
                 new("tpl", n => TplAsync(n, isWiredBest: true)),
                 new("tpl-usual", n => TplAsync(n, isWiredBest: false)),
                 new("channels", ChannelsAsync),
-                new("akka", AkkaAsync),
+                new("akka", n => AkkaAsync(n, hasBoundaries: true)),
+                new("akka-fused", n => AkkaAsync(n, hasBoundaries: false)),
                 new("loop", n => Task.FromResult(Loop(n))),
             ]);
 
         async Task<long> PumaAsync(int n, LinkKind links)
         {
-            long sum = 0;
+            Sum sum = new();
             StageOptions options = new() { BoundedCapacity = capacity };
             PipelineBuilder<NoInput, T> chain = Pipeline.From(Made(n));
             for (int i = 0; i < transforms; i++)
                 chain = chain.Transform(step, options);
-            await using PipelineRun run = chain.ForEach(x => { sum += valueOf(x); }, options).Build(Quiet.Options with { Links = links }).Start();
+            await using PipelineRun run = chain.ForEach(x => sum.Add(valueOf(x)), options).Build(Quiet.With(links)).Start();
             await run.Completion;
-            return sum;
+            return sum.Value;
         }
 
         async Task<long> TplAsync(int n, bool isWiredBest)
         {
-            long sum = 0;
-            ExecutionDataflowBlockOptions options = new() { BoundedCapacity = capacity, SingleProducerConstrained = isWiredBest };
-            TransformBlock<T, T>[] blocks = [.. Enumerable.Range(0, transforms).Select(_ => new TransformBlock<T, T>(step, options))];
-            var sink = new ActionBlock<T>(x => sum += valueOf(x), options);
+            Sum sum = new();
+            ExecutionDataflowBlockOptions options = TplLoops.Options(capacity, isWiredBest);
+            var sink = new ActionBlock<T>(x => sum.Add(valueOf(x)), options);
+            ITargetBlock<T> first = sink;
             for (int i = 0; i < transforms; i++)
-                blocks[i].LinkTo(i + 1 < transforms ? blocks[i + 1] : sink, new() { PropagateCompletion = true });
-            for (int i = 0; i < n; i++)
             {
-                T item = make(i);
-                if (!isWiredBest || !blocks[0].Post(item))
-                    await blocks[0].SendAsync(item);
+                var transform = new TransformBlock<T, T>(step, options);
+                transform.LinkTo(first, TplLoops.Propagating);
+                first = transform;
             }
 
-            blocks[0].Complete();
+            await TplLoops.FeedAsync(first, n, make, isWiredBest);
             await sink.Completion;
-            return sum;
+            return sum.Value;
         }
 
         async Task<long> ChannelsAsync(int n)
         {
-            BoundedChannelOptions options = new(capacity) { SingleReader = true, SingleWriter = true };
-            Channel<T>[] channels = [.. Enumerable.Range(0, stages - 1).Select(_ => Channel.CreateBounded<T>(options))];
-            Task[] loops = [.. Enumerable.Range(0, transforms).Select(i => Task.Run(() => StepAsync(channels[i].Reader, channels[i + 1].Writer)))];
-            Task<long> sink = Task.Run(() => SumAsync(channels[^1].Reader));
-            for (int i = 0; i < n; i++)
-            {
-                T item = make(i);
-                if (!channels[0].Writer.TryWrite(item))
-                    await channels[0].Writer.WriteAsync(item);
-            }
-
-            channels[0].Writer.Complete();
+            Sum sum = new();
+            Channel<T>[] channels = [.. Enumerable.Range(0, stages - 1).Select(_ => ChannelLoops.Create<T>(capacity))];
+            List<Task> loops = [.. Enumerable.Range(0, transforms).Select(i => Task.Run(() => ChannelLoops.StepAsync(channels[i].Reader, channels[i + 1].Writer, step)))];
+            loops.Add(Task.Run(() => ChannelLoops.ForEachAsync(channels[^1].Reader, x => sum.Add(valueOf(x)))));
+            await ChannelLoops.FeedAsync(channels[0].Writer, n, make);
             await Task.WhenAll(loops);
-            return await sink;
+            return sum.Value;
         }
 
-        async Task StepAsync(ChannelReader<T> from, ChannelWriter<T> to)
+        async Task<long> AkkaAsync(int n, bool hasBoundaries)
         {
-            while (await from.WaitToReadAsync())
-            {
-                while (from.TryRead(out T? item))
-                {
-                    T made = step(item);
-                    if (!to.TryWrite(made))
-                        await to.WriteAsync(made);
-                }
-            }
-
-            to.Complete();
-        }
-
-        async Task<long> SumAsync(ChannelReader<T> from)
-        {
-            long sum = 0;
-            while (await from.WaitToReadAsync())
-            {
-                while (from.TryRead(out T? item))
-                    sum += valueOf(item);
-            }
-
-            return sum;
-        }
-
-        async Task<long> AkkaAsync(int n)
-        {
-            long sum = 0;
-            Source<T, Akka.NotUsed> chain = Source.From(Made(n)).Async();
+            Sum sum = new();
+            Source<T, Akka.NotUsed> chain = Bound(Source.From(Made(n)));
             for (int i = 0; i < transforms; i++)
-                chain = chain.Select(step).Async();
-            await chain.WithAttributes(Attributes.CreateInputBuffer(capacity, capacity)).RunForeach(x => sum += valueOf(x), AkkaHost.Materializer);
-            return sum;
+                chain = Bound(chain.Select(step));
+            await chain.WithAttributes(AkkaHost.Buffers(capacity)).RunForeach(x => sum.Add(valueOf(x)), AkkaHost.Materializer);
+            return sum.Value;
+
+            Source<T, Akka.NotUsed> Bound(Source<T, Akka.NotUsed> source) => hasBoundaries ? source.Async() : source;
         }
 
         long Loop(int n)
         {
-            long sum = 0;
+            Sum sum = new();
             for (int i = 0; i < n; i++)
             {
                 T item = make(i);
                 for (int t = 0; t < transforms; t++)
                     item = step(item);
-                sum += valueOf(item);
+                sum.Add(valueOf(item));
             }
 
-            return sum;
+            return sum.Value;
         }
 
         IEnumerable<T> Made(int n)

@@ -1,0 +1,33 @@
+using System.Diagnostics;
+
+namespace Puma.Dataflow.Benchmarks.Scenarios;
+
+/// <summary>
+/// The time and the memory that one run takes. They count from where the clock was made, or from where the subject says that it begins:
+/// what it needs once, for example a process, is then no matter of the rate.
+/// </summary>
+internal sealed class Clock
+{
+    private long _begin;
+    private long _bytes;
+    private double? _nanosecondsPerItem;
+
+    public Clock() => Begin();
+
+    /// <summary>Counts from here on.</summary>
+    public void Begin()
+    {
+        _bytes = GC.GetTotalAllocatedBytes(precise: true);
+        _begin = Stopwatch.GetTimestamp();
+    }
+
+    /// <summary>Says what one item took, where that is not the time of all divided by their number.</summary>
+    public void Tell(double nanosecondsPerItem) => _nanosecondsPerItem = nanosecondsPerItem;
+
+    /// <returns>The nanoseconds and the bytes of one item of so many.</returns>
+    public (double Nanoseconds, double Bytes) Read(int items)
+    {
+        double nanoseconds = _nanosecondsPerItem ?? (Stopwatch.GetElapsedTime(_begin).TotalNanoseconds / items);
+        return (nanoseconds, (double)(GC.GetTotalAllocatedBytes(precise: true) - _bytes) / items);
+    }
+}

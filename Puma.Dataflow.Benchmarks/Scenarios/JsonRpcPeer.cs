@@ -1,0 +1,50 @@
+using System.Net.Sockets;
+using StreamJsonRpc;
+
+namespace Puma.Dataflow.Benchmarks.Scenarios;
+
+/// <summary>The same echo as remote calls, as many at once as the window allows.</summary>
+internal static class JsonRpcPeer
+{
+    public const string Role = "rpc";
+
+    private const string Method = "Echo";
+
+    /// <returns>The sum of the numbers that came back.</returns>
+    public static async Task<long> EchoAsync(Socket socket, int n, int window)
+    {
+        using var rpc = new JsonRpc(MakeHandler(socket));
+        rpc.StartListening();
+        long sum = 0;
+        Queue<Task<Reading>> underWay = new();
+        for (int i = 0; i < n; i++)
+        {
+            if (underWay.Count == window)
+                sum += (await underWay.Dequeue()).Number;
+            underWay.Enqueue(rpc.InvokeAsync<Reading>(Method, new Reading(i, 1, 2, 3)));
+        }
+
+        while (underWay.TryDequeue(out Task<Reading>? answer))
+            sum += (await answer).Number;
+        return sum;
+    }
+
+    /// <summary>The other side.</summary>
+    public static async Task ServeAsync(Socket socket)
+    {
+        using var rpc = new JsonRpc(MakeHandler(socket));
+        rpc.AddLocalRpcMethod(Method, static (Reading reading) => reading);
+        rpc.StartListening();
+        try
+        {
+            await rpc.Completion;
+        }
+        catch (ConnectionLostException)
+        {
+            // The end.
+        }
+    }
+
+    private static HeaderDelimitedMessageHandler MakeHandler(Socket socket) =>
+        new(new NetworkStream(socket, ownsSocket: false), new SystemTextJsonFormatter());
+}
