@@ -45,6 +45,22 @@ public sealed class BodyWaitTests : ChildTest
         Assert.Equal([1, 2, 3], seen);
     }
 
+    [Fact] // S42: a child says that it has ended when every call that has run is answered
+    public async Task TheCallThatEndsItsStage_IsAnswered()
+    {
+        for (int round = 0; round < 20; round++)
+        {
+            await Task.WhenAll(Enumerable.Range(0, 8).Select(async _ =>
+            {
+                await using PipelineRun run = Pipeline.From(static () => new Stepwise(), At("loopback")).ForEach(static _ => { }).Build(Options).Start();
+                IWaitingControl control = run.Control<IWaitingControl>("source");
+                for (int i = 0; i < 3; i++)
+                    await control.GoOnAsync();
+                await run.Completion;
+            })).Within();
+        }
+    }
+
     [Theory, MemberData(nameof(Places))] // S41
     public async Task ACommand_ThatWaitsForControl_IsRefused_AndMayDelay(string place)
     {

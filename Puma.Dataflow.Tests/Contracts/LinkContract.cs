@@ -107,7 +107,7 @@ public abstract class LinkContract
         Assert.Equal(2, dropped);
         Assert.Equal((2L, 1L, 1L, 1L, 1), (link.Counts.Sent, link.Counts.Discarded, link.Counts.Dropped, link.Counts.Refused, link.SlotsHeld));
         link.Shut(DiscardReason.Canceled);
-        Assert.False(link.DropNewest(3));
+        Assert.False(link.DropNewest());
         Assert.Equal((2L, 2L), (link.Counts.Sent, link.Counts.Discarded));
     }
 
@@ -181,7 +181,7 @@ public abstract class LinkContract
                 {
                     if (link.TryWrite(i)
                         || (link.FullMode == FullMode.DropOldest && link.TryDropOldest(out _) && link.TryWrite(i))
-                        || (link.FullMode != FullMode.Wait && link.DropNewest(i)))
+                        || (link.FullMode != FullMode.Wait && link.DropNewest()))
                     {
                         accepted++;
                         running.TrySetResult();
@@ -196,7 +196,8 @@ public abstract class LinkContract
             }
 
             link.Shut(DiscardReason.Canceled);
-            long sent = link.Counts.Sent, settled = link.Counts.Received + link.Counts.Discarded;
+            LinkCounts counts = link.Counts;
+            long sent = counts.Sent, settled = counts.Received + counts.Discarded;
             await writing.Within();
 
             Assert.Equal(sent, settled);

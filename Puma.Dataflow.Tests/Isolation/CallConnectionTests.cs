@@ -50,7 +50,7 @@ public sealed class CallConnectionTests
     [Fact] // S38, S42: it would run for nothing
     public void ACallWhoseResultCannotBeCarried_IsRefusedBeforeItIsSent()
     {
-        var call = new OutgoingCall<UnmadeTests.Odd>(s_member, _calls.Codecs, static (member, failure, reason, cause) => new("stage", 0, member, failure, reason, cause), _calls.Cancel, static _ => { }, new LentObjects(), TestContext.Current.CancellationToken);
+        var call = new OutgoingCall<UnmadeTests.Odd>(s_member, _calls.Codecs, static (member, failure, reason, cause) => new("stage", 0, member, failure, reason, cause), takeBack: null, static _ => { }, new LentObjects(), TestContext.Current.CancellationToken);
 
         CommandFailedException refused = Assert.Throws<CommandFailedException>(() => call.Encode(0, default(NoValue)));
 
@@ -98,7 +98,7 @@ public sealed class CallConnectionTests
 
     private OutgoingCall<int> Send()
     {
-        var call = new OutgoingCall<int>(s_member, _calls.Codecs, static (member, failure, reason, cause) => new("stage", 0, member, failure, reason, cause), _calls.Cancel, static _ => { }, new LentObjects(), TestContext.Current.CancellationToken);
+        var call = new OutgoingCall<int>(s_member, _calls.Codecs, static (member, failure, reason, cause) => new("stage", 0, member, failure, reason, cause), takeBack: null, static _ => { }, new LentObjects(), TestContext.Current.CancellationToken);
         call.Encode(0, default(NoValue));
         _calls.Send(call);
         _ = call.Result.ContinueWith(static t => t.Exception, TaskScheduler.Default);

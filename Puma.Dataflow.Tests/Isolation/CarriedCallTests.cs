@@ -67,7 +67,7 @@ public sealed class CarriedCallTests
     {
         var logged = new Gate();
         var calls = new CallConnection(new FrameChannel(Stream.Null, FrameFormat.MaxControl, static () => { }), static () => s_codecs, new NoServer(), beforeAnswer: () => logged.WaitAsync());
-        var call = new OutgoingCall<byte[]>(s_bytes, s_codecs, static (member, failure, reason, cause) => new("stage", 0, member, failure, reason, cause), calls.Cancel, static _ => { }, new LentObjects(), TestToken);
+        var call = new OutgoingCall<byte[]>(s_bytes, s_codecs, static (member, failure, reason, cause) => new("stage", 0, member, failure, reason, cause), takeBack: null, static _ => { }, new LentObjects(), TestToken);
         call.Encode(0, default(NoValue));
         calls.Send(call);
         byte[] payload = fails ? Failure("it fails") : Encoded([1, 2, 3]);

@@ -77,7 +77,7 @@ public sealed class InstanceServerTests : IDisposable
 
     private Task CallObjectAsync()
     {
-        var call = new OutgoingCall<int>(s_member, _calls.Codecs, static (member, failure, reason, cause) => new("stage", 0, member, failure, reason, cause), _calls.Cancel, static _ => { }, new LentObjects(), _giveUp.Token);
+        var call = new OutgoingCall<int>(s_member, _calls.Codecs, static (member, failure, reason, cause) => new("stage", 0, member, failure, reason, cause), takeBack: null, static _ => { }, new LentObjects(), _giveUp.Token);
         if (!_giveUp.IsCancellationRequested)
             _giveUp.Token.UnsafeRegister(static state => ((OutgoingCall<int>)state!).GiveUp(), call);
         call.Encode(0, default(NoValue));

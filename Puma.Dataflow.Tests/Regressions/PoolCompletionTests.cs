@@ -14,6 +14,7 @@ public sealed class PoolCompletionTests : PipelineTest
     private readonly List<int> _seen = [];
     private readonly ConcurrentQueue<int> _completed = [];
     private readonly Gate _isHeld = new();
+    private Func<ValueTask> _ask = static () => default;
 
     private static readonly string[] s_kinds = ["ordered", "unordered", "by key", "by key unordered"];
 
@@ -75,6 +76,40 @@ public sealed class PoolCompletionTests : PipelineTest
         Assert.Equal([.. Enumerable.Range(1000, Many), .. Enumerable.Range(1000, Many)], _seen.Where(static x => x >= 1000));
         CommandFailedException late = await Assert.ThrowsAsync<CommandFailedException>(() => members[0].IndexAsync().AsTask().Within());
         Assert.Equal(CommandFailure.StageEnded, late.Failure);
+    }
+
+    [Theory, MemberData(nameof(Kinds))] // S42
+    public async Task ACallThatWaitsForAnother_WhenAllHaveCompleted_IsNotLeftWaiting(string kind)
+    {
+        Gate completes = new(), complete = new(), asks = new(), ask = new();
+        PipelineRun<int> run = StartPool(kind, async (instance, _) =>
+        {
+            if (instance == 0)
+                return;
+            completes.Open();
+            await complete.WaitAsync(TestToken);
+        });
+        Exception? refusal = null;
+        _ask = async () =>
+        {
+            asks.Open();
+            await ask.WaitAsync(TestToken);
+            refusal = await Record.ExceptionAsync(() => run.Control<IMember>("pool", 1).IndexAsync().AsTask());
+        };
+        run.Complete();
+        await completes.WaitAsync(TestToken);
+        Task asked = run.Control<IMember>("pool", 0).AskAsync().AsTask();
+        await asks.WaitAsync(TestToken);
+        complete.Open();
+
+        // The last instance completes meanwhile, or it does not: then its answer comes.
+        for (int i = 0; i < 1000; i++)
+            await Task.Yield();
+        ask.Open();
+
+        await asked.Within();
+        await run.Completion.Within();
+        Assert.True(refusal is null or CommandFailedException { Failure: CommandFailure.StageEnded }, $"{refusal}");
     }
 
     [Theory, MemberData(nameof(Kinds))] // S41
@@ -206,8 +241,8 @@ public sealed class PoolCompletionTests : PipelineTest
         };
         PipelineBuilder<int, int> from = Pipeline.Accept<int>();
         PipelineBuilder<int, int> pool = kind.StartsWith("by key", StringComparison.Ordinal)
-            ? from.PartitionBy(static x => x).Then(() => new Member(_completed, _isHeld, complete), stage)
-            : from.Then(() => new Member(_completed, _isHeld, complete), stage);
+            ? from.PartitionBy(static x => x).Then(() => new Member(_completed, _isHeld, complete, () => _ask()), stage)
+            : from.Then(() => new Member(_completed, _isHeld, complete, () => _ask()), stage);
         return Start(
             pool.ForEach(
                 async x =>
@@ -228,11 +263,13 @@ public sealed class PoolCompletionTests : PipelineTest
 
         ValueTask EmitManyAsync();
 
+        ValueTask AskAsync();
+
         /// <summary>Returns when the stage gives up.</summary>
         ValueTask HoldAsync(CancellationToken cancellationToken = default);
     }
 
-    private sealed class Member(ConcurrentQueue<int> completed, Gate isHeld, Func<int, Func<int, ValueTask>, ValueTask> complete) : Runnable<int, int>, IMember
+    private sealed class Member(ConcurrentQueue<int> completed, Gate isHeld, Func<int, Func<int, ValueTask>, ValueTask> complete, Func<ValueTask> ask) : Runnable<int, int>, IMember
     {
         private int _running;
         private int _ticks;
@@ -268,6 +305,8 @@ public sealed class PoolCompletionTests : PipelineTest
             for (int i = 0; i < Many; i++)
                 await EmitAsync(1000 + i);
         });
+
+        public ValueTask AskAsync() => AloneAsync(ask);
 
         public ValueTask HoldAsync(CancellationToken cancellationToken) => AloneAsync(async () =>
         {

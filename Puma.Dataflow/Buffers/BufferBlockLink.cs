@@ -24,7 +24,7 @@ internal sealed class BufferBlockLink<T>(string from, string to, int capacity, I
 
     private EndMarker? _marker;
 
-    // 1 while the writer hands an item over or drops one, so that a reader that ends waits for the counts to be whole.
+    // 1 while the writer hands an item over or drops one, so that who shuts the link waits for the counts to be whole.
     private int _isWriting;
 
     // Reader only: the items that were taken out of the block together.
@@ -92,8 +92,7 @@ internal sealed class BufferBlockLink<T>(string from, string to, int capacity, I
 
     public override bool TryDropOldest(out T? oldest)
     {
-        // Full fence: either this sees the shut link, or Shut sees that the counts are not whole yet.
-        Interlocked.Exchange(ref _isWriting, 1);
+        Volatile.Write(ref _isWriting, 1);
         oldest = default;
         bool isDropped = !IsShut && _block.TryReceive(out oldest);
         if (isDropped)
@@ -103,16 +102,6 @@ internal sealed class BufferBlockLink<T>(string from, string to, int capacity, I
             return false;
         Release(1);
         return true;
-    }
-
-    public override bool DropNewest(T item)
-    {
-        Interlocked.Exchange(ref _isWriting, 1);
-        bool isDropped = !IsShut && !IsCompleted;
-        if (isDropped)
-            CountRefused();
-        Volatile.Write(ref _isWriting, 0);
-        return isDropped;
     }
 
     protected override bool TryTake(out T item)

@@ -168,16 +168,6 @@ internal sealed class BurstLink<T> : Link<T>
     public override bool TryDropOldest(out T? oldest) =>
         throw new NotSupportedException("Only the reader takes values out of this link; a link that drops its oldest value is a BufferBlockLink.");
 
-    public override bool DropNewest(T item)
-    {
-        Volatile.Write(ref _write.IsWriting, 1);
-        bool isDropped = !IsShut && !IsCompleted;
-        if (isDropped)
-            CountRefused();
-        Volatile.Write(ref _write.IsWriting, 0);
-        return isDropped;
-    }
-
     // ---- The reader's. ---------------------------------------------------------------------------------------------------------------
 
     protected override bool TryTake(out T item)

@@ -13,7 +13,7 @@ namespace Puma.Dataflow.Buffers;
 /// </remarks>
 internal abstract class Link(string from, string to, int capacity, ILinkEnd writer, ILinkEnd reader)
 {
-    /// <summary>The end that reads. The exit's is set after the link is made.</summary>
+    /// <summary>The end that reads.</summary>
     protected ILinkEnd Reader { get; } = reader;
 
     /// <summary>The end that writes.</summary>
@@ -157,7 +157,7 @@ internal abstract class Link(string from, string to, int capacity, ILinkEnd writ
         return isFirst;
     }
 
-    /// <summary>Returns when no write or read is under way that has not seen what was set before.</summary>
+    /// <summary>Returns when no write is under way that has not seen what was set before; its barrier serves the reader's side, too.</summary>
     protected void WaitForWriter()
     {
         Interlocked.MemoryBarrierProcessWide();
@@ -241,7 +241,13 @@ internal abstract class Link<T>(string from, string to, int capacity, ILinkEnd w
 
     /// <summary>Counts an item that is dropped before it takes a slot. Telling <see cref="Link.OnDiscarded"/> is the caller's. Writer only.</summary>
     /// <returns>False when the link is shut; nothing is counted then.</returns>
-    public abstract bool DropNewest(T item);
+    public bool DropNewest()
+    {
+        if (IsShut || IsCompleted)
+            return false;
+        CountRefused();
+        return true;
+    }
 
     /// <summary>Takes the next item out of the queue; its slot stays held. Reader only.</summary>
     /// <returns>False when nothing is queued, or the link was shut.</returns>
@@ -337,7 +343,7 @@ internal abstract class Link<T>(string from, string to, int capacity, ILinkEnd w
 
         if (FullMode is not (FullMode.DropOldest or FullMode.DropNewest))
             return false;
-        hasDropped = DropNewest(item);
+        hasDropped = DropNewest();
         dropped = item;
         return hasDropped;
     }

@@ -300,6 +300,16 @@ internal sealed class CompletionGraph : IMeteredRun
     {
         if (Options.OnDiscarded is not { } callback)
             return;
+
+        // Whoever leaves a stage behind must not be held up by its user code.
+        if (stage.IsAbandoned)
+            Own(Task.Run(() => TellDiscarded(callback, item, reason, stage)));
+        else
+            TellDiscarded(callback, item, reason, stage);
+    }
+
+    private void TellDiscarded(Action<DiscardedItem> callback, object? item, DiscardReason reason, StageNode stage)
+    {
         try
         {
             callback(new DiscardedItem(item, reason, stage.Name));

@@ -65,6 +65,9 @@ public sealed record PipelineOptions
 
     /// <summary>Called for each item that is discarded, so that pooled or disposable items can be released.</summary>
     /// <value>Default <see langword="null"/>.</value>
-    /// <remarks>May be called from several threads at once. An exception that it throws is a secondary error of the run.</remarks>
+    /// <remarks>
+    /// May be called from several threads at once; for items of a stage that was left behind on the thread pool, maybe after the end of the run.
+    /// An exception that it throws is a secondary error of the run.
+    /// </remarks>
     public Action<DiscardedItem>? OnDiscarded { get; init; }
 }

@@ -104,15 +104,13 @@ internal sealed class ChildCalls
             call.Fail(refusal.ToException(_stage.Name, _index, call.Member.Name));
     }
 
-    private void GiveUp(IOutgoingCall call)
+    private void TakeBack(IOutgoingCall call)
     {
         lock (_gate)
         {
             if (_waiting.Remove(call))
                 call.GiveBack();
         }
-
-        call.Connection?.Cancel(call);
     }
 
     private CommandFailedException Failed(string member, CommandFailure failure, string? reason, Exception? cause) =>
@@ -190,7 +188,7 @@ internal sealed class ChildCalls
 
         protected override IPendingCall<TResult> Begin<TControl, TArguments, TResult>(ControlMember<TControl, TArguments, TResult> member, TArguments arguments, CancellationToken cancellationToken)
         {
-            var call = new OutgoingCall<TResult>(member, calls._stage.Codecs, calls.Failed, calls.GiveUp, calls.Release, calls._given, cancellationToken);
+            var call = new OutgoingCall<TResult>(member, calls._stage.Codecs, calls.Failed, calls.TakeBack, calls.Release, calls._given, cancellationToken);
             call.Encode(0, arguments);
             calls.Send(call);
             return call;

@@ -62,8 +62,6 @@ internal sealed class ChildStage : StageNode, IControlledStage
 
     public override long Restarts => _losses.Restarts;
 
-    /// <summary>The name of the option that limits the time of an item.</summary>
-
     public bool IsFinishingEarly => IsFinishing;
 
     public bool HaveEnoughInputsEnded => HaveInputsEnded();

@@ -114,7 +114,7 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
         Wake();
     }
 
-    /// <summary>The stream reads the input although a handler does not return, so it alone may shut it.</summary>
+    /// <summary>The stream goes on although a handler does not return: it first gives up what has not started, which is then discarded and not abandoned.</summary>
     public override void FailAndAbandon(Exception error, long itemNumber, int attempt)
     {
         Fail(error, itemNumber, attempt);
@@ -201,6 +201,7 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
         bool hadLastTurns = false;
         for (int next = 0; ;)
         {
+            MoveCheckpointsBehindWhatIsStarted();
             await SettleAsync().ConfigureAwait(false);
             if (IsDiscarding)
                 return;
@@ -220,6 +221,8 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
             if (WindowCount == 0)
                 return;
             ActivateForWhatIsReady();
+            if (hadLastTurns)
+                RefuseCallsToIdle(ExpectedEnd().ToRefusal());
             await WaitAsync(_isOutputFull ? StageActivity.WaitingForOutput : StageActivity.Working, _isOutputFull ? _output : null).ConfigureAwait(false);
             BeginWork();
         }
@@ -250,7 +253,7 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
         // What is left behind is waited for all the same, because it uses the instances, which are freed when this returns.
         while (_window.Exists(static w => !w.IsDone))
         {
-            RefuseCallsToIdle();
+            RefuseCallsToIdle(ExpectedEnd().ToRefusal());
             if (_isLeftBehind)
                 Abandon();
             await WaitAsync(StageActivity.Working).ConfigureAwait(false);
@@ -282,12 +285,12 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
     }
 
     /// <summary>Who has nothing in work gets no turn any more. Those who have may wait for its answers, so it refuses at once.</summary>
-    private void RefuseCallsToIdle()
+    private void RefuseCallsToIdle(CommandRefusal refusal)
     {
         foreach (PoolInstance<TIn, TOut> worker in _workers)
         {
             if (!worker.IsActive && !worker.HasCheckpoint)
-                worker.Control.Lane.Close(ExpectedEnd().ToRefusal());
+                worker.Control.Lane.Close(refusal);
         }
     }
 
@@ -421,6 +424,7 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
         {
             if (!MakesStream)
                 DiscardReady();
+            RefuseCallsToIdle(ExpectedEnd().ToRefusal());
             return;
         }
 
@@ -435,6 +439,8 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
         }
 
         ActivateForWhatIsReady();
+        if (LowestFailure != long.MaxValue)
+            RefuseCallsToIdle(new CommandRefusal(CommandFailure.StageEnded, "the stage ends with the failure of an item."));
     }
 
     private void ActivateForWhatIsReady()
@@ -443,7 +449,12 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
         int unclaimed = _partition is null ? _workers[0].Ready.Count : 0;
         foreach (PoolInstance<TIn, TOut> worker in _workers)
         {
-            if (worker.HasCheckpoint || (_partition is null ? unclaimed > 0 && !worker.IsActive : !worker.Ready.IsEmpty))
+            if (worker.HasCheckpoint)
+            {
+                // Its turn may take long: it counts for none of the items.
+                worker.Activate();
+            }
+            else if (_partition is null ? unclaimed > 0 && !worker.IsActive : !worker.Ready.IsEmpty)
             {
                 worker.Activate();
                 unclaimed--;

@@ -39,6 +39,7 @@ internal sealed class CallConnection(FrameChannel channel, Func<ItemCodecs> code
     private readonly Dictionary<long, IOutgoingCall> _pending = [];
     private readonly HashSet<IOutgoingCall> _holding = [];
     private readonly Dictionary<long, IncomingCall> _serving = [];
+    private TaskCompletionSource? _allAnswered;
     private long _lastCall;
     private Func<IOutgoingCall, CommandFailedException>? _end;
 
@@ -221,15 +222,14 @@ internal sealed class CallConnection(FrameChannel channel, Func<ItemCodecs> code
     /// <summary>Answers a call that was served.</summary>
     public void Reply(long id, PayloadWriter result)
     {
-        Forget(id);
         channel.Write(FrameType.Reply, id, result, port: 0, attempt: 0);
         channel.Flush();
+        Forget(id);
     }
 
     /// <inheritdoc cref="Reply"/>
     public void Fail(long id, CommandFailure failure, string reason, Exception? cause, bool hasRun = false)
     {
-        Forget(id);
         var fields = new FieldWriter();
         fields.Byte((byte)failure);
         fields.Text(reason, maxBytes: 8 * 1024);
@@ -237,12 +237,27 @@ internal sealed class CallConnection(FrameChannel channel, Func<ItemCodecs> code
             ErrorRecord.Of(cause).WriteTo(fields);
         channel.Write(FrameType.CallFailed, id, fields.Written, flags: hasRun ? FrameFlags.HasRun : FrameFlags.None);
         channel.Flush();
+        Forget(id);
+    }
+
+    /// <summary>Ends when every call of the other side was answered that came so far.</summary>
+    public Task WhenAnsweredAsync()
+    {
+        lock (_gate)
+            return _serving.Count == 0 ? Task.CompletedTask : (_allAnswered ??= new(TaskCreationOptions.RunContinuationsAsynchronously)).Task;
     }
 
     private void Forget(long id)
     {
+        TaskCompletionSource? allAnswered = null;
         lock (_gate)
+        {
             _serving.Remove(id);
+            if (_serving.Count == 0)
+                (allAnswered, _allAnswered) = (_allAnswered, null);
+        }
+
+        allAnswered?.TrySetResult();
     }
 
     private sealed class Receiver(CallConnection connection, Frame frame, long lent) : IMemberVisitor

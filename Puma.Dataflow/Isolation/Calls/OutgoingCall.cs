@@ -40,7 +40,7 @@ internal interface IOutgoingCall
 /// <param name="member">The member.</param>
 /// <param name="codecs">Carry its arguments and its result.</param>
 /// <param name="failed">Makes its failure.</param>
-/// <param name="giveUp">Takes it back, or tells the other side that nobody waits for it.</param>
+/// <param name="takeBack">Takes it back if it has gone nowhere yet; null when it goes at once.</param>
 /// <param name="release">Ends the lease of an object that nobody has got.</param>
 /// <param name="given">What its arguments were lent from.</param>
 /// <param name="callerToken">Gives up the call.</param>
@@ -48,7 +48,7 @@ internal sealed class OutgoingCall<TResult>(
     ControlMember member,
     ItemCodecs codecs,
     Func<string, CommandFailure, string?, Exception?, CommandFailedException> failed,
-    Action<IOutgoingCall> giveUp,
+    Action<IOutgoingCall>? takeBack,
     Action<IRemoteReference> release,
     LentObjects given,
     CancellationToken callerToken) : IOutgoingCall, IPendingCall<TResult>
@@ -105,13 +105,15 @@ internal sealed class OutgoingCall<TResult>(
 
     public void GiveBack() => given.GiveBack(_lent);
 
-    // Taken back before its caller goes on, who is told whether it was on its way.
+    // Taken back before its caller goes on, who is told whether it was on its way. The other side hears last: what it calls back here then
+    // finds nobody who waits.
     public void GiveUp()
     {
         if (_result.Task.IsCompleted)
             return;
-        giveUp(this);
+        takeBack?.Invoke(this);
         _result.TrySetCanceled(callerToken);
+        Connection?.Cancel(this);
     }
 
     public void Fail(CommandFailedException failure) => Fail(failure, hasRun: false);

@@ -27,7 +27,7 @@ internal sealed class RemoteTarget(
 
     protected override IPendingCall<TResult> Begin<TControl, TArguments, TResult>(ControlMember<TControl, TArguments, TResult> member, TArguments arguments, CancellationToken cancellationToken)
     {
-        var call = new OutgoingCall<TResult>(member, connection.Codecs, failed, connection.Cancel, Release, Lent, cancellationToken);
+        var call = new OutgoingCall<TResult>(member, connection.Codecs, failed, takeBack: null, Release, Lent, cancellationToken);
         call.Encode(lent, arguments);
         connection.Send(call);
         return call;

@@ -180,8 +180,9 @@ internal sealed class ChildWorker : IBodyStream
             failure = error;
         }
 
-        // Before the last frame, so that the end is the end of the log, too. What does not get there soon is in the black box.
-        await Task.WhenAny(Control.Logging.Sender.DrainAsync(), Task.Delay(LogGraceAfter(TimeSpan.FromTicks(_start.StopGrace), TimeProvider.System.GetElapsedTime(begin)), TimeProvider.System)).ConfigureAwait(false);
+        // Before the last frame, so that the end is the end of the log, too, and no call that has run is left without its answer. What does not
+        // get there soon is in the black box.
+        await Task.WhenAny(Task.WhenAll(Control.Logging.Sender.DrainAsync(), Control.Calls!.WhenAnsweredAsync()), Task.Delay(LogGraceAfter(TimeSpan.FromTicks(_start.StopGrace), TimeProvider.System.GetElapsedTime(begin)), TimeProvider.System)).ConfigureAwait(false);
         Control.Status.SendAll(isLast: true);
         Control.Tell(FrameType.Ended, failure);
     }

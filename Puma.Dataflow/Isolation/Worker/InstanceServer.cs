@@ -43,7 +43,7 @@ internal sealed class InstanceServer(Func<Task> drainLog) : ICallServer
         {
             if (TryTakeBack())
                 Refuse(new(CommandFailure.NotServed, "its caller had given it up before it ran."));
-            else
+            else if (HasBegun == true)
                 base.GiveUp();
         }
 
