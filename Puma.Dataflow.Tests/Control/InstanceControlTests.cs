@@ -46,6 +46,18 @@ public sealed class InstanceControlTests
 
     private Task RunAsync(Command command) => command.RunAsync(_instance, _called, TestToken).AsTask();
 
+    [Fact] // S42: an emit is refused a moment before the token of the instance fires
+    public async Task AMember_WhoseEmitIsRefusedBecauseTheStageGivesUp_IsToldAsTheEndOfTheStage()
+    {
+        ControlCall<ICalled, NoValue, NoValue> call = Call();
+        Assert.True(_instance.Lane.TryTake(out Command? taken));
+        _called.Failure = new OperationCanceledException("nothing can be emitted any more", TestToken);
+
+        await RunAsync(taken).Within();
+
+        Assert.Equal(CommandFailure.StageEnded, (await Assert.ThrowsAsync<CommandFailedException>(() => call.Result.Within())).Failure);
+    }
+
     [Fact] // S42
     public async Task ACallThatIsGivenUp_WhenTheStreamHasTakenIt_NeverRuns_AndItsCallerIsToldSo()
     {
@@ -203,6 +215,9 @@ public sealed class InstanceControlTests
 
         public int Ends { get; private set; }
 
+        /// <summary>What the member throws; null for nothing.</summary>
+        public Exception? Failure { get; set; }
+
         /// <summary>What the member waits for; null for nothing.</summary>
         public Gate? Gate { get; set; }
 
@@ -211,6 +226,8 @@ public sealed class InstanceControlTests
             Runs++;
             if (Gate is not null)
                 await Gate.WaitAsync(CancellationToken.None);
+            if (Failure is not null)
+                throw Failure;
             Ends++;
         }
     }

@@ -111,8 +111,9 @@ internal class ControlCall<TControl, TArguments, TResult>(
         {
             _result.TrySetCanceled(callerToken);
         }
-        catch (OperationCanceledException) when (discardToken.IsCancellationRequested)
+        catch (OperationCanceledException error) when (discardToken.IsCancellationRequested || error.CancellationToken == discardToken)
         {
+            // An emit is refused a moment before the token fires, and names it.
             Fail(new(CommandFailure.StageEnded, "the stage gave up while the member ran."));
         }
         catch (OperationCanceledException) when (_result.Task.IsCompleted)
