@@ -23,6 +23,30 @@ public sealed class EntryBlockTests : PipelineTest
         await block.Completion.Within();
     }
 
+    [Fact] // S45, S46: a source that faults while it is sent away
+    public async Task SourceThatKnowsNoReservationAnyMore_HarmsNobody()
+    {
+        Gate inItem = new(), go = new();
+        PipelineRun<int> run = Start(Pipeline.Accept<int>().ForEach(
+            async (_, _) =>
+            {
+                inItem.Open();
+                await go.WaitAsync(TestToken);
+            },
+            new() { BoundedCapacity = 1 }));
+        await run.SendAsync(1, TestToken);
+        await inItem.WaitAsync(TestToken);
+        ScriptedSource source = new() { FaultsWhenReserved = true };
+        Assert.Equal(DataflowMessageStatus.Postponed, source.Offer(run.Input, 2, consumeToAccept: false));
+
+        run.Complete();
+        go.Open();
+        PipelineReport report = await run.Completion.Within();
+
+        Assert.Empty(report.SecondaryErrors);
+        Assert.Equal("reserve#1=True release#1; message 2", source.State);
+    }
+
     [Fact] // S45
     public async Task SourceThatTakesItsMessageBack_LeavesItsSlotToTheNext()
     {

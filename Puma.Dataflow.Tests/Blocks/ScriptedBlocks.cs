@@ -175,6 +175,9 @@ internal sealed class ScriptedSource : ISourceBlock<int>
     /// <summary>Takes a message back when somebody wants to consume it.</summary>
     public bool TakesBack { get; set; }
 
+    /// <summary>Faults between a reservation and its release, as a block that then knows of no reservation.</summary>
+    public bool FaultsWhenReserved { get; set; }
+
     public bool HasMessage
     {
         get
@@ -253,6 +256,8 @@ internal sealed class ScriptedSource : ISourceBlock<int>
         {
             _log.Add(ReferenceEquals(_reservedFor, target) ? $"release#{messageHeader.Id}" : "stranger");
             _reservedFor = null;
+            if (FaultsWhenReserved)
+                throw new InvalidOperationException("The target does not have the message reserved.");
         }
     }
 

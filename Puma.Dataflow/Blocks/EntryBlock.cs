@@ -310,8 +310,16 @@ internal sealed class EntryBlock<T>(StageNode stage, Link<T> link, TimeSpan? sen
         // A reservation that is released makes the source offer again, and learn that nobody takes it.
         public override void Refuse(EntryBlock<T> entry)
         {
-            if (source.ReserveMessage(header, entry.Face))
+            if (!source.ReserveMessage(header, entry.Face))
+                return;
+            try
+            {
                 source.ReleaseReservation(header, entry.Face);
+            }
+            catch (InvalidOperationException)
+            {
+                // A block that faults drops its messages, and does not know the reservation any more: there is nothing to release.
+            }
         }
     }
 
