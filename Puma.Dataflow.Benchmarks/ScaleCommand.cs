@@ -83,6 +83,8 @@ internal static class ScaleCommand
 
     private static async Task<Cost> RunAsync(Func<Pipeline<int>> build, int pipelines)
     {
+        // What threads keep of the last run is then of one that has no size.
+        await FinishAsync(Stages(0).Start());
         GC.Collect();
         GC.WaitForPendingFinalizers();
         long bytes = GC.GetTotalMemory(forceFullCollection: true);

@@ -7,9 +7,10 @@ internal static class StageNaming
     {
         HashSet<string> taken = [.. stages.Select(static s => s.Options.Name).OfType<string>(), .. takenByOthers ?? []];
         var names = new Dictionary<StageDefinition, string>(stages.Count);
+        Dictionary<string, int> last = [];
         foreach (StageDefinition stage in stages)
         {
-            string name = stage.Options.Name ?? Unique(stage.Kind, taken);
+            string name = stage.Options.Name ?? Unique(stage.Kind, taken, last);
             taken.Add(name);
             names.Add(stage, name);
         }
@@ -17,11 +18,19 @@ internal static class StageNaming
         return names;
     }
 
-    public static string Unique(string name, IReadOnlySet<string> taken)
+    public static string Unique(string name, IReadOnlySet<string> taken) => Unique(name, taken, []);
+
+    /// <param name="name">What the stage would be called.</param>
+    /// <param name="taken">What others are called.</param>
+    /// <param name="last">The last number of each name, where the next one goes on: so many stages take so many steps.</param>
+    private static string Unique(string name, IReadOnlySet<string> taken, Dictionary<string, int> last)
     {
-        string unique = name;
-        for (int i = 2; taken.Contains(unique); i++)
-            unique = $"{name}-{i}";
+        int number = last.GetValueOrDefault(name);
+        string unique;
+        do
+            unique = ++number == 1 ? name : $"{name}-{number}";
+        while (taken.Contains(unique));
+        last[name] = number;
         return unique;
     }
 }
