@@ -13,6 +13,13 @@ internal static class Waiting
 
     public static Task Within(this ValueTask task) => task.AsTask().Within();
 
+    /// <summary>Gives others time, where nothing tells that they are done. Too little of it makes a test see less, never fail.</summary>
+    public static async Task LetOthersRunAsync()
+    {
+        for (int i = 0; i < 1000; i++)
+            await Task.Yield();
+    }
+
     /// <summary>
     /// Waits until a condition holds that nothing signals, for example a count of the library. Looks again at once at first, and then once
     /// in a millisecond, so that it does not keep from the processor what it waits for.

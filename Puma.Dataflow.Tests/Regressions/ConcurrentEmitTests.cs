@@ -118,6 +118,54 @@ public sealed class ConcurrentEmitTests : PipelineTest
         }
     }
 
+    /// <summary>Emits two values; its first tick leaves an emit of its own behind.</summary>
+    private sealed class LeavesAnEmit(Gate ticked) : SourceRunnable<int>
+    {
+        public Task Left { get; private set; } = Task.CompletedTask;
+
+        protected override async ValueTask ProduceAsync(CancellationToken stopToken)
+        {
+            await EmitAsync(1, stopToken);
+            await EmitAsync(2, stopToken);
+        }
+
+        protected override ValueTask OnTickAsync(CancellationToken cancellationToken)
+        {
+            if (!ticked.IsOpen)
+                Left = EmitAsync(-1, cancellationToken).AsTask();
+            ticked.Open();
+            return default;
+        }
+    }
+
+    [Fact] // S30, S31
+    public async Task Source_ATickThatLeavesAnEmitBehind_WhileTheNextLinkIsFull_HoldsUpTheBodyAndLosesNothing()
+    {
+        Gate ticked = new(), consume = new();
+        var seen = new List<int>();
+        LeavesAnEmit source = null!;
+        PipelineRun run = Start(Pipeline
+            .From(() => source = new LeavesAnEmit(ticked), new() { Name = "source", TickInterval = TimeSpan.FromSeconds(1) })
+            .ForEach(
+                async (x, token) =>
+                {
+                    await consume.WaitAsync(token);
+                    seen.Add(x);
+                },
+                new() { BoundedCapacity = 1 }), FakeTimeOptions with { StallTimeout = Timeout.InfiniteTimeSpan });
+        await Waiting.UntilAsync(() => run.Snapshot().Stage("source").Activity == StageActivity.WaitingForOutput, "the body waits for a slot");
+
+        Time.Advance(TimeSpan.FromSeconds(1));
+        await ticked.WaitAsync(TestToken);
+        await Waiting.LetOthersRunAsync();
+        Assert.False(source.Left.IsCompleted);
+        consume.Open();
+
+        await run.Completion.Within();
+        await source.Left.Within();
+        Assert.Equal([1, -1, 2], seen);
+    }
+
     [Theory] // S30, S31
     [InlineData(true)]
     [InlineData(false)]

@@ -53,8 +53,7 @@ public sealed class EndingPoolTests : PipelineTest
         await fails.WaitAsync(TestToken);
 
         // The failure is noted meanwhile, or it is not: then the answer comes.
-        for (int i = 0; i < 1000; i++)
-            await Task.Yield();
+        await Waiting.LetOthersRunAsync();
         goOn.Open();
 
         StageFaultedException fault = await Assert.ThrowsAsync<StageFaultedException>(() => run.Completion.Within());

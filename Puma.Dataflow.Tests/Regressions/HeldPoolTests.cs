@@ -64,24 +64,17 @@ public sealed class HeldPoolTests : PipelineTest
         Task noted = run.Control<INoted>("work", 0).NoteAsync().AsTask();
         await isHeld.WaitAsync(TestToken);
         lastDone.Open();
-        await LetOthersRunAsync();
+        await Waiting.LetOthersRunAsync();
         holdStream.Open();
         await Waiting.UntilAsync(() => run.Snapshot().Stage("work").Activity == StageActivity.WaitingForOutput, "the stream waits for the dead letters");
         firstDone.Open();
-        await LetOthersRunAsync();
+        await Waiting.LetOthersRunAsync();
         letters.Open();
 
         await noted.Within();
         run.Complete();
         await run.Completion.Within();
         Assert.InRange(begunAtNote, 1, 2);
-    }
-
-    /// <summary>Nothing tells when an instance rests, so it is given time. Too little of it makes the test see less, never fail.</summary>
-    private static async Task LetOthersRunAsync()
-    {
-        for (int i = 0; i < 1000; i++)
-            await Task.Yield();
     }
 
     public interface INoted

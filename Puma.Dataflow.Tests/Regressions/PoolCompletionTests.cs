@@ -103,8 +103,7 @@ public sealed class PoolCompletionTests : PipelineTest
         complete.Open();
 
         // The last instance completes meanwhile, or it does not: then its answer comes.
-        for (int i = 0; i < 1000; i++)
-            await Task.Yield();
+        await Waiting.LetOthersRunAsync();
         ask.Open();
 
         await asked.Within();

@@ -205,6 +205,7 @@ internal abstract class Link(string from, string to, int capacity, ILinkEnd writ
 
         /// <summary>1 while the reader takes an item.</summary>
         public int IsReading;
+
         public CacheLines Behind { get; }
     }
 }
@@ -224,6 +225,9 @@ internal readonly record struct LinkCounts(long Sent, long Received, long Discar
 internal abstract class Link<T>(string from, string to, int capacity, ILinkEnd writer, ILinkEnd reader)
     : Link(from, to, capacity, writer, reader)
 {
+    // What is queued in a link that was shut is taken by one thread at a time.
+    private readonly Lock _shutGate = new();
+
     /// <summary>Takes a slot. Writer only.</summary>
     /// <returns>False when no slot is free or the link is shut.</returns>
     public abstract bool TryReserve();
@@ -240,7 +244,7 @@ internal abstract class Link<T>(string from, string to, int capacity, ILinkEnd w
     public abstract bool TryDropOldest(out T? oldest);
 
     /// <summary>Counts an item that is dropped before it takes a slot. Telling <see cref="Link.OnDiscarded"/> is the caller's. Writer only.</summary>
-    /// <returns>False when the link is shut; nothing is counted then.</returns>
+    /// <returns>False when the link is shut or completed; nothing is counted then.</returns>
     public bool DropNewest()
     {
         if (IsShut || IsCompleted)
@@ -306,8 +310,6 @@ internal abstract class Link<T>(string from, string to, int capacity, ILinkEnd w
             return true;
         }
     }
-
-    private readonly Lock _shutGate = new();
 
     /// <summary>Discards an item that was read and not handled, and gives its slot back. Reader only.</summary>
     public void Discard(T item, DiscardReason reason)

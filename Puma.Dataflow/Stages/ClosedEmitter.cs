@@ -9,5 +9,5 @@ internal sealed class ClosedEmitter<T>(StageNode stage) : Emitter<T>
     public override ValueTask EmitAsync(T value, CancellationToken cancellationToken) => throw TooLate(stage);
 
     public static InvalidOperationException TooLate(StageNode stage) =>
-        new($"Stage '{stage.Name}' emitted for an item whose handler had returned. Await each EmitAsync within the handler.");
+        new($"Stage '{stage.Name}' emitted for a callback that had returned. Await each EmitAsync within the callback.");
 }

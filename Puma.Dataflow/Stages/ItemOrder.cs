@@ -10,8 +10,8 @@ namespace Puma.Dataflow.Stages;
 internal sealed class ItemOrder(StageNode stage, bool isOrdered)
 {
     private readonly Queue<HeldInput> _items = [];
+    private readonly LowestFailure _lowestFailure = new();
     private long _last;
-    private long _lowestFailure = long.MaxValue;
 
     public bool IsOrdered => isOrdered;
 
@@ -22,9 +22,9 @@ internal sealed class ItemOrder(StageNode stage, bool isOrdered)
     public HeldInput? Head => _items.TryPeek(out HeldInput? head) ? head : null;
 
     /// <summary>The lowest item that failed for good; the highest number when none has.</summary>
-    public long LowestFailure => Volatile.Read(ref _lowestFailure);
+    public long LowestFailure => _lowestFailure.Number;
 
-    public bool HasFailure => LowestFailure != long.MaxValue;
+    public bool HasFailure => _lowestFailure.IsSet;
 
     /// <summary>With <see cref="FaultMode.Abort"/> a failure does not wait for the items before it.</summary>
     public bool SkipsToFailure => isOrdered && HasFailure && stage.Graph.Options.FaultMode == FaultMode.Abort;
@@ -36,17 +36,7 @@ internal sealed class ItemOrder(StageNode stage, bool isOrdered)
             _items.Enqueue(item);
     }
 
-    public void NoteFailure(long number)
-    {
-        long lowest = LowestFailure;
-        while (number < lowest)
-        {
-            long seen = Interlocked.CompareExchange(ref _lowestFailure, number, lowest);
-            if (seen == lowest)
-                break;
-            lowest = seen;
-        }
-    }
+    public void NoteFailure(long number) => _lowestFailure.Note(number);
 
     /// <summary>Decides the fate of an item, and settles it if it need not wait for its turn.</summary>
     public ValueTask DecideAsync(HeldInput item, Fate fate)

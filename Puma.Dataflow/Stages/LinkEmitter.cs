@@ -8,12 +8,19 @@ namespace Puma.Dataflow.Stages;
 /// <summary>Writes outputs of user code straight into a link. Belongs to the stage's own stream.</summary>
 internal class LinkEmitter<T>(StageNode stage, Link<T> link) : Emitter<T>, IAttemptOutputs
 {
+    private const int Nobody = 0;
+    private const int Passing = 1; // leaves without waiting for anything
+    private const int Waiting = 2; // may wait, and signals that it has left
+
     private List<T>? _held;
     private bool _isHolding;
     private bool _wasRefused;
 
-    // 1 while a value is on its way: user code that does not await its emits must not get into its own.
-    private int _isEmitting;
+    // Who is on its way: user code that does not await its emits must not get into its own. Changed by who enters and by who leaves.
+    private int _inside = Nobody;
+
+    // Completed by the next one that leaves after waiting; made by those who want to enter after it.
+    private TaskCompletionSource? _left;
 
     // Written by the stream, read by emits.
     private volatile bool _isRetired;
@@ -25,13 +32,13 @@ internal class LinkEmitter<T>(StageNode stage, Link<T> link) : Emitter<T>, IAtte
     /// <exception cref="InvalidOperationException">Another emit has not returned.</exception>
     public override ValueTask EmitAsync(T value, CancellationToken cancellationToken)
     {
-        if (Interlocked.Exchange(ref _isEmitting, 1) != 0)
+        if (Interlocked.CompareExchange(ref _inside, Passing, Nobody) != Nobody)
             throw _isRetired ? OutsideOfCallbacks() : new InvalidOperationException($"Stage '{stage.Name}' emits while another of its emits has not returned. Await each EmitAsync before the next one.");
         if (_isHolding)
             (_held ??= []).Add(value);
         else if (Clock?.HasRunOut == true || stage.IsDiscarding || !link.TryWrite(value))
             return EmitSlowAsync(value, cancellationToken);
-        Volatile.Write(ref _isEmitting, 0);
+        Volatile.Write(ref _inside, Nobody);
         return default;
     }
 
@@ -85,24 +92,45 @@ internal class LinkEmitter<T>(StageNode stage, Link<T> link) : Emitter<T>, IAtte
     /// <summary>Enters when all others have left.</summary>
     private async ValueTask EnterAsync()
     {
-        while (Interlocked.Exchange(ref _isEmitting, 1) != 0)
+        while (Interlocked.CompareExchange(ref _inside, Passing, Nobody) is not Nobody and int other)
         {
+            if (other == Passing)
+            {
+                await Task.Yield();
+                continue;
+            }
+
+            // The signal first, then the look: either this sees that the other has left, or the other sees the signal.
+            var made = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+            TaskCompletionSource left = Interlocked.CompareExchange(ref _left, made, null) ?? made;
+            if (Volatile.Read(ref _inside) != Waiting)
+                continue;
+
+            // It looks again whether it is still wanted.
             stage.Wake();
-            await Task.Yield();
+            await left.Task.ConfigureAwait(false);
         }
+    }
+
+    /// <summary>Leaves after an emit that may have waited.</summary>
+    private void Leave()
+    {
+        Interlocked.Exchange(ref _inside, Nobody);
+        Interlocked.Exchange(ref _left, null)?.SetResult();
     }
 
     // A full link is nothing rare, so its waits allocate nothing.
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
     private async ValueTask EmitSlowAsync(T value, CancellationToken cancellationToken)
     {
+        Volatile.Write(ref _inside, Waiting);
         try
         {
             await WaitAndWriteAsync(value, cancellationToken).ConfigureAwait(false);
         }
         finally
         {
-            Volatile.Write(ref _isEmitting, 0);
+            Leave();
         }
     }
 
@@ -150,9 +178,16 @@ internal class LinkEmitter<T>(StageNode stage, Link<T> link) : Emitter<T>, IAtte
                 continue;
 
             // A tick that runs here may emit, too.
-            Volatile.Write(ref _isEmitting, 0);
-            await CheckpointAsync().ConfigureAwait(false);
-            await EnterAsync().ConfigureAwait(false);
+            Leave();
+            try
+            {
+                await CheckpointAsync().ConfigureAwait(false);
+            }
+            finally
+            {
+                await EnterAsync().ConfigureAwait(false);
+                Volatile.Write(ref _inside, Waiting);
+            }
         }
     }
 }

@@ -55,7 +55,7 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
     private volatile bool _isLeftBehind;
 
     // The lowest item that failed for good; instances lower it, the stream reads it before it hands out an item.
-    private long _lowestFailure = long.MaxValue;
+    private readonly LowestFailure _lowestFailure = new();
 
     // How many items may be ready beyond those that free instances take at once. Set by the instances, as their items are long or short.
     private int _readyAhead;
@@ -79,7 +79,7 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
     // ---- For the instances. Any thread. ----------------------------------------------------------------------------------------------
 
     /// <summary>Items above it are not started any more; the highest number when none has failed for good.</summary>
-    public long LowestFailure => Volatile.Read(ref _lowestFailure);
+    public long LowestFailure => _lowestFailure.Number;
 
     /// <summary>Whether no further item is started: none at all any more, or none until the stream has seen to what the stage was told.</summary>
     public bool IsHeld => NeedsAttention;
@@ -330,7 +330,7 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
     private async ValueTask SettleAsync()
     {
         _isOutputFull = false;
-        bool dropsOrder = Volatile.Read(ref _lowestFailure) != long.MaxValue && Graph.Options.FaultMode == FaultMode.Abort;
+        bool dropsOrder = _lowestFailure.IsSet && Graph.Options.FaultMode == FaultMode.Abort;
         Array.Clear(_isBehind);
         for (int i = _head; i < _window.Count; i++)
         {
@@ -429,7 +429,7 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
         }
 
         // What is ready and comes before a failure is handled; what comes after it is given up with the stage.
-        if (LowestFailure == long.MaxValue)
+        if (!_lowestFailure.IsSet)
         {
             GiveCheckpoints();
             if (_partition is null)
@@ -439,7 +439,7 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
         }
 
         ActivateForWhatIsReady();
-        if (LowestFailure != long.MaxValue)
+        if (_lowestFailure.IsSet)
             RefuseCallsToIdle(new CommandRefusal(CommandFailure.StageEnded, "the stage ends with the failure of an item."));
     }
 
@@ -473,7 +473,7 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
     /// <summary>Gives items to the instances of their keys. A key that cannot be told is an error of the item.</summary>
     private void ReadByKey(Func<TIn, int> keyHash)
     {
-        while (LowestFailure == long.MaxValue && _input.TryRead(out TIn item))
+        while (!_lowestFailure.IsSet && _input.TryRead(out TIn item))
         {
             int hash;
             try
@@ -586,7 +586,7 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
     private WorkItem<TIn, TOut> Make(TIn item, bool isCheckpoint)
     {
         if (!_spares.TryPop(out WorkItem<TIn, TOut>? work))
-            work = new WorkItem<TIn, TOut>(this, NoteFailure, Math.Min(_output?.Capacity ?? 1, 64), _isOneToOne);
+            work = new WorkItem<TIn, TOut>(this, _lowestFailure.Note, Math.Min(_output?.Capacity ?? 1, 64), _isOneToOne);
         work.Take(item, isCheckpoint ? _number : ++_number, isCheckpoint, base.WorkingSince);
         return work;
     }
@@ -604,27 +604,13 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
             worker.IsCheckpointDue |= worker.Control.IsCheckpointDue;
     }
 
-    /// <summary>Called by an instance whose item failed for good, before it is done.</summary>
-    private void NoteFailure(long number)
-    {
-        long lowest = Volatile.Read(ref _lowestFailure);
-        while (number < lowest)
-        {
-            long seen = Interlocked.CompareExchange(ref _lowestFailure, number, lowest);
-            if (seen == lowest)
-                return;
-            lowest = seen;
-        }
-    }
-
     private void CancelHigherThanFailure()
     {
-        long lowest = Volatile.Read(ref _lowestFailure);
-        if (lowest == long.MaxValue)
+        if (!_lowestFailure.IsSet)
             return;
         foreach (PoolInstance<TIn, TOut> worker in _workers)
         {
-            if (worker.Current is { IsDone: false } work && work.Number > lowest)
+            if (worker.Current is { IsDone: false } work && work.Number > LowestFailure)
             {
                 work.Refuse();
                 worker.Cancel();
