@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Globalization;
 using Puma.Dataflow.Tests.Infrastructure;
 
@@ -32,6 +33,13 @@ public abstract class ChildTest : PipelineTest
         await Waiting.UntilAsync(() => Children().Count == 0, () => $"no child process is left, but there are {string.Join(", ", Children())}");
         await Waiting.UntilAsync(() => !Leftovers().Any(), () => $"nothing is left, but there are {string.Join(", ", Leftovers())}");
         GC.SuppressFinalize(this);
+    }
+
+    /// <summary>Kills a process from outside.</summary>
+    protected static void Kill(int process)
+    {
+        using Process child = Process.GetProcessById(process);
+        child.Kill();
     }
 
     /// <summary>The process ids of all children of this process, zombies included.</summary>

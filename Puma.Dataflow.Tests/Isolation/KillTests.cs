@@ -109,12 +109,6 @@ public sealed class KillTests : ChildTest
         Assert.Equal(3, report.Stage("double").Restarts);
     }
 
-    private static void Kill(int process)
-    {
-        using Process child = Process.GetProcessById(process);
-        child.Kill();
-    }
-
     /// <summary>A file that a child writes when it has reached a certain point.</summary>
     private sealed class Gate : IAsyncDisposable
     {

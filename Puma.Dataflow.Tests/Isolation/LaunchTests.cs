@@ -20,6 +20,20 @@ public sealed class LaunchTests : ChildTest
         Assert.Equal((ChildExitReason.Stopped, 0), (exit.Reason, exit.ExitCode));
     }
 
+    [Fact] // S37
+    public async Task AKill_OfAChildThatOthersHaveKilled_IsNotTheCauseOfItsEnd()
+    {
+        IChildBody body = await StartAsync();
+        Kill(body.ProcessId);
+        Assert.True(SpinWait.SpinUntil(() => ProcessEnd.HasBegun(body.ProcessId), Waiting.Limit));
+
+        body.Kill(ChildExitReason.ProtocolViolated);
+
+        ChildExit exit = await body.Exited.Within();
+        Assert.Equal((ChildExitReason.Killed, "SIGKILL"), (exit.Reason, exit.Signal));
+        await body.DisposeAsync().Within();
+    }
+
     [Fact]
     public async Task Children_LeaveNoDescriptors()
     {

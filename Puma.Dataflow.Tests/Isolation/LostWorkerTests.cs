@@ -192,10 +192,4 @@ public sealed class LostWorkerTests : JobTest
             return "";
         }
     }
-
-    private static void Kill(int process)
-    {
-        using Process child = Process.GetProcessById(process);
-        child.Kill();
-    }
 }

@@ -124,7 +124,7 @@ internal sealed class ChildProcess : IChildBody
     {
         lock (_gate)
         {
-            if (_hasExited || OperatingSystem.IsWindows())
+            if (IsOver || OperatingSystem.IsWindows())
                 return;
             _killedFor ??= because;
             _ = UnixCalls.Kill(ProcessId, UnixCalls.SigTerm);
@@ -135,13 +135,16 @@ internal sealed class ChildProcess : IChildBody
     {
         lock (_gate)
         {
-            if (_hasExited)
+            if (IsOver)
                 return;
             if (_killedFor is null)
                 (_killedFor, _killedWhy) = (because, why);
             KillGroup();
         }
     }
+
+    /// <summary>Whether the child has ended without our doing, though that may not have been seen yet: we did not kill it, and must not say so.</summary>
+    private bool IsOver => _hasExited || _exitSeen.Task.IsCompleted || (_killedFor is null && ProcessEnd.HasBegun(ProcessId));
 
     public LastLog ReadLogAfter(long number)
     {
