@@ -95,6 +95,35 @@ public abstract class PortContract : PipelineTest
         EndOfInput,
     }
 
+    [Fact] // S16, S34: each of them waits for its own slot, and is woken for it
+    public async Task EmitsToSeveralOutputsAtOnce_AllArrive_InOrder()
+    {
+        const int Items = 5000;
+        List<int> left = [], right = [];
+        PipelineRun run = Start(Pipeline.From(Enumerable.Range(0, Items))
+            .Into(static () => new AtOnce(), static r => r.Numbers, Here)
+            .Branch(static r => r.Left, b => b.ForEach(left.Add, new() { BoundedCapacity = 1 }))
+            .Continue(static r => r.Right)
+            .ForEach(right.Add, new() { BoundedCapacity = 2 }));
+
+        await run.Completion.Within();
+
+        Assert.Equal(Enumerable.Range(0, Items), left);
+        Assert.Equal(left, right);
+    }
+
+    /// <summary>Emits each item to both of its outputs at once.</summary>
+    public sealed class AtOnce : PortRunnable
+    {
+        public AtOnce() => Numbers = new(async (x, ct) => await Task.WhenAll(Left.EmitAsync(x, ct).AsTask(), Right.EmitAsync(x, ct).AsTask()));
+
+        public Input<int> Numbers { get; }
+
+        public Output<int> Left { get; } = new();
+
+        public Output<int> Right { get; } = new();
+    }
+
     public sealed class SharedHandler : PortRunnable
     {
         public SharedHandler()

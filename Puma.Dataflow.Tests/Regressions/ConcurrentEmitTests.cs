@@ -1,3 +1,4 @@
+using Puma.Dataflow.Buffers;
 using Puma.Dataflow.Tests.Infrastructure;
 
 namespace Puma.Dataflow.Tests.Regressions;
@@ -5,7 +6,8 @@ namespace Puma.Dataflow.Tests.Regressions;
 /// <summary>
 /// An emit that waited for a slot let others in at each turn of its wait, and then wrote beside them: values were lost or overwritten, and
 /// a slot of a lost value never came back. In a pool, the emits of OnStartAsync went on beside the stage's stream, and one that came when
-/// its item was settled was kept for whatever item came next, or for none.
+/// its item was settled was kept for whatever item came next, or for none. And an emit beside the stream shared its signal, so that one
+/// of the two could take the other's, which then waited for ever.
 /// </summary>
 public sealed class ConcurrentEmitTests : PipelineTest
 {
@@ -116,6 +118,29 @@ public sealed class ConcurrentEmitTests : PipelineTest
                 emitted.TrySetException(error);
             }
         }
+    }
+
+    [Fact] // S16
+    public async Task Wakeups_EachWaiterHasItsOwnSignal()
+    {
+        var wakeups = new Wakeups();
+        Wakeup emit = wakeups.Add();
+
+        // A signal that came before the wait is kept for each of them.
+        wakeups.Set();
+        await emit.WaitAsync().Within();
+        Task stream = wakeups.Stream.WaitAsync().AsTask(), waiting = emit.WaitAsync().AsTask();
+        Assert.True(stream.IsCompleted);
+        Assert.False(waiting.IsCompleted);
+
+        stream = wakeups.Stream.WaitAsync().AsTask();
+        wakeups.Set();
+        await Task.WhenAll(stream, waiting).Within();
+
+        wakeups.Remove(emit);
+        wakeups.Set();
+        await wakeups.Stream.WaitAsync().Within();
+        Assert.False(emit.WaitAsync().AsTask().IsCompleted);
     }
 
     /// <summary>Emits two values; its first tick leaves an emit of its own behind.</summary>

@@ -17,8 +17,8 @@ internal interface ILinkEnd
 
 /// <summary>
 /// An auto-reset signal for one waiter at a time, which allocates nothing. A signal that comes while nobody waits is kept, so a waiter that
-/// looks at its conditions after each wait misses nothing; it may be woken for nothing. A second waiter, which only an emit outside of its
-/// handler can be, harms neither itself nor the first: it looks again until the first one is gone.
+/// looks at its conditions after each wait misses nothing; it may be woken for nothing. A second waiter, which only a wait of user code
+/// outside of its callback can be, looks again until the first one is gone.
 /// </summary>
 internal sealed class Wakeup : IValueTaskSource, IThreadPoolWorkItem
 {

@@ -19,8 +19,8 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
     private readonly ActivityClock _activity = new(setup.Graph.Time);
     private readonly StageProgress _progress = new(setup.Graph.Time);
 
-    // Set by any thread, awaited by the stream.
-    private readonly Wakeup _wakeup = new();
+    // Set by any thread, awaited by the stream, and by emits beside it.
+    private readonly Wakeups _wakeups = new();
 
     // Written by the reader of a burst, the stream; read by any thread.
     private long _workingSince = setup.Graph.Time.GetTimestamp();
@@ -129,7 +129,7 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
     /// <summary>Whether the stream must look at its signals before the next item.</summary>
     public bool NeedsAttention => _signals.HasAny;
 
-    public virtual void Wake() => _wakeup.Set();
+    public virtual void Wake() => _wakeups.Set();
 
     protected bool Has(Attention bits) => _signals.Has(bits);
 
@@ -347,16 +347,24 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
         FlushInputs();
         WaitsFor = waitsFor;
         SetActivity(activity);
-        return Links.TrySleep() ? _wakeup.WaitAsync() : default;
+        return Links.TrySleep() ? _wakeups.Stream.WaitAsync() : default;
     }
 
+    /// <summary>Adds a signal for an emit, which may run beside the stream. The stream only.</summary>
+    public Wakeup AddWakeup() => _wakeups.Add();
+
+    /// <summary>Takes it away when nothing is emitted there any more. The stream only.</summary>
+    public void RemoveWakeup(Wakeup wakeup) => _wakeups.Remove(wakeup);
+
     /// <summary>Waits until a link may have a slot again, or the stage was told something. What comes in meanwhile may wake it or not.</summary>
-    public ValueTask WaitForSlotAsync(Link full)
+    /// <param name="full">The link.</param>
+    /// <param name="at">Where to wait; null for the stream's own signal.</param>
+    public ValueTask WaitForSlotAsync(Link full, Wakeup? at = null)
     {
         FlushInputs();
         WaitsFor = full;
         SetActivity(StageActivity.WaitingForOutput);
-        return _wakeup.WaitAsync();
+        return (at ?? _wakeups.Stream).WaitAsync();
     }
 
     /// <summary>Wakes the writers that wait although slots are free. Due before every wait of the stream.</summary>

@@ -8,19 +8,11 @@ namespace Puma.Dataflow.Stages;
 /// <summary>Writes outputs of user code straight into a link. Belongs to the stage's own stream.</summary>
 internal class LinkEmitter<T>(StageNode stage, Link<T> link) : Emitter<T>, IAttemptOutputs
 {
-    private const int Nobody = 0;
-    private const int Passing = 1; // leaves without waiting for anything
-    private const int Waiting = 2; // may wait, and signals that it has left
-
+    private readonly EmitGate _gate = new();
+    private readonly Wakeup _wakeup = stage.AddWakeup();
     private List<T>? _held;
     private bool _isHolding;
     private bool _wasRefused;
-
-    // Who is on its way: user code that does not await its emits must not get into its own. Changed by who enters and by who leaves.
-    private int _inside = Nobody;
-
-    // Completed by the next one that leaves after waiting; made by those who want to enter after it.
-    private TaskCompletionSource? _left;
 
     // Written by the stream, read by emits.
     private volatile bool _isRetired;
@@ -32,13 +24,13 @@ internal class LinkEmitter<T>(StageNode stage, Link<T> link) : Emitter<T>, IAtte
     /// <exception cref="InvalidOperationException">Another emit has not returned.</exception>
     public override ValueTask EmitAsync(T value, CancellationToken cancellationToken)
     {
-        if (Interlocked.CompareExchange(ref _inside, Passing, Nobody) != Nobody)
+        if (!_gate.TryEnter())
             throw _isRetired ? OutsideOfCallbacks() : new InvalidOperationException($"Stage '{stage.Name}' emits while another of its emits has not returned. Await each EmitAsync before the next one.");
         if (_isHolding)
             (_held ??= []).Add(value);
         else if (Clock?.HasRunOut == true || stage.IsDiscarding || !link.TryWrite(value))
             return EmitSlowAsync(value, cancellationToken);
-        Volatile.Write(ref _inside, Nobody);
+        _gate.Leave();
         return default;
     }
 
@@ -84,53 +76,24 @@ internal class LinkEmitter<T>(StageNode stage, Link<T> link) : Emitter<T>, IAtte
     public async ValueTask RetireAsync()
     {
         _isRetired = true;
-        await EnterAsync().ConfigureAwait(false);
+        await _gate.EnterAsync(stage.Wake).ConfigureAwait(false);
+        stage.RemoveWakeup(_wakeup);
     }
 
     private InvalidOperationException OutsideOfCallbacks() => new($"Stage '{stage.Name}' emitted outside of its callbacks. Await each EmitAsync within the callback.");
-
-    /// <summary>Enters when all others have left.</summary>
-    private async ValueTask EnterAsync()
-    {
-        while (Interlocked.CompareExchange(ref _inside, Passing, Nobody) is not Nobody and int other)
-        {
-            if (other == Passing)
-            {
-                await Task.Yield();
-                continue;
-            }
-
-            // The signal first, then the look: either this sees that the other has left, or the other sees the signal.
-            var made = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-            TaskCompletionSource left = Interlocked.CompareExchange(ref _left, made, null) ?? made;
-            if (Volatile.Read(ref _inside) != Waiting)
-                continue;
-
-            // It looks again whether it is still wanted.
-            stage.Wake();
-            await left.Task.ConfigureAwait(false);
-        }
-    }
-
-    /// <summary>Leaves after an emit that may have waited.</summary>
-    private void Leave()
-    {
-        Interlocked.Exchange(ref _inside, Nobody);
-        Interlocked.Exchange(ref _left, null)?.SetResult();
-    }
 
     // A full link is nothing rare, so its waits allocate nothing.
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
     private async ValueTask EmitSlowAsync(T value, CancellationToken cancellationToken)
     {
-        Volatile.Write(ref _inside, Waiting);
+        _gate.Stay();
         try
         {
             await WaitAndWriteAsync(value, cancellationToken).ConfigureAwait(false);
         }
         finally
         {
-            Leave();
+            _gate.LeaveAfterStay();
         }
     }
 
@@ -170,7 +133,7 @@ internal class LinkEmitter<T>(StageNode stage, Link<T> link) : Emitter<T>, IAtte
             if (stage.TryOffer(link, value))
                 return;
             Clock?.Pause();
-            await stage.WaitForSlotAsync(link).ConfigureAwait(false);
+            await stage.WaitForSlotAsync(link, _wakeup).ConfigureAwait(false);
             Clock?.Resume();
             stage.BeginWork();
 
@@ -178,15 +141,15 @@ internal class LinkEmitter<T>(StageNode stage, Link<T> link) : Emitter<T>, IAtte
                 continue;
 
             // A tick that runs here may emit, too.
-            Leave();
+            _gate.LeaveAfterStay();
             try
             {
                 await CheckpointAsync().ConfigureAwait(false);
             }
             finally
             {
-                await EnterAsync().ConfigureAwait(false);
-                Volatile.Write(ref _inside, Waiting);
+                await _gate.EnterAsync(stage.Wake).ConfigureAwait(false);
+                _gate.Stay();
             }
         }
     }

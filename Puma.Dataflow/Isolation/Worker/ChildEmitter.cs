@@ -1,3 +1,4 @@
+using Puma.Dataflow.Buffers;
 using Puma.Dataflow.Isolation.Codec;
 using Puma.Dataflow.Isolation.Protocol;
 using Puma.Dataflow.Runnables;
@@ -56,8 +57,8 @@ internal sealed class ChildEmitter<T>(ChildWorker worker, StartRecord start, Res
     private bool _wasRefused;
     private long _credits = start.Credits[port];
 
-    // 1 while a value is on its way: user code that does not await its emits must not get into its own.
-    private int _isEmitting;
+    private readonly EmitGate _gate = new();
+    private readonly Wakeup _wakeup = worker.Control.AddWakeup();
 
     public override bool IsStopping => _control.IsStopping;
 
@@ -70,7 +71,7 @@ internal sealed class ChildEmitter<T>(ChildWorker worker, StartRecord start, Res
     /// <exception cref="InvalidOperationException">Another emit has not returned.</exception>
     public override ValueTask EmitAsync(T value, CancellationToken cancellationToken)
     {
-        if (Interlocked.Exchange(ref _isEmitting, 1) != 0)
+        if (!_gate.TryEnter())
             throw new InvalidOperationException($"Stage '{start.Stage}' emits while another of its emits has not returned. Await each EmitAsync before the next one.");
         if (worker.NeedsCheckpoint || (!_isHolding && (_control.Item.HasRunOut || !CanSend)))
             return EmitSlowAsync(value, cancellationToken);
@@ -84,7 +85,7 @@ internal sealed class ChildEmitter<T>(ChildWorker worker, StartRecord start, Res
         }
         finally
         {
-            Volatile.Write(ref _isEmitting, 0);
+            _gate.Leave();
         }
     }
 
@@ -98,6 +99,7 @@ internal sealed class ChildEmitter<T>(ChildWorker worker, StartRecord start, Res
 
     private async ValueTask EmitSlowAsync(T value, CancellationToken cancellationToken)
     {
+        _gate.Stay();
         try
         {
             await CheckpointAsync().ConfigureAwait(false);
@@ -115,7 +117,7 @@ internal sealed class ChildEmitter<T>(ChildWorker worker, StartRecord start, Res
         }
         finally
         {
-            Volatile.Write(ref _isEmitting, 0);
+            _gate.LeaveAfterStay();
         }
     }
 
@@ -145,7 +147,7 @@ internal sealed class ChildEmitter<T>(ChildWorker worker, StartRecord start, Res
                     cancellationToken.ThrowIfCancellationRequested();
                 }
 
-                await results.WaitAsync().ConfigureAwait(false);
+                await results.WaitAsync(_wakeup).ConfigureAwait(false);
                 await CheckpointAsync().ConfigureAwait(false);
             }
         }
@@ -162,9 +164,16 @@ internal sealed class ChildEmitter<T>(ChildWorker worker, StartRecord start, Res
     {
         if (!worker.NeedsCheckpoint)
             return;
-        Volatile.Write(ref _isEmitting, 0);
-        await worker.CheckpointAsync().ConfigureAwait(false);
-        Volatile.Write(ref _isEmitting, 1);
+        _gate.LeaveAfterStay();
+        try
+        {
+            await worker.CheckpointAsync().ConfigureAwait(false);
+        }
+        finally
+        {
+            await _gate.EnterAsync(_control.Wake).ConfigureAwait(false);
+            _gate.Stay();
+        }
     }
 
     public void Hold()

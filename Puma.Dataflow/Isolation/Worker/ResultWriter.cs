@@ -1,3 +1,4 @@
+using Puma.Dataflow.Buffers;
 using Puma.Dataflow.Isolation.Codec;
 using Puma.Dataflow.Isolation.Protocol;
 using Puma.Dataflow.Isolation.Transport;
@@ -32,10 +33,11 @@ internal sealed class ResultWriter(FrameChannel data, StartRecord start, WorkerC
     public void Flush() => data.Flush();
 
     /// <summary>Sends what is ready and waits until something may have changed.</summary>
-    public ValueTask WaitAsync()
+    /// <param name="at">Where to wait; null for the stream's own signal.</param>
+    public ValueTask WaitAsync(Wakeup? at = null)
     {
         data.Flush();
-        return control.WaitAsync();
+        return control.WaitAsync(at);
     }
 
     /// <summary>Sends an output of the item in work.</summary>

@@ -33,7 +33,7 @@ internal enum WorkerAttention
 /// <remarks>The pump of the connection handles what comes. Everything that is not said to be the stream's is safe for any thread.</remarks>
 internal sealed class WorkerControl : IAsyncDisposable
 {
-    private readonly Wakeup _wakeup = new();
+    private readonly Wakeups _wakeups = new();
     private readonly FrameChannel _channel;
     private readonly CancellationTokenSource _discarding = new();
     private readonly CancellationTokenSource _stopping = new();
@@ -129,10 +129,14 @@ internal sealed class WorkerControl : IAsyncDisposable
 
     public void RaiseControl() => Raise(WorkerAttention.Control);
 
-    public void Wake() => _wakeup.Set();
+    public void Wake() => _wakeups.Set();
 
-    /// <summary>Waits until something may have changed. The stream only.</summary>
-    public ValueTask WaitAsync() => _wakeup.WaitAsync();
+    /// <summary>Adds a signal for an emit, which may run beside the stream. The stream only.</summary>
+    public Wakeup AddWakeup() => _wakeups.Add();
+
+    /// <summary>Waits until something may have changed.</summary>
+    /// <param name="at">Where to wait; null for the stream's own signal.</param>
+    public ValueTask WaitAsync(Wakeup? at = null) => (at ?? _wakeups.Stream).WaitAsync();
 
     /// <summary>Clears the control bit; the lane and the schedule know what is due. The stream only.</summary>
     public void ClearControl() => Interlocked.And(ref _attention, ~(int)WorkerAttention.Control);
