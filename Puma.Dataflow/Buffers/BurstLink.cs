@@ -9,9 +9,8 @@ namespace Puma.Dataflow.Buffers;
 /// </summary>
 /// <remarks>
 /// A writer that publishes and then finds the reader awake must be sure that the reader, before it sleeps, sees what was published. A full
-/// fence between the two does that, but costs more than all the rest. So a writer whose reader seldom sleeps leaves it out, and the reader
-/// makes up for it when it goes to sleep, by a barrier for all processors. A writer that finds its reader asleep again and again fences by
-/// itself, for that barrier costs as much as many fences.
+/// fence between the two does that, but costs more than all the rest. So a short turn of the writer leaves it out, and looks once more when
+/// it ends, behind a fence (<see cref="Turn"/>).
 /// <para>
 /// What the writer writes is in <see cref="WriterSide"/>, what the reader writes in <see cref="ReaderSide"/>, each on cache lines of its own;
 /// each side keeps what it last saw of the other, and looks again only when that is used up. All positions count from the first value on:
@@ -30,12 +29,6 @@ internal sealed class BurstLink<T> : Link<T>
     /// <summary>They grow up to this length; when that is full, another one follows.</summary>
     private const int Longest = 1 << 20;
 
-    /// <summary>A reader that slept no more than so many values ago is one that sleeps often.</summary>
-    private const int Often = 16;
-
-    /// <summary>A reader that has not slept for so many values is one that seldom sleeps.</summary>
-    private const int Seldom = 64;
-
     private readonly WriterSide _write;
     private readonly ReaderSide _read;
 
@@ -45,8 +38,7 @@ internal sealed class BurstLink<T> : Link<T>
     // 1 while the reader sleeps, or is about to; set back by the writer that wakes it, or by the reader that was woken by others.
     private int _readerSleeps;
 
-    // Set once, by any thread. Nothing is handed over from then on.
-    private int _isCompleting;
+    // Set once, by any thread.
     private EndMarker? _marker;
 
     // Slots of what was queued when the link was shut. Written under the gate of that: the reader's own count is the reader's alone.
@@ -72,7 +64,7 @@ internal sealed class BurstLink<T> : Link<T>
 
     public override int MaxSlotsHeld => Volatile.Read(ref _write.MaxHeld);
 
-    public override bool IsCompleted => Volatile.Read(ref _isCompleting) != 0;
+    public override bool IsCompleted => (Closing & Completing) != 0;
 
     public override EndMarker? End
     {
@@ -107,16 +99,48 @@ internal sealed class BurstLink<T> : Link<T>
         return true;
     }
 
+    public override bool TryWrite(T item) => TryWrite(item, turn: null);
+
+    /// <summary>The same for a writer that knows on which thread it is.</summary>
+    /// <param name="item">The item.</param>
+    /// <param name="turn"><see cref="Turn.Here"/>; null to do without.</param>
+    public bool TryWrite(T item, Turn? turn)
+    {
+        // Up to that position there are a slot and a place, as far as this side has seen.
+        WriterSide write = _write;
+        long position = write.Published;
+        if (position >= write.RoomSeen || write.Taken != position || Closing != 0)
+            return TryWriteSlowly(item, turn);
+        Volatile.Write(ref write.Taken, position + 1);
+        return Publish(write, position, item, turn);
+    }
+
+    [MethodImpl(MethodImplOptions.NoInlining)] // rare, and the frequent path is short without it
+    private bool TryWriteSlowly(T item, Turn? turn)
+    {
+        if (!TryReserve() || !WriteReserved(item, turn))
+            return false;
+        _write.RoomSeen = Math.Min(_write.RoomEnd, _write.ReleasedSeen + _write.MaxHeld);
+        return true;
+    }
+
     public override void CancelReserve() => Volatile.Write(ref _write.Taken, _write.Taken - 1);
 
-    public override bool WriteReserved(T item)
+    public override bool WriteReserved(T item) => WriteReserved(item, turn: null);
+
+    private bool WriteReserved(T item, Turn? turn)
     {
         WriterSide write = _write;
         long position = write.Published;
         if (position >= write.RoomEnd)
             MakeRoom(position);
+        return Publish(write, position, item, turn);
+    }
+
+    private bool Publish(WriterSide write, long position, T item, Turn? turn)
+    {
         Volatile.Write(ref write.IsWriting, 1);
-        if (IsShutting || IsCompleted)
+        if ((Closing & (Shutting | Completing)) != 0)
         {
             Volatile.Write(ref write.IsWriting, 0);
             CancelReserve();
@@ -126,29 +150,26 @@ internal sealed class BurstLink<T> : Link<T>
         write.Ring[position] = item;
         Volatile.Write(ref write.Published, position + 1);
         Volatile.Write(ref write.IsWriting, 0);
-        if (write.Fences)
-            Fence(position);
+        if (turn?.KeepsBackFor(Writer) != true)
+            Interlocked.MemoryBarrier();
         if (Volatile.Read(ref _readerSleeps) != 0)
-            WakeReader(position);
+            WakeReader();
+        if ((position & (2 * Turn.ItemsPerLook - 1)) == 0)
+            Turn.Look(Writer, ref _write.LookedAt);
         return true;
     }
 
-    private void Fence(long position)
+    [MethodImpl(MethodImplOptions.NoInlining)] // rare, and the frequent path is short without it
+    private void WakeReader()
     {
-        // The fence orders also this change: a reader that does not see it has said before that it sleeps, and this writer sees that.
-        if (position - _write.LastWoken > Seldom)
-            Volatile.Write(ref _write.Fences, false);
-        Interlocked.MemoryBarrier();
+        if (Interlocked.Exchange(ref _readerSleeps, 0) != 0)
+            Reader.Wake();
     }
 
-    private void WakeReader(long position)
+    public override void Signal()
     {
-        if (Interlocked.Exchange(ref _readerSleeps, 0) == 0)
-            return;
-        if (position - _write.LastWoken <= Often)
-            Volatile.Write(ref _write.Fences, true);
-        _write.LastWoken = position;
-        Reader.Wake();
+        if (Volatile.Read(ref _readerSleeps) != 0 && Volatile.Read(ref _write.Published) != Volatile.Read(ref _read.NewsSeen))
+            WakeReader();
     }
 
     /// <summary>Makes a longer ring when the one there is really is full. The reader follows when it has read that to its end.</summary>
@@ -188,6 +209,7 @@ internal sealed class BurstLink<T> : Link<T>
         return true;
     }
 
+    [MethodImpl(MethodImplOptions.NoInlining)] // rare, and the frequent path is short without it
     private bool TryTakeBurst(long position)
     {
         // The burst before has ended: its slots are free.
@@ -201,18 +223,14 @@ internal sealed class BurstLink<T> : Link<T>
         return true;
     }
 
-    public override bool AnnounceSleep()
-    {
-        Interlocked.Exchange(ref _readerSleeps, 1);
-        return !Volatile.Read(ref _write.Fences);
-    }
+    public override void AnnounceSleep() => Interlocked.Exchange(ref _readerSleeps, 1);
 
     public override bool HasNews()
     {
         long published = Volatile.Read(ref _write.Published);
         if (published == _read.NewsSeen)
             return false;
-        _read.NewsSeen = published;
+        Volatile.Write(ref _read.NewsSeen, published);
         return true;
     }
 
@@ -225,6 +243,8 @@ internal sealed class BurstLink<T> : Link<T>
         // A writer that were woken for every single slot would switch threads for every item. The rest is for Flush.
         if (IsWriterWaiting && Capacity - SlotsHeld >= _wakeAt)
             WakeWriter();
+        if ((released & (Turn.ItemsPerLook - 1)) == 0)
+            Turn.Look(Reader, ref _read.LookedAt);
     }
 
     public override void Flush()
@@ -239,7 +259,7 @@ internal sealed class BurstLink<T> : Link<T>
     public override void Complete(EndMarker marker)
     {
         // First no more values, then the marker: a reader that sees the marker sees every value too.
-        Interlocked.Exchange(ref _isCompleting, 1);
+        Close(Completing);
         WaitForWriter();
         Interlocked.CompareExchange(ref _marker, marker, null);
         Reader.Wake();
@@ -258,6 +278,9 @@ internal sealed class BurstLink<T> : Link<T>
         /// <summary>The first position for which it has no room, as far as this side has looked.</summary>
         public long RoomEnd = first.Length;
 
+        /// <summary>The first position for which it has no slot or no room, as far as this side has looked.</summary>
+        public long RoomSeen;
+
         /// <summary>How many values the reader may read.</summary>
         public long Published;
 
@@ -272,11 +295,8 @@ internal sealed class BurstLink<T> : Link<T>
         /// <summary>1 while a value is handed over or dropped.</summary>
         public int IsWriting;
 
-        /// <summary>The value for which the reader was last woken.</summary>
-        public long LastWoken;
-
-        /// <summary>Whether it fences between a publication and the look whether the reader sleeps.</summary>
-        public bool Fences = true;
+        /// <summary>When the turn of the writer last looked at the time for this link.</summary>
+        public long LookedAt;
 
         public CacheLines Behind { get; }
     }
@@ -297,6 +317,9 @@ internal sealed class BurstLink<T> : Link<T>
 
         /// <summary>How many slots were given back.</summary>
         public long Released;
+
+        /// <summary>When the turn of the reader last looked at the time for this link.</summary>
+        public long LookedAt;
 
         public CacheLines Behind { get; }
     }

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Runtime.CompilerServices;
 
 namespace Puma.Dataflow.Buffers;
 
@@ -66,7 +67,7 @@ internal abstract class Link(string from, string to, int capacity, ILinkEnd writ
     public abstract int Queued { get; }
 
     /// <summary>Whether the reader wants no more: every write is refused from now on.</summary>
-    public bool IsShut => Volatile.Read(ref _shut) != 0;
+    public bool IsShut => (Closing & Refusing) != 0;
 
     /// <summary>The end marker, once every value before it has been read.</summary>
     public abstract EndMarker? End { get; }
@@ -80,7 +81,7 @@ internal abstract class Link(string from, string to, int capacity, ILinkEnd writ
     /// <summary>The reader will read no more: refuses every later write and tells the writer. What is queued is for <see cref="Shut"/>. Any thread.</summary>
     public void Refuse()
     {
-        if (Interlocked.Exchange(ref _shut, 1) != 0)
+        if ((Interlocked.Or(ref _closing, Refusing) & Refusing) != 0)
             return;
         Writer.OnReaderClosed();
         Writer.Wake();
@@ -98,12 +99,14 @@ internal abstract class Link(string from, string to, int capacity, ILinkEnd writ
     /// <summary>Asks for a wake-up of the writer when slots are given back. The writer must look again after asking.</summary>
     public void AskForSlot() => Interlocked.Exchange(ref _writerWaits, 1);
 
-    /// <summary>Wakes a writer that asked for a slot, if there is one. The reader calls it before it waits. Reader only.</summary>
+    /// <summary>Wakes a writer that asked for a slot, if there is one. The reader calls it before it waits. Any thread.</summary>
     public abstract void Flush();
 
-    /// <summary>Says that the reader is about to sleep. It looks at <see cref="HasNews"/> afterwards, behind a full fence. Reader only.</summary>
-    /// <returns>Whether the writer does not fence, so that a barrier for all processors must come between.</returns>
-    public virtual bool AnnounceSleep() => false;
+    /// <summary>Wakes the reader if it sleeps although there are values for it. Any thread, behind a full fence.</summary>
+    public virtual void Signal() { }
+
+    /// <summary>Says that the reader is about to sleep, and passes a full fence. It looks at <see cref="HasNews"/> afterwards. Reader only.</summary>
+    public virtual void AnnounceSleep() { }
 
     /// <summary>Whether the writer may have found the reader awake although it has written since the reader last looked. Reader only.</summary>
     public virtual bool HasNews() => false;
@@ -117,6 +120,7 @@ internal abstract class Link(string from, string to, int capacity, ILinkEnd writ
     /// <summary>Whether the writer has asked for a slot and was not woken. The reader gives slots back, passes a full fence, and looks then.</summary>
     protected bool IsWriterWaiting => Volatile.Read(ref _writerWaits) != 0;
 
+    [MethodImpl(MethodImplOptions.NoInlining)] // rare, and the frequent path is short without it
     protected void WakeWriter()
     {
         if (Interlocked.Exchange(ref _writerWaits, 0) != 0)
@@ -139,15 +143,29 @@ internal abstract class Link(string from, string to, int capacity, ILinkEnd writ
     /// <summary>Whether a write may still be under way that has not seen what was set before. The writer sets it before it looks, and does not fence; the barrier of who waits does that.</summary>
     protected abstract bool IsWriting { get; }
 
+    /// <summary>No slot is given out any more.</summary>
+    protected const int Refusing = 1;
+
+    /// <summary>Nothing is handed over or taken any more.</summary>
+    protected const int Shutting = 2;
+
+    /// <summary>Nothing is handed over any more, because the end marker is.</summary>
+    protected const int Completing = 4;
+
+    /// <summary>How far the end of the link has come; 0 while it is open.</summary>
+    protected int Closing => Volatile.Read(ref _closing);
+
+    /// <summary>Sets a bit of that.</summary>
+    protected void Close(int bit) => Interlocked.Or(ref _closing, bit);
+
     /// <summary>Whether the reader reads no more.</summary>
-    protected bool IsShutting => Volatile.Read(ref _isShutting) != 0;
+    protected bool IsShutting => (Closing & Shutting) != 0;
 
     /// <summary>From here on nothing is read and nothing is written.</summary>
     /// <returns>True for the first caller.</returns>
     protected bool BeginShut()
     {
-        bool isFirst = Interlocked.Exchange(ref _isShutting, 1) == 0;
-        Volatile.Write(ref _shut, 1);
+        bool isFirst = (Interlocked.Or(ref _closing, Refusing | Shutting) & Shutting) == 0;
         WaitForWriter();
 
         // The reader is waited for as well, when it is not the caller itself: a stage that is left behind.
@@ -170,7 +188,7 @@ internal abstract class Link(string from, string to, int capacity, ILinkEnd writ
     protected bool TryEnterRead()
     {
         Volatile.Write(ref _reading.IsReading, 1);
-        if (Volatile.Read(ref _isShutting) == 0)
+        if (!IsShutting)
             return true;
         LeaveRead();
         return false;
@@ -194,9 +212,8 @@ internal abstract class Link(string from, string to, int capacity, ILinkEnd writ
     private long _droppedOldest;
     private long _refused;
 
-    // Set once, by any thread. No slot is given out from the first one on, nothing is handed over or taken from the second one on.
-    private int _shut;
-    private int _isShutting;
+    // Each bit is set once, by any thread.
+    private int _closing;
     private bool _isLeftBehind;
 
     private sealed class Reading : OnOwnCacheLines
@@ -255,6 +272,7 @@ internal abstract class Link<T>(string from, string to, int capacity, ILinkEnd w
 
     /// <summary>Takes the next item out of the queue; its slot stays held. Reader only.</summary>
     /// <returns>False when nothing is queued, or the link was shut.</returns>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)] // where the kind of link is known, no call is left of it
     public bool TryRead(out T item)
     {
         item = default!;

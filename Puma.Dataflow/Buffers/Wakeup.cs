@@ -13,6 +13,9 @@ internal interface ILinkEnd
 
     /// <summary>The reader of a link wants no more. Called for the writer's end only.</summary>
     void OnReaderClosed();
+
+    /// <summary>A turn of the stream gives back what it has kept back: wakes who sleeps though there is something for him. Any thread, after a fence.</summary>
+    void EndTurn() { }
 }
 
 /// <summary>
@@ -29,8 +32,19 @@ internal sealed class Wakeup : IValueTaskSource, IThreadPoolWorkItem
     // Signaled while somebody waited, who has not taken the signal yet; the core is the waiter's until then.
     private const int Resuming = 3;
 
+    private bool _isQuick;
     private int _state;
     private ManualResetValueTaskSourceCore<bool> _core;
+
+    /// <summary>Whose stream waits; null when that has no turns. Written by the waiter, before it waits.</summary>
+    public ILinkEnd? Stream { get; private set; }
+
+    /// <summary>Whether its last turn was short, or its items were, so that the next one may keep things back. Any thread.</summary>
+    public bool IsQuick
+    {
+        get => Volatile.Read(ref _isQuick);
+        set => Volatile.Write(ref _isQuick, value);
+    }
 
     /// <summary>Signals. Any thread.</summary>
     public void Set()
@@ -44,7 +58,8 @@ internal sealed class Wakeup : IValueTaskSource, IThreadPoolWorkItem
                 case Idle when Interlocked.CompareExchange(ref _state, Signaled, Idle) == Idle:
                     return;
                 case Waiting when Interlocked.CompareExchange(ref _state, Resuming, Waiting) == Waiting:
-                    ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: true);
+                    if (!Turn.TryKeep(this))
+                        ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: true);
                     return;
                 case Signaled or Resuming:
                     return;
@@ -53,8 +68,10 @@ internal sealed class Wakeup : IValueTaskSource, IThreadPoolWorkItem
     }
 
     /// <summary>Waits for the next signal, or takes the kept one.</summary>
-    public ValueTask WaitAsync()
+    /// <param name="stream">Whose stream waits, if it has turns.</param>
+    public ValueTask WaitAsync(ILinkEnd? stream = null)
     {
+        Stream = stream;
         switch (Interlocked.CompareExchange(ref _state, Waiting, Idle))
         {
             case Idle:
@@ -66,8 +83,22 @@ internal sealed class Wakeup : IValueTaskSource, IThreadPoolWorkItem
         }
     }
 
-    /// <summary>The waiter goes on here, on the thread pool, not on the thread that signaled.</summary>
-    void IThreadPoolWorkItem.Execute() => _core.SetResult(true);
+    /// <summary>Offers the thread to others, and goes on with a turn of the stream. Takes a kept signal: look at everything again.</summary>
+    public ValueTask YieldAsync(ILinkEnd stream)
+    {
+        Stream = stream;
+        if (Interlocked.CompareExchange(ref _state, Resuming, Idle) != Idle && Interlocked.CompareExchange(ref _state, Resuming, Signaled) != Signaled)
+            return LookAgainAsync();
+        var yielding = new ValueTask(this, _core.Version);
+        ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);
+        return yielding;
+    }
+
+    /// <summary>The waiter goes on here, on the thread pool, behind whoever signaled.</summary>
+    void IThreadPoolWorkItem.Execute() => Turn.Take(this);
+
+    /// <summary>Lets the waiter go on. Returns when it waits again.</summary>
+    public void Resume() => _core.SetResult(true);
 
     ValueTaskSourceStatus IValueTaskSource.GetStatus(short token) => _core.GetStatus(token);
 

@@ -30,13 +30,15 @@ internal sealed class ActivityClock(TimeProvider time)
         }
     }
 
-    public void Enter(StageActivity activity)
+    /// <param name="activity">What the stage does from now on.</param>
+    /// <param name="now">The timestamp, which may be a little old.</param>
+    public void Enter(StageActivity activity, long now)
     {
         lock (_gate)
         {
             if (_now == activity)
                 return;
-            long now = time.GetTimestamp();
+            now = Math.Max(now, _since);
             _before[(int)_now] += now - _since;
             (_now, _since) = (activity, now);
         }

@@ -62,7 +62,14 @@ internal sealed class StageLinks
         return true;
     }
 
-    /// <summary>Wakes the writers that wait although slots are free. The stream only.</summary>
+    /// <summary>Wakes the readers that sleep although there are values for them. Any thread, behind a full fence.</summary>
+    public void SignalOutputs()
+    {
+        foreach (Link output in Outputs)
+            output.Signal();
+    }
+
+    /// <summary>Wakes the writers that wait although slots are free. Any thread.</summary>
     public void FlushInputs()
     {
         foreach (Link input in Inputs)
@@ -73,11 +80,9 @@ internal sealed class StageLinks
     /// <returns>False when something was written meanwhile: look again first.</returns>
     public bool TrySleep()
     {
-        bool needsBarrier = false, isQuiet = true;
+        bool isQuiet = true;
         foreach (Link input in Inputs)
-            needsBarrier |= input.AnnounceSleep();
-        if (needsBarrier)
-            Interlocked.MemoryBarrierProcessWide();
+            input.AnnounceSleep();
         foreach (Link input in Inputs)
             isQuiet &= !input.HasNews();
         return isQuiet;

@@ -346,8 +346,8 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
     {
         FlushInputs();
         WaitsFor = waitsFor;
-        SetActivity(activity);
-        return Links.TrySleep() ? _wakeups.Stream.WaitAsync() : default;
+        long now = BeginWait(activity);
+        return Links.TrySleep() ? WaitAsync(_wakeups.Stream, now) : default;
     }
 
     /// <summary>Adds a signal for an emit, which may run beside the stream. The stream only.</summary>
@@ -363,12 +363,17 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
     {
         FlushInputs();
         WaitsFor = full;
-        SetActivity(StageActivity.WaitingForOutput);
-        return (at ?? _wakeups.Stream).WaitAsync();
+        long now = BeginWait(StageActivity.WaitingForOutput);
+        return WaitAsync(at ?? _wakeups.Stream, now);
     }
+
+    /// <summary>Offers the thread to others. The caller looks again at everything.</summary>
+    protected ValueTask YieldAsync() => _wakeups.Stream.YieldAsync(this);
 
     /// <summary>Wakes the writers that wait although slots are free. Due before every wait of the stream.</summary>
     protected virtual void FlushInputs() => Links.FlushInputs();
+
+    void ILinkEnd.EndTurn() => Links.SignalOutputs();
 
     /// <summary>Wakes the stream when a foreign task has ended, whatever way.</summary>
     protected async Task WakeAtEndAsync(Task foreign)
@@ -377,14 +382,33 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
         Wake();
     }
 
-    public void OnBurstTaken() => Volatile.Write(ref _workingSince, Time.GetTimestamp());
+    public void OnBurstTaken() => Volatile.Write(ref _workingSince, Recently());
 
     /// <summary>Notes that items are in work again.</summary>
     public void BeginWork()
     {
         WaitsFor = null;
-        SetActivity(StageActivity.Working);
+        SetActivity(StageActivity.Working, Recently());
     }
+
+    /// <returns>The timestamp.</returns>
+    private long BeginWait(StageActivity activity)
+    {
+        long now = Time.GetTimestamp();
+        SetActivity(activity, now);
+        return now;
+    }
+
+    private ValueTask WaitAsync(Wakeup wakeup, long now)
+    {
+        ValueTask waiting = wakeup.WaitAsync(this);
+        if (!waiting.IsCompleted && Time == TimeProvider.System)
+            Turn.NoteWait(this, now);
+        return waiting;
+    }
+
+    /// <summary>The time, as exact as the length of a quick turn: looking at the clock for every burst would cost more than short items do.</summary>
+    private long Recently() => Time == TimeProvider.System && Turn.TryGetTime(this, out long recently) ? recently : Time.GetTimestamp();
 
     /// <summary>Shows that an instance waits until it may try an item again, or waits no longer. Any thread.</summary>
     /// <param name="due">When it may; null when the wait is over.</param>
@@ -395,9 +419,11 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
         SetActivity(due is null ? StageActivity.Working : StageActivity.WaitingForRetry);
     }
 
-    protected void SetActivity(StageActivity activity)
+    protected void SetActivity(StageActivity activity) => SetActivity(activity, Time.GetTimestamp());
+
+    private void SetActivity(StageActivity activity, long now)
     {
-        _activity.Enter(activity);
+        _activity.Enter(activity, now);
         Graph.OnActivity?.Invoke();
     }
 

@@ -3,6 +3,8 @@ namespace Puma.Dataflow.Runnables;
 /// <summary>One output for each item, made synchronously.</summary>
 internal sealed class TransformHandler<TIn, TOut>(Func<TIn, CancellationToken, TOut> transform) : ItemHandler<TIn, TOut>
 {
+    public Func<TIn, CancellationToken, TOut> Transform => transform;
+
     public override bool EmitsLast => true;
 
     public override ValueTask HandleAsync(TIn item, Emitter<TOut> output, CancellationToken cancellationToken) =>

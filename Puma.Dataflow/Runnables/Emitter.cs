@@ -9,6 +9,15 @@ internal abstract class Emitter<T>
     /// <summary>The same for the library's own handlers and bodies, which await each of their emits.</summary>
     public virtual ValueTask PassAsync(T value, CancellationToken cancellationToken) => EmitAsync(value, cancellationToken);
 
+    /// <summary>Says that a body passes on values one after another from here on, without a wait in between. Due again after each of its waits.</summary>
+    public virtual void BeginRun() { }
+
+    /// <summary>Passes on a value in such a run.</summary>
+    public virtual ValueTask PassInRunAsync(T value) => PassAsync(value, default);
+
+    /// <summary>Whether a value was refused since this was last asked for an item. The stage's own stream only.</summary>
+    public bool WasRefused { get; protected set; }
+
     /// <summary>Whether a source should emit no more.</summary>
     public virtual bool IsStopping => false;
 

@@ -9,11 +9,16 @@ internal sealed class EnumerableBody<T>(IEnumerable<T> source) : SourceBody<T>
 {
     public override async ValueTask ProduceAsync(Emitter<T> output, CancellationToken stopToken)
     {
+        output.BeginRun();
         foreach (T item in source)
         {
-            ValueTask emitting = output.PassAsync(item, default);
+            ValueTask emitting = output.PassInRunAsync(item);
             if (!emitting.IsCompletedSuccessfully)
+            {
                 await emitting.ConfigureAwait(true);
+                output.BeginRun();
+            }
+
             if (output.IsStopping)
                 return;
         }

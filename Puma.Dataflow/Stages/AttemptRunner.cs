@@ -26,6 +26,56 @@ internal sealed class AttemptRunner : IDisposable
 
     public void Dispose() => _clock?.Dispose();
 
+    /// <summary>Whether each item has one attempt and no limit in time, so that user code can be called just so.</summary>
+    public bool IsSimple => _policy.Retries == 0 && _clock is null;
+
+    /// <summary>Handles one item, if that is done at once and the item is delivered; throws nothing.</summary>
+    public bool TryDeliver<TIn, TOut>(ItemHandler<TIn, TOut> handler, TIn item, long number, Emitter<TOut> output, IAttemptOutputs outputs, CancellationToken cancellationToken, out ValueTask<Fate> handling)
+    {
+        _context.ItemNumber = number;
+        _context.Attempt = 1;
+        handling = default;
+        try
+        {
+            ValueTask now = handler.HandleAsync(item, output, cancellationToken);
+            if (now.IsCompletedSuccessfully && !output.WasRefused)
+            {
+                now.GetAwaiter().GetResult();
+                return true;
+            }
+
+            handling = AwaitAsync(now, outputs, cancellationToken);
+        }
+        catch (Exception error)
+        {
+            handling = new ValueTask<Fate>(Threw(error, 1, outputs, cancellationToken));
+        }
+
+        return false;
+    }
+
+    /// <summary>Transforms one item, if that does not fail; throws nothing.</summary>
+    public bool TryTransform<TIn, TOut>(Func<TIn, CancellationToken, TOut> transform, TIn item, long number, IAttemptOutputs outputs, CancellationToken cancellationToken, out TOut output, out ValueTask<Fate> handling)
+    {
+        _context.ItemNumber = number;
+        _context.Attempt = 1;
+        handling = default;
+        try
+        {
+            output = transform(item, cancellationToken);
+            return true;
+        }
+        catch (Exception error)
+        {
+            handling = new ValueTask<Fate>(Threw(error, 1, outputs, cancellationToken));
+            output = default!;
+            return false;
+        }
+    }
+
+    /// <summary>Goes on with an item whose last output is on its way.</summary>
+    public ValueTask<Fate> PassAsync(ValueTask passing, IAttemptOutputs outputs, CancellationToken cancellationToken) => AwaitAsync(passing, outputs, cancellationToken);
+
     /// <summary>Handles one item to its fate; throws nothing.</summary>
     public ValueTask<Fate> HandleAsync<TIn, TOut, TOutputs>(
         ItemHandler<TIn, TOut> handler, TIn item, long number, TOutputs outputs, CancellationToken cancellationToken)

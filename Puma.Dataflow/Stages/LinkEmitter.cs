@@ -12,7 +12,6 @@ internal class LinkEmitter<T>(StageNode stage, Link<T> link) : Emitter<T>, IAtte
     private readonly Wakeup _wakeup = stage.AddWakeup();
     private List<T>? _held;
     private bool _isHolding;
-    private bool _wasRefused;
 
     // Written by the stream, read by emits.
     private volatile bool _isRetired;
@@ -61,8 +60,8 @@ internal class LinkEmitter<T>(StageNode stage, Link<T> link) : Emitter<T>, IAtte
 
     public bool TakeRefused()
     {
-        bool wasRefused = _wasRefused;
-        _wasRefused = false;
+        bool wasRefused = WasRefused;
+        WasRefused = false;
         return wasRefused;
     }
 
@@ -111,7 +110,7 @@ internal class LinkEmitter<T>(StageNode stage, Link<T> link) : Emitter<T>, IAtte
             // The link is completed when the emit was not awaited and the stage has ended meanwhile.
             if (stage.IsDiscarding || link.IsCompleted)
             {
-                _wasRefused = true;
+                WasRefused = true;
                 throw new OperationCanceledException($"Stage '{stage.Name}' gives up what it holds; nothing can be emitted any more.", stage.DiscardToken);
             }
 

@@ -172,10 +172,10 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
                 return;
 
             // Of short items the next ones are done at once; who waits in the thread's queue may be the one that handles them.
-            hasYielded = !hasYielded && !_isOutputFull && Volatile.Read(ref _readyAhead) >= MostReady / 4;
+            hasYielded = !hasYielded && !_isOutputFull && !Turn.IsKeeping(this) && Volatile.Read(ref _readyAhead) >= MostReady / 4;
             if (hasYielded)
             {
-                await Task.Yield();
+                await YieldAsync().ConfigureAwait(false);
                 continue;
             }
 

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using Puma.Dataflow.Buffers;
 using Puma.Dataflow.Control;
 using Puma.Dataflow.Lifecycle;
@@ -20,6 +21,11 @@ internal sealed class SerialStage<TIn, TOut, TOutputs>(StageSetup setup, Func<It
     private ItemHandler<TIn, TOut> _handler = null!;
     private AttemptRunner _attempts = null!;
 
+    // Set when the handler is no more than a delegate between two fast links.
+    private Func<TIn, CancellationToken, TOut>? _transform;
+    private BurstLink<TIn>? _fastInput;
+    private BurstLink<TOut>? _fastOutput;
+
     // How many items were handled, or are.
     private long _number;
 
@@ -29,6 +35,8 @@ internal sealed class SerialStage<TIn, TOut, TOutputs>(StageSetup setup, Func<It
         _outputs = makeOutputs(this);
         _handler = makeHandler();
         _attempts = new AttemptRunner(this, context);
+        if (_handler is TransformHandler<TIn, TOut> handler && _attempts.IsSimple && _input is BurstLink<TIn> input && Outputs[0] is BurstLink<TOut> output)
+            (_transform, _fastInput, _fastOutput) = (handler.Transform, input, output);
         await _handler.StartAsync(context, _outputs, DiscardToken).ConfigureAwait(false);
         return _handler;
     }
@@ -50,7 +58,7 @@ internal sealed class SerialStage<TIn, TOut, TOutputs>(StageSetup setup, Func<It
             if (_number - rested >= ItemsPerTurn)
             {
                 rested = _number;
-                await Task.Yield();
+                await YieldAsync().ConfigureAwait(false);
             }
 
             if (!HandleBurst(rested + ItemsPerTurn, out TIn item, out ValueTask<Fate> handling))
@@ -69,10 +77,10 @@ internal sealed class SerialStage<TIn, TOut, TOutputs>(StageSetup setup, Func<It
                     continue;
 
                 // After a burst the next one is likely on its way; who waits in the thread's queue may be the one that brings it.
-                if (_number - rested >= ItemsOfABurst)
+                if (_number - rested >= ItemsOfABurst && !Turn.IsKeeping(this))
                 {
                     rested = _number;
-                    await Task.Yield();
+                    await YieldAsync().ConfigureAwait(false);
                     continue;
                 }
 
@@ -98,28 +106,16 @@ internal sealed class SerialStage<TIn, TOut, TOutputs>(StageSetup setup, Func<It
     private bool HandleBurst(long last, out TIn item, out ValueTask<Fate> handling)
     {
         handling = default;
+        if (_transform is not null)
+            return TransformBurst(_transform, last, out item, out handling);
         Link<TIn> input = _input;
         do
         {
             if (!input.TryRead(out item))
                 return false;
             input.CountReceived();
-            ValueTask<Fate> now = _attempts.HandleAsync<TIn, TOut, TOutputs>(_handler, item, ++_number, _outputs, DiscardToken);
-            if (!now.IsCompletedSuccessfully)
-            {
-                handling = now;
+            if (!TryDeliver(item, out handling))
                 return true;
-            }
-
-#pragma warning disable VSTHRD002 // It has completed, see above.
-            Fate fate = now.Result;
-#pragma warning restore VSTHRD002
-            if (fate.Kind != FateKind.Delivered)
-            {
-                handling = new ValueTask<Fate>(fate);
-                return true;
-            }
-
             Counters.CountDelivered();
             input.Release(1);
         }
@@ -128,6 +124,53 @@ internal sealed class SerialStage<TIn, TOut, TOutputs>(StageSetup setup, Func<It
         // One item at least, so that a flood of commands does not keep the items out.
         return false;
     }
+
+    /// <summary>Handles an item, if that is done at once and it is delivered.</summary>
+    private bool TryDeliver(TIn item, out ValueTask<Fate> handling)
+    {
+        if (_attempts.IsSimple)
+            return _attempts.TryDeliver(_handler, item, ++_number, _outputs, _outputs, DiscardToken, out handling);
+        handling = _attempts.HandleAsync<TIn, TOut, TOutputs>(_handler, item, ++_number, _outputs, DiscardToken);
+        if (!handling.IsCompletedSuccessfully)
+            return false;
+#pragma warning disable VSTHRD002 // It has completed, see above.
+        Fate fate = handling.Result;
+#pragma warning restore VSTHRD002
+        handling = new ValueTask<Fate>(fate);
+        return fate.Kind == FateKind.Delivered;
+    }
+
+    /// <summary>The same for the most common stage: a delegate that returns one output for each item, between two fast links.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining)] // A loop of its own, not a part of the asynchronous one: its locals stay in registers.
+    private bool TransformBurst(Func<TIn, CancellationToken, TOut> transform, long last, out TIn item, out ValueTask<Fate> handling)
+    {
+        handling = default;
+        BurstLink<TIn> input = _fastInput!;
+        BurstLink<TOut> output = _fastOutput!;
+        CancellationToken token = DiscardToken;
+        Turn? turn = Turn.Here;
+        do
+        {
+            if (!input.TryRead(out item))
+                return false;
+            input.CountReceived();
+            if (!_attempts.TryTransform(transform, item, ++_number, _outputs, token, out TOut value, out handling))
+                return true;
+            if (NeedsAttention || !output.TryWrite(value, turn))
+            {
+                handling = PassOnAsync(value);
+                return true;
+            }
+
+            Counters.CountDelivered();
+            input.Release(1);
+        }
+        while (!NeedsAttention && _number < last);
+        return false;
+    }
+
+    [MethodImpl(MethodImplOptions.NoInlining)] // rare, and the frequent path is short without it
+    private ValueTask<Fate> PassOnAsync(TOut value) => _attempts.PassAsync(_outputs.PassAsync(value, DiscardToken), _outputs, DiscardToken);
 
     protected override ValueTask EndInstanceAsync(RunState outcome, Exception? cause) => _handler.EndAsync(outcome, cause);
 

@@ -27,6 +27,7 @@ internal sealed class SourceStage<TOut>(StageSetup setup, Func<SourceBody<TOut>>
 
         // Nothing is read before every stage runs: a start-up failure then loses nothing.
         await WaitForStartAsync().ConfigureAwait(false);
+        await YieldAsync().ConfigureAwait(false);
         if (IsStopping)
             return;
         try
@@ -53,10 +54,19 @@ internal sealed class SourceStage<TOut>(StageSetup setup, Func<SourceBody<TOut>>
     /// <summary>Emits, and lets commands and ticks in at each emit and while it waits.</summary>
     private sealed class SourceEmitter(SourceStage<TOut> source, Link<TOut> link) : LinkEmitter<TOut>(source, link), IBodyStream
     {
+        private readonly BurstLink<TOut>? _fastLink = link as BurstLink<TOut>;
+
+        // Of the thread on which the body runs since its last wait.
+        private Turn? _turn;
         private bool _isInCheckpoint;
 
         public override ValueTask EmitAsync(TOut value, CancellationToken cancellationToken) =>
             NeedsCheckpoint ? CheckpointThenEmitAsync(value, cancellationToken) : base.EmitAsync(value, cancellationToken);
+
+        public override void BeginRun() => _turn = Turn.Here;
+
+        public override ValueTask PassInRunAsync(TOut value) =>
+            !source.NeedsAttention && _fastLink?.TryWrite(value, _turn) == true ? default : PassAsync(value, default);
 
         public override ValueTask PassAsync(TOut value, CancellationToken cancellationToken) =>
             NeedsCheckpoint ? CheckpointThenEmitAsync(value, cancellationToken) : base.PassAsync(value, cancellationToken);

@@ -1,0 +1,172 @@
+using Puma.Dataflow.Buffers;
+using Puma.Dataflow.Tests.Infrastructure;
+
+namespace Puma.Dataflow.Tests.Buffers;
+
+/// <summary>The turns of a stream: what they keep back, for whom, and until when.</summary>
+public sealed class TurnTests
+{
+    [Fact]
+    public async Task AWakeupThatAQuickTurnCauses_GoesOnOnItsThread_WhenTheTurnHasEnded()
+    {
+        await using var second = new TestStream();
+        await using var first = new TestStream();
+        await second.BecomeQuickAsync();
+        await first.BecomeQuickAsync();
+        (int Thread, int Turns) inFirst = default;
+        int secondThread = 0;
+        var done = new Gate();
+        int before = second.Turns;
+        second.OnTurn = () =>
+        {
+            secondThread = Environment.CurrentManagedThreadId;
+            done.Open();
+        };
+        first.OnTurn = () =>
+        {
+            second.Wakeup.Set();
+            Assert.True(Turn.IsKeeping(first));
+            inFirst = (Environment.CurrentManagedThreadId, second.Turns);
+        };
+
+        first.Wakeup.Set();
+        await done.WaitAsync(TestContext.Current.CancellationToken);
+
+        Assert.Equal((secondThread, before), inFirst);
+    }
+
+    [Fact]
+    public async Task AQuickTurnThatBlocks_GivesBackWhatItKeeps()
+    {
+        await using var second = new TestStream();
+        await using var first = new TestStream();
+        await second.BecomeQuickAsync();
+        await first.BecomeQuickAsync();
+        var done = new Gate();
+        second.OnTurn = done.Open;
+        bool wasKept = false;
+        var ended = new Gate();
+        first.OnTurn = () =>
+        {
+            second.Wakeup.Set();
+            wasKept = Turn.IsKeeping(first);
+            done.Block();
+            ended.Open();
+        };
+
+        first.Wakeup.Set();
+        await ended.WaitAsync(TestContext.Current.CancellationToken);
+
+        Assert.True(wasKept);
+        Assert.True(first.TurnEnds > 0);
+    }
+
+    [Fact]
+    public async Task ALongTurn_KeepsNothingBack_AndNeitherDoesTheNextOne()
+    {
+        await using var stream = new TestStream();
+        await stream.BecomeQuickAsync();
+        var keeps = new List<bool>();
+        var gate = new Gate();
+        stream.OnTurn = () =>
+        {
+            keeps.Add(Turn.IsKeeping(stream));
+            if (keeps.Count == 1)
+                Thread.Sleep(5);
+            else
+                gate.Open();
+        };
+
+        stream.Wakeup.Set();
+        await Waiting.UntilAsync(() => keeps.Count == 1 && !stream.Wakeup.IsQuick, "the turn has ended, and was long");
+        stream.Wakeup.Set();
+        await gate.WaitAsync(TestContext.Current.CancellationToken);
+
+        Assert.Equal([true, false], keeps);
+    }
+
+    [Fact]
+    public async Task AWakeupOfAStreamThatIsNotKnownToBeQuick_IsNotKept()
+    {
+        await using var other = new TestStream();
+        await using var first = new TestStream();
+        await first.BecomeQuickAsync();
+        (bool Keeps, bool IsKept) seen = default;
+        var ended = new Gate();
+        first.OnTurn = () =>
+        {
+            seen = (Turn.IsKeeping(first), Turn.TryKeep(other.Wakeup));
+            ended.Open();
+        };
+
+        first.Wakeup.Set();
+        await ended.WaitAsync(TestContext.Current.CancellationToken);
+
+        Assert.Equal((true, false), seen);
+    }
+
+    [Fact]
+    public void OutsideOfATurn_NothingIsKept()
+    {
+        var stream = new TestStream();
+
+        Assert.False(Turn.TryKeep(stream.Wakeup));
+        Assert.False(Turn.IsKeeping(stream));
+    }
+
+    /// <summary>A stream that does nothing but take its turns.</summary>
+    private sealed class TestStream : ILinkEnd, IAsyncDisposable
+    {
+        private readonly Task _running;
+        private volatile bool _isOver;
+        private int _turns;
+        private int _turnEnds;
+
+        public TestStream() => _running = RunAsync();
+
+        public Wakeup Wakeup { get; } = new();
+
+        public Action OnTurn { get; set; } = static () => { };
+
+        public int Turns => Volatile.Read(ref _turns);
+
+        public int TurnEnds => Volatile.Read(ref _turnEnds);
+
+        public void Wake() => Wakeup.Set();
+
+        public void OnReaderClosed() { }
+
+        public void EndTurn() => Interlocked.Increment(ref _turnEnds);
+
+        /// <summary>Takes turns until one was short, which a busy machine may prevent for a while.</summary>
+        public async Task BecomeQuickAsync()
+        {
+            while (!Wakeup.IsQuick)
+            {
+                int before = Turns;
+                Wakeup.Set();
+                await Waiting.UntilAsync(() => Turns > before, "a turn was taken");
+                await Waiting.LetOthersRunAsync();
+            }
+        }
+
+        public async ValueTask DisposeAsync()
+        {
+            _isOver = true;
+            Wakeup.Set();
+            await _running.Within();
+        }
+
+        private async Task RunAsync()
+        {
+            while (true)
+            {
+                await Wakeup.WaitAsync(this).ConfigureAwait(false);
+                if (_isOver)
+                    return;
+                OnTurn();
+                Interlocked.Increment(ref _turns);
+            }
+        }
+    }
+}

@@ -1,0 +1,245 @@
+using System.Diagnostics;
+using System.Runtime.CompilerServices;
+
+namespace Puma.Dataflow.Buffers;
+
+/// <summary>
+/// A turn of a stage's stream: from a wake-up to its next wait, on one thread. While items are short, a turn keeps the wake-ups that it
+/// causes for its own thread, which goes on with them when the turn ends, so that no other thread has to be woken for a few items; and its
+/// writes do without the fence that each of them would need, because the end of the turn looks once more whether a reader sleeps.
+/// </summary>
+/// <remarks>
+/// Only streams that were quick in their last turn keep things back, and only for streams that were quick. What a turn keeps back it gives
+/// back when it ends, when that is older than <see cref="s_longest"/>, or, if its user code blocks the thread meanwhile, when
+/// <see cref="TurnWatch"/> comes by.
+/// <para>
+/// All fields belong to the thread, but for the keeper and what is kept: these are taken by an exchange, by the thread or by the watch. The
+/// watch takes the keeper away first, passes a barrier for all processors, and looks then; the thread writes first and looks for the keeper
+/// then, without a fence. So whatever the thread leaves undone because it saw the keeper, the watch sees.
+/// </para>
+/// </remarks>
+internal sealed class Turn
+{
+    /// <summary>After so many items a turn looks at the time. A power of two.</summary>
+    public const int ItemsPerLook = 64;
+
+    /// <summary>20 microseconds, in timestamps: beside that it costs little to wake another thread.</summary>
+    private static readonly long s_longest = TimeProvider.System.TimestampFrequency / 50_000;
+
+    /// <summary>How long a thread goes on with what it keeps, in timestamps: a millisecond. Then others may have it.</summary>
+    private static readonly long s_longestStay = TimeProvider.System.TimestampFrequency / 1000;
+
+    /// <summary>With so many wake-ups a thread goes on itself; the others are for other threads.</summary>
+    private const int MostOwn = 1;
+
+    /// <summary>The most wake-ups that are kept. A power of two.</summary>
+    private const int MostKept = 8;
+
+    [ThreadStatic]
+    private static Turn? t_here;
+
+    private readonly Wakeup?[] _kept = new Wakeup?[MostKept];
+
+    // The kept ones are between the two; those that the watch has taken are null.
+    private uint _first;
+    private uint _next;
+
+    // Whose turn it is.
+    private ILinkEnd? _stream;
+
+    // The same, while it keeps things back.
+    private ILinkEnd? _keeper;
+
+    // Whether it has kept things back in this turn, and how often that began in any. The number is read by the watch.
+    private bool _hasKept;
+    private int _keepings;
+
+    // When the turn began, when the last look was, and when that was after which what is kept was; 0 while nothing is.
+    private long _begin;
+    private long _lastLook;
+    private long _keptSince;
+    private bool _isQuick;
+
+    // When the stream began to wait, as it has noted itself; 0 before.
+    private long _waitsSince;
+
+    private Turn() { }
+
+    /// <summary>How often the thread has begun to keep things back. Any thread.</summary>
+    public int Keepings => Volatile.Read(ref _keepings);
+
+    /// <summary>The same when the watch last came by. The watch's own.</summary>
+    public int KeepingsSeen { get; set; }
+
+    /// <summary>Whether something may be kept back. Any thread.</summary>
+    public bool KeepsBack => Volatile.Read(ref _keeper) is not null || Array.Exists(_kept, static k => k is not null);
+
+    /// <summary>The turns of this thread. Looking for them costs as much as a fence, so that who writes many values keeps what it has found: as long as it is on this thread.</summary>
+    public static Turn? Here => t_here;
+
+    /// <summary>Whether this is a turn of a stream, on this thread, that keeps things back.</summary>
+    public static bool IsKeeping(ILinkEnd stream) => t_here is { } turn && turn.KeepsBackFor(stream);
+
+    /// <summary>Whether this is a turn of a stream that keeps things back. On the thread of the turn.</summary>
+    public bool KeepsBackFor(ILinkEnd stream) => Volatile.Read(ref _keeper) == stream;
+
+    /// <summary>Takes a turn, and those that are kept in it.</summary>
+    public static void Take(Wakeup wakeup) => (t_here ??= TurnWatch.Watched(new Turn())).TakeAll(wakeup);
+
+    /// <summary>Keeps a wake-up for this thread.</summary>
+    /// <returns>False when it is not kept.</returns>
+    public static bool TryKeep(Wakeup wakeup) => wakeup.IsQuick && t_here is { _keeper: not null } turn && turn.TryAdd(wakeup);
+
+    /// <summary>Called by a stream after every <see cref="ItemsPerLook"/> items on one of its links.</summary>
+    /// <param name="stream">The stream.</param>
+    /// <param name="lookedAt">When it was called for this link before.</param>
+    [MethodImpl(MethodImplOptions.NoInlining)] // rare, and the frequent path is short without it
+    public static void Look(ILinkEnd stream, ref long lookedAt)
+    {
+        if (t_here is { } turn && turn._stream == stream)
+            turn.LookAtTime(ref lookedAt);
+    }
+
+    /// <summary>Tells when a quick turn of a stream last looked at the time: not long ago.</summary>
+    /// <returns>False when this is none.</returns>
+    public static bool TryGetTime(ILinkEnd stream, out long recently)
+    {
+        bool isQuick = IsKeeping(stream);
+        recently = isQuick ? t_here!._lastLook : 0;
+        return isQuick;
+    }
+
+    /// <summary>Notes when a stream began to wait, which saves its turn a look.</summary>
+    public static void NoteWait(ILinkEnd stream, long now)
+    {
+        if (t_here is { } turn && turn._stream == stream)
+            turn._waitsSince = now;
+    }
+
+    /// <summary>Lets the thread keep nothing more back. The watch only, which passes a barrier for all processors before it gives back.</summary>
+    public ILinkEnd? TakeKeeper() => Interlocked.Exchange(ref _keeper, null);
+
+    /// <summary>Gives back what a thread keeps that does not go on. The watch only.</summary>
+    public void GiveBack(ILinkEnd? keeper)
+    {
+        keeper?.EndTurn();
+        foreach (ref Wakeup? place in _kept.AsSpan())
+        {
+            if (Interlocked.Exchange(ref place, null) is { } wakeup)
+                Publish(wakeup);
+        }
+    }
+
+    private void TakeAll(Wakeup first)
+    {
+        Debug.Assert(_stream is null && _first == _next, "A thread takes one turn at a time.");
+        _begin = TimeProvider.System.GetTimestamp();
+        long arrival = _begin;
+        for (Wakeup? wakeup = first; wakeup is not null; wakeup = TakeKept())
+        {
+            _stream = wakeup.Stream;
+            (_lastLook, _keptSince, _isQuick) = (_begin, 0, true);
+            if (wakeup.IsQuick)
+                KeepBack();
+            wakeup.Resume();
+
+            // Whatever user code has left on the thread is not for the next stream.
+            if (SynchronizationContext.Current is not null)
+                SynchronizationContext.SetSynchronizationContext(null);
+            StopKeeping();
+            _stream = null;
+            long end = _waitsSince != 0 ? _waitsSince : TimeProvider.System.GetTimestamp();
+            _waitsSince = 0;
+            wakeup.IsQuick = _isQuick && end - _lastLook <= s_longest;
+            _begin = end;
+            if (end - arrival > s_longestStay)
+                PublishAll();
+            PublishAllBut(MostOwn);
+        }
+    }
+
+    private void LookAtTime(ref long lookedAt)
+    {
+        long now = TimeProvider.System.GetTimestamp();
+        (long before, long last) = (lookedAt, _lastLook);
+        lookedAt = _lastLook = now;
+
+        // Many items lie between two looks for the same link; between looks for different ones there may be one, which may still be long.
+        _isQuick = now - Math.Max(before, _begin) <= s_longest;
+        if (!_isQuick || now - last > s_longest)
+        {
+            StopKeeping();
+            PublishAll();
+            return;
+        }
+
+        if (_keeper is null && before >= _begin)
+            KeepBack();
+        if (_first == _next)
+            _keptSince = 0;
+        else if (_keptSince == 0)
+            _keptSince = last;
+        else if (now - _keptSince > s_longest)
+            PublishAll();
+    }
+
+    private void KeepBack()
+    {
+        if (_stream is null)
+            return;
+        _hasKept = true;
+        Volatile.Write(ref _keepings, _keepings + 1);
+        Volatile.Write(ref _keeper, _stream);
+        TurnWatch.BeAwake();
+    }
+
+    /// <summary>From here on nothing is kept back, and what the stream has left undone is done, by this thread, whoever has taken the keeper.</summary>
+    private void StopKeeping()
+    {
+        if (!_hasKept)
+            return;
+        _hasKept = false;
+        Interlocked.Exchange(ref _keeper, null);
+        _stream!.EndTurn();
+    }
+
+    private bool TryAdd(Wakeup wakeup)
+    {
+        if (_next - _first == MostKept)
+            return false;
+        ref Wakeup? place = ref _kept[_next++ & (MostKept - 1)];
+        Volatile.Write(ref place, wakeup);
+
+        // The watch may have taken the keeper away, and looked for what is kept before this was there.
+        return Volatile.Read(ref _keeper) is not null || Interlocked.Exchange(ref place, null) is null;
+    }
+
+    private Wakeup? TakeKept()
+    {
+        while (_first != _next)
+        {
+            if (Interlocked.Exchange(ref _kept[_first++ & (MostKept - 1)], null) is { } wakeup)
+                return wakeup;
+        }
+
+        return null;
+    }
+
+    private void PublishAll()
+    {
+        _keptSince = 0;
+        PublishAllBut(0);
+    }
+
+    /// <summary>Publishes the newest ones.</summary>
+    private void PublishAllBut(uint count)
+    {
+        while (_next - _first > count)
+        {
+            if (Interlocked.Exchange(ref _kept[--_next & (MostKept - 1)], null) is { } wakeup)
+                Publish(wakeup);
+        }
+    }
+
+    private static void Publish(Wakeup wakeup) => ThreadPool.UnsafeQueueUserWorkItem(wakeup, preferLocal: false);
+}
