@@ -101,10 +101,7 @@ internal sealed class BurstLink<T> : Link<T>
 
     public override bool TryWrite(T item) => TryWrite(item, turn: null);
 
-    /// <summary>The same for a writer that knows on which thread it is.</summary>
-    /// <param name="item">The item.</param>
-    /// <param name="turn"><see cref="Turn.Here"/>; null to do without.</param>
-    public bool TryWrite(T item, Turn? turn)
+    public override bool TryWrite(T item, Turn? turn)
     {
         // Up to that position there are a slot and a place, as far as this side has seen.
         WriterSide write = _write;

@@ -341,6 +341,11 @@ internal abstract class Link<T>(string from, string to, int capacity, ILinkEnd w
     /// <returns>False when no slot is free or the link is shut.</returns>
     public virtual bool TryWrite(T item) => TryReserve() && WriteReserved(item);
 
+    /// <summary>The same for a writer that knows on which thread it is.</summary>
+    /// <param name="item">The item.</param>
+    /// <param name="turn"><see cref="Turn.Here"/>; null to do without.</param>
+    public virtual bool TryWrite(T item, Turn? turn) => TryWrite(item);
+
     /// <summary>Hands the item over by a slot, or by what the full mode allows instead. Writer only.</summary>
     /// <param name="item">The item.</param>
     /// <param name="hasDropped">Whether an item was dropped for it; telling <see cref="Link.OnDiscarded"/> is the caller's, outside of its locks.</param>

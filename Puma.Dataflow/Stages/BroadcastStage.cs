@@ -9,7 +9,11 @@ internal sealed class BroadcastStage<T>(StageSetup setup) : BranchableStage(setu
     // The stream's: the branches that have not got the item in hand yet.
     private readonly List<Link<T>> _owed = [];
 
+    // The stream's: the branches, as long as they are those of the outputs.
+    private Link[] _outputs = [];
+    private Link<T>[] _branches = [];
     private NoBranches _withoutBranch;
+    private long _number;
 
     public override void Prepare()
     {
@@ -20,7 +24,6 @@ internal sealed class BroadcastStage<T>(StageSetup setup) : BranchableStage(setu
     protected override async Task RunAsync()
     {
         var input = (Link<T>)Inputs[0];
-        long number = 0;
         while (!MustEnd)
         {
             TakeRequests();
@@ -31,25 +34,72 @@ internal sealed class BroadcastStage<T>(StageSetup setup) : BranchableStage(setu
                 continue;
             }
 
-            if (!input.TryRead(out T item))
-            {
-                if (!await WaitForInputAsync().ConfigureAwait(false))
-                    return;
-                continue;
-            }
-
-            number++;
-            input.CountReceived();
+            T item = default!;
             try
             {
-                Settle(input, item, await GiveAsync(item).ConfigureAwait(false), DiscardReason.NoBranch);
+                Burst burst = GiveBurst(input, ref item, out bool isGiven);
+                if (burst == Burst.Owed)
+                    Settle(input, item, await GiveOwedAsync(item, isGiven).ConfigureAwait(false), DiscardReason.NoBranch);
+                if (burst != Burst.Over)
+                    continue;
             }
             catch (PipelineFullException full)
             {
-                FailAt(input, item, number, full);
+                FailAt(input, item, _number, full);
                 return;
             }
+
+            if (!await WaitForInputAsync().ConfigureAwait(false))
+                return;
         }
+    }
+
+    /// <summary>How a burst has ended: all items are given, or the stage was told something, or an item is not given to all yet.</summary>
+    private enum Burst
+    {
+        Over,
+        Told,
+        Owed,
+    }
+
+    /// <summary>Gives what is there, as long as the branches have room.</summary>
+    /// <param name="input">Where it comes from.</param>
+    /// <param name="item">The last item.</param>
+    /// <param name="isGiven">Whether a branch has it.</param>
+    private Burst GiveBurst(Link<T> input, ref T item, out bool isGiven)
+    {
+        isGiven = false;
+        if (_outputs != Outputs)
+        {
+            _outputs = Outputs;
+            _branches = [.. _outputs.Cast<Link<T>>()];
+        }
+
+        Turn? turn = Turn.Here;
+        while (input.TryRead(out item))
+        {
+            _number++;
+            input.CountReceived();
+
+            // First all that have room, so that a full branch does not keep the others from what they can take.
+            isGiven = false;
+            _owed.Clear();
+            foreach (Link<T> branch in _branches)
+            {
+                if (branch.TryWrite(item, turn) || this.TryOffer(branch, item))
+                    isGiven = true;
+                else if (!branch.IsShut)
+                    _owed.Add(branch);
+            }
+
+            if (_owed.Count > 0 || !isGiven)
+                return Burst.Owed;
+            Settle(input, item, isDelivered: true, DiscardReason.NoBranch);
+            if (Has(Attention.Control | Attention.Finish | Attention.Discard))
+                return Burst.Told;
+        }
+
+        return Burst.Over;
     }
 
     protected override void OnRemoved(Link link) => _owed.Remove((Link<T>)link);
@@ -74,24 +124,6 @@ internal sealed class BroadcastStage<T>(StageSetup setup) : BranchableStage(setu
     }
 
     /// <returns>False when no branch has the item, or the stage gave up before every live branch had it.</returns>
-    private ValueTask<bool> GiveAsync(T item)
-    {
-        // First all that have room, so that a full branch does not keep the others from what they can take.
-        bool isGiven = false;
-        _owed.Clear();
-        foreach (Link output in Outputs)
-        {
-            var branch = (Link<T>)output;
-            if (this.TryOffer(branch, item))
-                isGiven = true;
-            else if (!branch.IsShut)
-                _owed.Add(branch);
-        }
-
-        return _owed.Count == 0 && isGiven ? ValueTask.FromResult(true) : GiveOwedAsync(item, isGiven);
-    }
-
-    /// <inheritdoc cref="GiveAsync"/>
     private async ValueTask<bool> GiveOwedAsync(T item, bool isGiven)
     {
         while (_owed.Count > 0 || !isGiven)
