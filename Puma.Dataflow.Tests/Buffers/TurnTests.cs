@@ -1,4 +1,5 @@
 using Puma.Dataflow.Buffers;
+using Puma.Dataflow.Lifecycle;
 using Puma.Dataflow.Tests.Infrastructure;
 
 namespace Puma.Dataflow.Tests.Buffers;
@@ -103,6 +104,18 @@ public sealed class TurnTests
         await ended.WaitAsync(TestContext.Current.CancellationToken);
 
         Assert.Equal((true, false), seen);
+    }
+
+    [Theory] // S47: a reader whose writer loses items, or fails, when it finds no slot, is not kept waiting
+    [InlineData(FullMode.Wait, true)]
+    [InlineData(FullMode.DropNewest, false)]
+    [InlineData(FullMode.Fail, false)]
+    public void AStageWithAnInputThatDoesNotWait_IsNotKept(FullMode mode, bool takesTurns)
+    {
+        var end = new TestStream();
+        var links = new StageLinks { Inputs = [new BurstLink<int>("writer", "reader", 4, end, end) { FullMode = mode, OnDiscarded = static (_, _) => { } }] };
+
+        Assert.Equal(!takesTurns, links.IsLossy);
     }
 
     [Fact]

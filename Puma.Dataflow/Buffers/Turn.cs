@@ -88,7 +88,7 @@ internal sealed class Turn
 
     /// <summary>Keeps a wake-up for this thread.</summary>
     /// <returns>False when it is not kept.</returns>
-    public static bool TryKeep(Wakeup wakeup) => wakeup.IsQuick && t_here is { _keeper: not null } turn && turn.TryAdd(wakeup);
+    public static bool TryKeep(Wakeup wakeup) => wakeup is { IsQuick: true, Stream: not null } && t_here is { _keeper: not null } turn && turn.TryAdd(wakeup);
 
     /// <summary>Called by a stream after every <see cref="ItemsPerLook"/> items on one of its links.</summary>
     /// <param name="stream">The stream.</param>

@@ -84,7 +84,7 @@ internal sealed class Wakeup : IValueTaskSource, IThreadPoolWorkItem
     }
 
     /// <summary>Offers the thread to others, and goes on with a turn of the stream. Takes a kept signal: look at everything again.</summary>
-    public ValueTask YieldAsync(ILinkEnd stream)
+    public ValueTask YieldAsync(ILinkEnd? stream)
     {
         Stream = stream;
         if (Interlocked.CompareExchange(ref _state, Resuming, Idle) != Idle && Interlocked.CompareExchange(ref _state, Resuming, Signaled) != Signaled)

@@ -11,9 +11,13 @@ internal sealed class StageLinks
 
     // Replaced as a whole; once the stage runs, by its stream alone. Read by any thread.
     private volatile OutputSet _outputs = new([], 0);
+    private bool? _isLossy;
 
     /// <summary>The links that the stage reads, by port.</summary>
     public Link[] Inputs { get; set; } = [];
+
+    /// <summary>Whether a writer of the stage does anything else than wait when there is no slot: it must not find the stage asleep for long. Once the links are set.</summary>
+    public bool IsLossy => _isLossy ??= Array.Exists(Inputs, static i => i.FullMode != FullMode.Wait);
 
     /// <summary>The links that the stage writes, by port. Those of a broadcast change while it runs.</summary>
     public Link[] Outputs { get => _outputs.Links; set => _outputs = new OutputSet(value, 0); }

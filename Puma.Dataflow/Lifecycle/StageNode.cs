@@ -347,7 +347,12 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
         FlushInputs();
         WaitsFor = waitsFor;
         long now = BeginWait(activity);
-        return Links.TrySleep() ? WaitAsync(_wakeups.Stream, now) : default;
+        if (!Links.TrySleep())
+            return default;
+        ValueTask waiting = _wakeups.Stream.WaitAsync(Turning);
+        if (!waiting.IsCompleted && Time == TimeProvider.System)
+            Turn.NoteWait(this, now);
+        return waiting;
     }
 
     /// <summary>Adds a signal for an emit, which may run beside the stream. The stream only.</summary>
@@ -363,12 +368,12 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
     {
         FlushInputs();
         WaitsFor = full;
-        long now = BeginWait(StageActivity.WaitingForOutput);
-        return WaitAsync(at ?? _wakeups.Stream, now);
+        BeginWait(StageActivity.WaitingForOutput);
+        return (at ?? _wakeups.Stream).WaitAsync(Turning);
     }
 
     /// <summary>Offers the thread to others. The caller looks again at everything.</summary>
-    protected ValueTask YieldAsync() => _wakeups.Stream.YieldAsync(this);
+    protected ValueTask YieldAsync() => _wakeups.Stream.YieldAsync(Turning);
 
     /// <summary>Wakes the writers that wait although slots are free. Due before every wait of the stream.</summary>
     protected virtual void FlushInputs() => Links.FlushInputs();
@@ -399,13 +404,8 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
         return now;
     }
 
-    private ValueTask WaitAsync(Wakeup wakeup, long now)
-    {
-        ValueTask waiting = wakeup.WaitAsync(this);
-        if (!waiting.IsCompleted && Time == TimeProvider.System)
-            Turn.NoteWait(this, now);
-        return waiting;
-    }
+    /// <summary>The stream, if it takes turns: where items are lost, or the run fails, because the stage sleeps, no other stream's turn may come before its own.</summary>
+    private ILinkEnd? Turning => Links.IsLossy ? null : this;
 
     /// <summary>The time, as exact as the length of a quick turn: looking at the clock for every burst would cost more than short items do.</summary>
     private long Recently() => Time == TimeProvider.System && Turn.TryGetTime(this, out long recently) ? recently : Time.GetTimestamp();
