@@ -53,7 +53,8 @@ internal sealed class SourceStage<TOut>(StageSetup setup, Func<SourceBody<TOut>>
     /// <summary>Emits, and lets commands and ticks in at each emit and while it waits.</summary>
     private sealed class SourceEmitter(SourceStage<TOut> source, Link<TOut> link) : LinkEmitter<TOut>(source, link), IBodyStream
     {
-        private bool _isInCheckpoint;
+        // 1 while a command or a tick runs, which an emit beside the body may want to begin as well.
+        private int _inCheckpoint;
 
         public override ValueTask EmitAsync(TOut value, CancellationToken cancellationToken) =>
             NeedsCheckpoint ? CheckpointThenEmitAsync(value, cancellationToken) : base.EmitAsync(value, cancellationToken);
@@ -64,16 +65,15 @@ internal sealed class SourceStage<TOut>(StageSetup setup, Func<SourceBody<TOut>>
         protected override async ValueTask CheckpointAsync()
         {
             // What runs there may emit; that emit must not run the next command or tick inside of this one.
-            if (_isInCheckpoint)
+            if (Interlocked.Exchange(ref _inCheckpoint, 1) != 0)
                 return;
-            _isInCheckpoint = true;
             try
             {
                 await source.CheckpointAsync().ConfigureAwait(false);
             }
             finally
             {
-                _isInCheckpoint = false;
+                Volatile.Write(ref _inCheckpoint, 0);
             }
         }
 
@@ -81,9 +81,9 @@ internal sealed class SourceStage<TOut>(StageSetup setup, Func<SourceBody<TOut>>
 
         public CancellationToken StopToken => source.StopToken;
 
-        public bool IsInCheckpoint => _isInCheckpoint;
+        public bool IsInCheckpoint => Volatile.Read(ref _inCheckpoint) != 0;
 
-        public override bool NeedsCheckpoint => source.Has(Attention.Control) && !_isInCheckpoint;
+        public override bool NeedsCheckpoint => source.Has(Attention.Control) && !IsInCheckpoint;
 
         ValueTask IBodyStream.CheckpointAsync() => CheckpointAsync();
 

@@ -73,6 +73,7 @@ internal sealed class ChildEmitter<T>(ChildWorker worker, StartRecord start, Res
     {
         if (!_gate.TryEnter())
             throw new InvalidOperationException($"Stage '{start.Stage}' emits while another of its emits has not returned. Await each EmitAsync before the next one.");
+        _gate.Stay();
         if (worker.NeedsCheckpoint || (!_isHolding && (_control.Item.HasRunOut || !CanSend)))
             return EmitSlowAsync(value, cancellationToken);
         try
@@ -85,7 +86,7 @@ internal sealed class ChildEmitter<T>(ChildWorker worker, StartRecord start, Res
         }
         finally
         {
-            _gate.Leave();
+            _gate.LeaveAfterStay();
         }
     }
 
@@ -99,7 +100,6 @@ internal sealed class ChildEmitter<T>(ChildWorker worker, StartRecord start, Res
 
     private async ValueTask EmitSlowAsync(T value, CancellationToken cancellationToken)
     {
-        _gate.Stay();
         try
         {
             await CheckpointAsync().ConfigureAwait(false);

@@ -31,8 +31,8 @@ internal sealed class ChildWorker : IBodyStream
     private StageContext _context = null!;
     private InstanceControl _instance = null!;
 
-    // The stream's own.
-    private bool _isInCheckpoint;
+    // 1 while a command or a tick runs in code with a body, which an emit beside the body may want to begin as well.
+    private int _inCheckpoint;
 
     private ChildWorker(FrameChannel data, WorkerControl control, StartRecord start, TimeProvider time)
     {
@@ -221,7 +221,7 @@ internal sealed class ChildWorker : IBodyStream
     }
 
     /// <summary>Whether commands or a tick wait that an emit lets in. Only code with a body has them there; others have them between two items.</summary>
-    public bool NeedsCheckpoint => Control.Has(WorkerAttention.Control) && !_isInCheckpoint && _code is { HasBody: true };
+    public bool NeedsCheckpoint => Control.Has(WorkerAttention.Control) && Volatile.Read(ref _inCheckpoint) == 0 && _code is { HasBody: true };
 
     /// <summary>Runs the commands and the tick that wait in code with a body. The stream only.</summary>
     public async ValueTask CheckpointAsync()
@@ -230,7 +230,8 @@ internal sealed class ChildWorker : IBodyStream
             return;
 
         // What runs there may emit; that emit must not run the next command or tick inside of this one.
-        _isInCheckpoint = true;
+        if (Interlocked.Exchange(ref _inCheckpoint, 1) != 0)
+            return;
         try
         {
             Control.ClearControl();
@@ -238,13 +239,13 @@ internal sealed class ChildWorker : IBodyStream
         }
         finally
         {
-            _isInCheckpoint = false;
+            Volatile.Write(ref _inCheckpoint, 0);
         }
     }
 
     CancellationToken IBodyStream.StopToken => Control.StopToken;
 
-    bool IBodyStream.IsInCheckpoint => _isInCheckpoint;
+    bool IBodyStream.IsInCheckpoint => Volatile.Read(ref _inCheckpoint) != 0;
 
     ValueTask IBodyStream.WaitAsync() => _results.WaitAsync();
 
