@@ -41,12 +41,12 @@ public sealed class BufferBlockModelTests
     [Fact] // S45, S34
     public Task RandomScripts_OnABlockOfEntryAndExit_LookLikeABufferBlock() =>
         GenScript.SampleAsync(static script => RunAsync(script, static (capacity, options) =>
-            Pipeline.Accept<int>(new() { BoundedCapacity = capacity }).AsBlock(options)), iter: 5_000, threads: 1, print: static s => s.ToString());
+            Pipeline.Accept<int>(new() { BoundedCapacity = capacity }).AsBlock(options)), iter: 3_000, threads: 1, print: static s => s.ToString());
 
     [Fact] // S45: with a stage in between there is more room, so nothing is ever full here.
     public Task RandomScripts_OnABlockWithAStage_LookLikeABufferBlock() =>
         GenScript.SampleAsync(static script => RunAsync(script with { Capacity = 100 }, static (capacity, options) =>
-            Pipeline.Accept<int>(new() { BoundedCapacity = capacity }).Transform(static x => x).AsBlock(options)), iter: 5_000, threads: 1, print: static s => s.ToString());
+            Pipeline.Accept<int>(new() { BoundedCapacity = capacity }).Transform(static x => x).AsBlock(options)), iter: 3_000, threads: 1, print: static s => s.ToString());
 
     private static async Task RunAsync(Script script, Func<int, PipelineOptions, IPropagatorBlock<int, int>> makeOurs)
     {

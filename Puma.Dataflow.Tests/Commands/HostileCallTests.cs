@@ -561,22 +561,16 @@ public sealed class HostileCallTests : ChildTest
         List<WeakReference> given = [await GiveAsync(villain, isFiredBefore: true), await GiveAsync(villain, isFiredBefore: false)];
 
         // While the other one still runs, so that they cannot have.
-        await AssertCollectedAsync(given);
+        await Waiting.UntilFreeAsync(given, "the objects of calls that never ran");
         await source.CancelAsync().ContinueWith(static _ => { }, TaskScheduler.Default).Within();
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => blocking.Within());
         Assert.Equal(1, await villain.LengthAsync([1], TestToken).AsTask().Within());
 
         await EndAsync(run);
         given = [await GiveAsync(villain, isFiredBefore: false)];
-        await AssertCollectedAsync(given);
+        await Waiting.UntilFreeAsync(given, "the object of a call after the end");
         GC.KeepAlive(run);
     }
-
-    private static Task AssertCollectedAsync(List<WeakReference> given) => Waiting.UntilAsync(() =>
-    {
-        GC.Collect();
-        return given.TrueForAll(static g => !g.IsAlive);
-    }, "the objects of calls that never ran are free");
 
     [MethodImpl(MethodImplOptions.NoInlining)]
     private static async Task<WeakReference> GiveAsync(IVillain villain, bool isFiredBefore)

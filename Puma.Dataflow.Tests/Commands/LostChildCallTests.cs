@@ -81,11 +81,7 @@ public sealed class LostChildCallTests : ChildTest
         await KillAsync(reader);
         WeakReference second = await GiveAsync(reader);
 
-        await Waiting.UntilAsync(() =>
-        {
-            GC.Collect();
-            return !first.IsAlive;
-        }, "what the lost child was given is free");
+        await Waiting.UntilFreeAsync([first], "what the lost child was given");
         Assert.True(second.IsAlive);
         await EndAsync(run);
     }

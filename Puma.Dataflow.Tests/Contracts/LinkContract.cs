@@ -401,18 +401,23 @@ public sealed class BurstLinkTests : LinkContract
     {
         const int Many = 1 << 20;
         Link<int> link = Create<int>(int.MaxValue);
-        for (int i = 0; i < Many + 100; i++)
-            Assert.True(link.TryWrite(i));
+        Assert.Equal(Many + 100, Written(link, 0, Many + 100));
         long before = GC.GetAllocatedBytesForCurrentThread();
 
-        for (int i = Many + 100; i < Many + 1100; i++)
-            Assert.True(link.TryWrite(i));
+        Assert.Equal(1000, Written(link, Many + 100, 1000));
 
         Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, 2 * Many * sizeof(int));
-        for (int i = 0; i < Many + 1100; i++)
+        int read = 0;
+        while (link.TryRead(out int item) && item == read)
+            read++;
+        Assert.Equal(Many + 1100, read);
+
+        static int Written(Link<int> link, int first, int count)
         {
-            Assert.True(link.TryRead(out int item));
-            Assert.Equal(i, item);
+            int written = 0;
+            while (written < count && link.TryWrite(first + written))
+                written++;
+            return written;
         }
     }
 }

@@ -41,6 +41,23 @@ internal static class Waiting
                 await Task.Delay(1);
         }
     }
+
+    /// <summary>Waits until objects are free. Looks seldom: each look stops all tests for a collection of the whole heap.</summary>
+    public static async Task UntilFreeAsync(IReadOnlyCollection<WeakReference> objects, string what)
+    {
+        long start = Environment.TickCount64;
+        while (true)
+        {
+            GC.Collect();
+            GC.WaitForPendingFinalizers();
+            int alive = objects.Count(static o => o.IsAlive);
+            if (alive == 0)
+                return;
+            if (Environment.TickCount64 - start >= Limit.TotalMilliseconds)
+                Assert.Fail($"{alive} of {objects.Count} are still alive after {Limit}: {what}");
+            await Task.Delay(50);
+        }
+    }
 }
 
 /// <summary>A gate that opens once.</summary>

@@ -65,14 +65,8 @@ public sealed class SettledItemTests : PipelineTest
         await Waiting.UntilAsync(() => run.Snapshot().Stages.All(static s => s.Delivered == s.Accepted && s.SlotsHeld == 0) && run.Snapshot().Stage("work").Delivered == Items, "every item is settled");
 
         // The run goes on, and its stages wait for more.
-        await Waiting.UntilAsync(
-            () =>
-            {
-                GC.Collect();
-                GC.WaitForPendingFinalizers();
-                return !sent.Concat(s_seen).Any(static item => item.IsAlive);
-            },
-            () => $"{sent.Count(static s => s.IsAlive)} of {sent.Count} items that were sent and {s_seen.Count(static s => s.IsAlive)} of {s_seen.Count} in the runnable are still alive");
+        await Waiting.UntilFreeAsync(sent, "items that were sent");
+        await Waiting.UntilFreeAsync(s_seen, "items in the runnable");
         run.Complete();
         await run.Completion.Within();
     }
