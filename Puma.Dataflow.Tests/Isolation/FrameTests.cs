@@ -8,41 +8,6 @@ public sealed class FrameTests
 {
     private const int MaxPayload = 4096;
 
-    [Fact]
-    public void Frames_CutAnywhere_AreReadAsWritten()
-    {
-        var random = new Random(20_260);
-        List<(FrameType Type, byte[] Payload, long Number)> written = [.. Enumerable.Range(0, 200).Select(_ => ((FrameType)random.Next(1, (int)FrameType.Idle + 1), Bytes(random, random.Next(0, 300)), random.NextInt64()))];
-        byte[] stream = Write(written);
-        for (int round = 0; round < 50; round++)
-        {
-            uint sequence = 0;
-            int read = 0;
-            ReadOnlySequence<byte> buffer = Cut(stream, random);
-            while (FrameFormat.TryRead(ref buffer, MaxPayload, sequence++, out Frame frame))
-            {
-                Assert.Equal((written[read].Type, written[read].Number), (frame.Type, frame.Number));
-                Assert.Equal(written[read].Payload, frame.Payload.ToArray());
-                read++;
-            }
-
-            Assert.Equal((written.Count, 0), (read, buffer.Length));
-        }
-    }
-
-    [Fact]
-    public void Frame_NotComplete_IsWaitedFor_AndConsumesNothing()
-    {
-        byte[] stream = Write([(FrameType.Item, new byte[100], 1)]);
-        for (int length = 0; length < stream.Length; length++)
-        {
-            var buffer = new ReadOnlySequence<byte>(stream.AsMemory(0, length));
-
-            Assert.False(FrameFormat.TryRead(ref buffer, MaxPayload, 0, out _));
-            Assert.Equal(length, buffer.Length);
-        }
-    }
-
     [Theory]
     [InlineData(0, 0xFF)]
     [InlineData(2, 0x7F)]
@@ -54,9 +19,8 @@ public sealed class FrameTests
     {
         byte[] stream = Write([(FrameType.Item, new byte[10], 1)]);
         stream[offset] = value;
-        var buffer = new ReadOnlySequence<byte>(stream);
 
-        Assert.Throws<ProtocolViolationException>(() => FrameFormat.TryRead(ref buffer, MaxPayload, 0, out _));
+        Assert.Throws<ProtocolViolationException>(() => FrameFormat.Read(stream, MaxPayload, 0));
     }
 
     [Fact] // one million mutated frames: a frame, a violation or a wait; no other exception, no endless loop, no memory beyond the bytes given
@@ -80,13 +44,14 @@ public sealed class FrameTests
             seed.CopyTo(mutant, 0);
             for (int flips = random.Next(1, 4); flips > 0; flips--)
                 mutant[random.Next(seed.Length)] = (byte)random.Next(256);
-            var buffer = new ReadOnlySequence<byte>(mutant, 0, random.Next(8) == 0 ? random.Next(seed.Length) : seed.Length);
+            int length = random.Next(8) == 0 ? random.Next(seed.Length) : seed.Length;
             try
             {
-                if (FrameFormat.TryRead(ref buffer, MaxPayload, 0, out Frame frame))
+                FrameHeader? header = length < FrameFormat.HeaderLength ? null : FrameFormat.Read(mutant, MaxPayload, 0);
+                if (length - FrameFormat.HeaderLength >= header?.Length)
                 {
                     frames++;
-                    Parse(frame);
+                    Parse(header.Value, new ReadOnlySequence<byte>(mutant, FrameFormat.HeaderLength, header.Value.Length));
                 }
                 else
                 {
@@ -107,10 +72,10 @@ public sealed class FrameTests
         Assert.InRange((GC.GetAllocatedBytesForCurrentThread() - before) / 1_000_000, 0, 8 * 1024);
     }
 
-    private static void Parse(Frame frame)
+    private static void Parse(FrameHeader header, ReadOnlySequence<byte> payload)
     {
-        var reader = new FieldReader(frame.Payload);
-        switch (frame.Type)
+        var reader = new FieldReader(payload);
+        switch (header.Type)
         {
             case FrameType.Failed:
                 ErrorRecord.ReadFrom(ref reader).ToException();
@@ -177,31 +142,5 @@ public sealed class FrameTests
         var bytes = new byte[length];
         random.NextBytes(bytes);
         return bytes;
-    }
-
-    /// <summary>The same bytes in segments of random lengths.</summary>
-    private static ReadOnlySequence<byte> Cut(byte[] stream, Random random)
-    {
-        Segment first = new(default, 0), last = first;
-        for (int at = 0; at < stream.Length;)
-        {
-            int length = Math.Min(random.Next(1, 40), stream.Length - at);
-            last = last.Append(stream.AsMemory(at, length));
-            at += length;
-        }
-
-        return new ReadOnlySequence<byte>(first, 0, last, last.Memory.Length);
-    }
-
-    private sealed class Segment : ReadOnlySequenceSegment<byte>
-    {
-        public Segment(ReadOnlyMemory<byte> memory, long index) => (Memory, RunningIndex) = (memory, index);
-
-        public Segment Append(ReadOnlyMemory<byte> memory)
-        {
-            var next = new Segment(memory, RunningIndex + Memory.Length);
-            Next = next;
-            return next;
-        }
     }
 }

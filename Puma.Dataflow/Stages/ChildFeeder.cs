@@ -107,32 +107,54 @@ internal sealed class ChildFeeder(ChildStage stage, ChildPlan plan, ChildRoster 
     }
 
     /// <summary>Sends what waits for a child; after a failure only what comes before it.</summary>
-    private async ValueTask SendAsync(ChildSlot slot)
+    private ValueTask SendAsync(ChildSlot slot) =>
+        TrySendWaiting(slot, out HeldInput? failed, out Exception? error) ? default : GiveUpAndGoOnAsync(slot, failed, error);
+
+    private async ValueTask GiveUpAndGoOnAsync(ChildSlot slot, HeldInput? failed, Exception? error)
     {
+        do
+            await GiveUpAsync(failed!, error!).ConfigureAwait(false);
+        while (!stage.IsDiscarding && !TrySendWaiting(slot, out failed, out error));
+    }
+
+    /// <returns>False when an item cannot be carried.</returns>
+    private bool TrySendWaiting(ChildSlot slot, [NotNullWhen(false)] out HeldInput? failed, [NotNullWhen(false)] out Exception? error)
+    {
+        (failed, error) = (null, null);
         while (slot.TakesItems && slot.Waiting.TryPeek(out HeldInput? item) && item.Number < order.LowestFailure)
         {
-            Child child = slot.Child!;
             slot.Waiting.Dequeue();
-            try
-            {
-                item.Encode(_writer);
-                if (_writer.Length > stage.MaxPayload)
-                    throw new ItemCodecException(item.Untyped?.GetType() ?? typeof(object), null, $"its encoded form has {_writer.Length} bytes; at most {stage.MaxPayload} can travel (MaxItemSize)");
-            }
-            catch (Exception error)
-            {
-                _writer.Reset();
-                await GiveUpAsync(item, error).ConfigureAwait(false);
-                if (stage.IsDiscarding)
-                    return;
+            if (TrySend(slot, slot.Child!, item, out error))
                 continue;
-            }
-
-            child.Data.Write(FrameType.Item, item.Number, _writer, (ushort)Array.IndexOf(inputs, item.Port), item.Attempt);
-            _writer.Reset();
-            slot.Sent.Enqueue(item);
-            plan.OnSent?.Invoke(item, child);
+            failed = item;
+            return false;
         }
+
+        return true;
+    }
+
+    private bool TrySend(ChildSlot slot, Child child, HeldInput item, [NotNullWhen(false)] out Exception? error)
+    {
+        error = null;
+        try
+        {
+            item.Encode(_writer);
+            if (_writer.Length > stage.MaxPayload)
+                throw new ItemCodecException(item.Untyped?.GetType() ?? typeof(object), null, $"its encoded form has {_writer.Length} bytes; at most {stage.MaxPayload} can travel (MaxItemSize)");
+        }
+        catch (Exception failure)
+        {
+            _writer.Reset();
+            error = failure;
+            return false;
+        }
+
+        // Its blocks are the item's, which is held until it is settled.
+        child.Data.Write(FrameType.Item, item.Number, _writer, (ushort)Array.IndexOf(inputs, item.Port), item.Attempt, keepsBlocks: true);
+        _writer.Reset();
+        slot.Sent.Enqueue(item);
+        plan.OnSent?.Invoke(item, child);
+        return true;
     }
 
     /// <summary>An item that no child can be given is an error of the item, never retried.</summary>

@@ -1,6 +1,7 @@
 using Puma.Dataflow.Buffers;
 using Puma.Dataflow.Isolation.Codec;
 using Puma.Dataflow.Isolation.Protocol;
+using Puma.Dataflow.Isolation.Transport;
 using Puma.Dataflow.Lifecycle;
 
 namespace Puma.Dataflow.Stages;
@@ -20,6 +21,7 @@ internal abstract class ChildInput
 internal sealed class ChildInput<T>(StageNode stage, Link<T> link, ItemCodecs codecs, Func<T, int>? keyHash) : ChildInput
 {
     private readonly ItemCodec<T> _codec = codecs.For<T>();
+    private readonly Stack<Held> _spares = [];
 
     public override bool HasEnded => link.End is not null;
 
@@ -29,28 +31,39 @@ internal sealed class ChildInput<T>(StageNode stage, Link<T> link, ItemCodecs co
         if (!link.TryRead(out T value))
             return false;
         link.CountReceived();
-        item = new Held(this, value);
+        Held held = _spares.TryPop(out Held? spare) ? spare : new Held(this);
+        held.Value = value;
+        item = held;
         return true;
     }
 
-    private sealed class Held(ChildInput<T> input, T value) : HeldInput(input)
+    private sealed class Held(ChildInput<T> input) : HeldInput(input)
     {
         private readonly ChildInput<T> _input = input;
 
-        public override object? Untyped => value;
+        public T Value { get; set; } = default!;
 
-        public override void Encode(PayloadWriter writer) => _input._codec.Write(writer, value);
+        public override object? Untyped => Value;
+
+        public override void Encode(PayloadWriter writer) => _input._codec.Write(writer, Value);
 
         protected override ValueTask BookAsync(Fate fate)
         {
             if (fate.Kind != FateKind.Delivered)
-                return _input.Stage.SettleAsync(_input.Link, value, Number, fate);
+                return _input.Stage.SettleAsync(_input.Link, Value, Number, fate);
             _input.Stage.Counters.CountDelivered();
             _input.Link.Release(1);
             return default;
         }
 
-        public override int KeyHash() => _input.KeyHashOf is { } hash ? hash(value) : 0;
+        public override int KeyHash() => _input.KeyHashOf is { } hash ? hash(Value) : 0;
+
+        public override void Recycle()
+        {
+            base.Recycle();
+            Value = default!;
+            _input._spares.Push(this);
+        }
     }
 
     private StageNode Stage => stage;
@@ -70,7 +83,9 @@ internal abstract class ChildOutput
     /// <returns>False when the next link has no slot, or is the only one and shut, so that the stage is about to give up; the same result must then be tried again first.</returns>
     /// <exception cref="ItemCodecException">The type of the result, or its codec, threw when it was made again. It is given up.</exception>
     /// <exception cref="ProtocolViolationException">The result is malformed.</exception>
-    public abstract bool TryPass(in Frame frame);
+    /// <param name="frame">The result.</param>
+    /// <param name="longPayload">The pooled array in which it may be.</param>
+    public abstract bool TryPass(in Frame frame, PooledPayload? longPayload);
 
     public abstract Link To { get; }
 }
@@ -85,13 +100,13 @@ internal sealed class ChildOutput<T>(StageNode stage, Link<T> link, ItemCodecs c
 
     public override Link To => link;
 
-    public override bool TryPass(in Frame frame)
+    public override bool TryPass(in Frame frame, PooledPayload? longPayload)
     {
         if (!_hasValue)
         {
             try
             {
-                _reader.Reset(frame.Payload, frame.Flags.HasFlag(FrameFlags.HasBlocks));
+                _reader.Reset(frame.Payload, (frame.Flags & FrameFlags.HasBlocks) != 0, longPayload);
                 _value = _codec.Read(_reader);
                 _reader.Keep();
             }
@@ -115,7 +130,7 @@ internal sealed class ChildOutput<T>(StageNode stage, Link<T> link, ItemCodecs c
         {
             link.AskForSlot();
             if (!stage.TryOffer(link, _value))
-                return link.IsShut && stage.Outputs.Length > 1 && TryPass(frame);
+                return link.IsShut && stage.Outputs.Length > 1 && TryPass(frame, longPayload);
         }
 
         (_value, _hasValue) = (default!, false);

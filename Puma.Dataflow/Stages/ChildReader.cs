@@ -134,7 +134,7 @@ internal sealed class ChildReader(ChildStage stage)
             // An item that has failed makes nothing more.
             if (item is not { OutputError: not null })
             {
-                if (!output.TryPass(frame))
+                if (!output.TryPass(frame, slot.Speaker?.Data.LongPayload))
                 {
                     Full = output.To;
                     return false;

@@ -68,4 +68,11 @@ internal abstract class HeldInput(ChildInput port)
     }
 
     protected abstract ValueTask BookAsync(Fate fate);
+
+    /// <summary>Is ready for another item; nobody knows this one any more.</summary>
+    public virtual void Recycle()
+    {
+        (Number, Attempt, Guilt, Passed, _passedBefore) = (0, 1, 0, 0, 0);
+        (HasLostOutput, OutputError, Slot, Fate, IsSettled) = (false, null, null, null, false);
+    }
 }

@@ -1,3 +1,4 @@
+using System.Diagnostics.CodeAnalysis;
 using Puma.Dataflow.Lifecycle;
 
 namespace Puma.Dataflow.Stages;
@@ -44,7 +45,7 @@ internal sealed class ItemOrder(StageNode stage, bool isOrdered)
         item.Fate = fate;
         if (fate.Kind == FateKind.Failed)
             NoteFailure(item.Number);
-        return isOrdered && !(fate.Kind == FateKind.Failed && SkipsToFailure) ? default : item.SettleAsync(fate);
+        return isOrdered && !(fate.Kind == FateKind.Failed && SkipsToFailure) ? default : SettleAsync(item, fate);
     }
 
     /// <summary>Decides the fate of an item that its child has no part in any more. The stream looks at the order once more.</summary>
@@ -56,15 +57,39 @@ internal sealed class ItemOrder(StageNode stage, bool isOrdered)
 
     /// <summary>Settles the oldest items as far as they are decided.</summary>
     /// <returns>The oldest item that is not decided.</returns>
-    public async ValueTask<HeldInput?> SettleDecidedAsync()
+    public ValueTask<HeldInput?> SettleDecidedAsync()
     {
-        while (_items.TryPeek(out HeldInput? head) && head.Fate is { } fate && !stage.IsDiscarding)
+        while (TryTakeDecided(out HeldInput? head))
         {
-            _items.Dequeue();
-            if (!head.IsSettled)
-                await head.SettleAsync(fate).ConfigureAwait(false);
+            if (head.IsSettled)
+                continue;
+            ValueTask settling = SettleAsync(head, head.Fate!.Value);
+            if (!settling.IsCompletedSuccessfully)
+                return SettleMoreAsync(settling);
         }
 
-        return Head;
+        return new(Head);
+    }
+
+    private static ValueTask SettleAsync(HeldInput item, Fate fate)
+    {
+        ValueTask settling = item.SettleAsync(fate);
+        if (fate.Kind == FateKind.Delivered && settling.IsCompletedSuccessfully)
+            item.Recycle();
+        return settling;
+    }
+
+    private async ValueTask<HeldInput?> SettleMoreAsync(ValueTask settling)
+    {
+        await settling.ConfigureAwait(false);
+        return await SettleDecidedAsync().ConfigureAwait(false);
+    }
+
+    private bool TryTakeDecided([NotNullWhen(true)] out HeldInput? head)
+    {
+        if (!_items.TryPeek(out head) || head.Fate is null || stage.IsDiscarding)
+            return false;
+        _items.Dequeue();
+        return true;
     }
 }

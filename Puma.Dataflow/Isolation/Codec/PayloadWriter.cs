@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Buffers.Binary;
+using Puma.Dataflow.Isolation.Transport;
 
 namespace Puma.Dataflow.Isolation.Codec;
 
@@ -17,8 +18,16 @@ internal sealed class PayloadWriter : IBufferWriter<byte>
 
     public bool HasBlocks => _blocks.Count > 0;
 
+    /// <summary>The encoded value without its blocks.</summary>
+    public ReadOnlySpan<byte> Head => _head.WrittenSpan;
+
+    public IReadOnlyList<ReadOnlyMemory<byte>> Blocks => _blocks;
+
+    /// <summary>The length of what comes before the blocks in bytes.</summary>
+    public int LeadLength => _head.WrittenCount + (HasBlocks ? sizeof(int) * (1 + _blocks.Count) : 0);
+
     /// <summary>The length of the whole payload in bytes.</summary>
-    public long Length => _head.WrittenCount + _blockBytes + (HasBlocks ? 4 + (4L * _blocks.Count) : 0);
+    public long Length => LeadLength + _blockBytes;
 
     /// <summary>Makes it ready for another value, and forgets this one: its blocks are the item's own memory.</summary>
     public void Reset()
@@ -48,16 +57,25 @@ internal sealed class PayloadWriter : IBufferWriter<byte>
             _blocks[i] = _blocks[i].ToArray();
     }
 
-    public void CopyTo(IBufferWriter<byte> target)
+    /// <summary>Writes what comes before the blocks.</summary>
+    public void WriteLead(Span<byte> target)
     {
         if (HasBlocks)
         {
-            WriteInt(target, _blocks.Count);
+            BinaryPrimitives.WriteInt32LittleEndian(target, _blocks.Count);
             foreach (ReadOnlyMemory<byte> block in _blocks)
-                WriteInt(target, block.Length);
+                BinaryPrimitives.WriteInt32LittleEndian(target = target[sizeof(int)..], block.Length);
+            target = target[sizeof(int)..];
         }
 
-        target.Write(_head.WrittenSpan);
+        _head.WrittenSpan.CopyTo(target);
+    }
+
+    /// <summary>Writes all of it.</summary>
+    public void CopyTo(IBufferWriter<byte> target)
+    {
+        WriteLead(target.GetSpan(LeadLength));
+        target.Advance(LeadLength);
         foreach (ReadOnlyMemory<byte> block in _blocks)
             target.Write(block.Span);
     }
@@ -80,14 +98,19 @@ internal sealed class PayloadReader
 {
     private readonly List<ReadOnlySequence<byte>> _blocks = [];
     private readonly List<SharedBuffer> _lent = [];
+    private PooledPayload? _long;
 
     public ReadOnlySequence<byte> Head { get; private set; }
 
+    /// <param name="payload">The encoded value.</param>
+    /// <param name="hasBlocks">Whether it has blocks.</param>
+    /// <param name="longPayload">The pooled array in which it may be.</param>
     /// <exception cref="ItemCodecException">The lengths do not fit the payload.</exception>
-    public void Reset(ReadOnlySequence<byte> payload, bool hasBlocks)
+    public void Reset(ReadOnlySequence<byte> payload, bool hasBlocks, PooledPayload? longPayload = null)
     {
         _blocks.Clear();
         Head = payload;
+        _long = longPayload;
         if (!hasBlocks)
             return;
         var reader = new SequenceReader<byte>(payload);
@@ -136,8 +159,17 @@ internal sealed class PayloadReader
     /// <summary>Makes a pooled buffer that is released with the item.</summary>
     public SharedBuffer Lend(ReadOnlySequence<byte> content)
     {
-        var buffer = SharedBuffer.Rent(checked((int)content.Length));
-        content.CopyTo(buffer.Memory.Span);
+        SharedBuffer buffer;
+        if (_blocks.Count == 1 && _long?.TryTake(content, out byte[]? array, out int offset) == true)
+        {
+            buffer = new SharedBuffer(array, offset, (int)content.Length);
+        }
+        else
+        {
+            buffer = SharedBuffer.Rent(checked((int)content.Length));
+            content.CopyTo(buffer.Memory.Span);
+        }
+
         _lent.Add(buffer);
         return buffer;
     }

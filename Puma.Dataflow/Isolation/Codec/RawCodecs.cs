@@ -30,10 +30,14 @@ internal sealed class UnmanagedCodec<T> : ItemCodec<T>
 
     public override T Read(PayloadReader reader)
     {
-        if (reader.Head.Length != Size)
-            throw PayloadReader.Corrupt($"a {typeof(T).Name} has {Size} bytes, not {reader.Head.Length}");
+        ReadOnlySequence<byte> head = reader.Head;
+        if (head.Length != Size)
+            throw PayloadReader.Corrupt($"a {typeof(T).Name} has {Size} bytes, not {head.Length}");
+        ReadOnlySpan<byte> all = head.FirstSpan;
+        if (all.Length == Size)
+            return Unsafe.ReadUnaligned<T>(ref MemoryMarshal.GetReference(all));
         Span<byte> copy = stackalloc byte[Size];
-        reader.Head.CopyTo(copy);
+        head.CopyTo(copy);
         return Unsafe.ReadUnaligned<T>(ref MemoryMarshal.GetReference(copy));
     }
 }
@@ -165,7 +169,11 @@ internal sealed class UnmanagedMemory<T>(T[] array) : MemoryManager<byte>
 {
     public override Span<byte> GetSpan() => MemoryMarshal.AsBytes(array.AsSpan());
 
-    public override MemoryHandle Pin(int elementIndex = 0) => throw new NotSupportedException("It is only copied from.");
+    public override unsafe MemoryHandle Pin(int elementIndex = 0)
+    {
+        var handle = GCHandle.Alloc(array, GCHandleType.Pinned);
+        return new MemoryHandle((byte*)handle.AddrOfPinnedObject() + elementIndex, handle);
+    }
 
     public override void Unpin() { }
 

@@ -12,14 +12,14 @@ namespace Puma.Dataflow;
 /// </remarks>
 public sealed class SharedBuffer : IMemoryOwner<byte>
 {
+    private readonly int _offset;
     private byte[]? _array;
     private int _holders = 1;
 
-    private SharedBuffer(int length)
-    {
-        Length = length;
-        _array = ArrayPool<byte>.Shared.Rent(length);
-    }
+    /// <param name="array">An array of the shared pool.</param>
+    /// <param name="offset">Where the memory begins in it.</param>
+    /// <param name="length">How long it is.</param>
+    internal SharedBuffer(byte[] array, int offset, int length) => (_array, _offset, Length) = (array, offset, length);
 
     /// <summary>Takes memory from the pool. Its contents are not cleared.</summary>
     /// <param name="length">How many bytes; not negative.</param>
@@ -27,7 +27,7 @@ public sealed class SharedBuffer : IMemoryOwner<byte>
     public static SharedBuffer Rent(int length)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(length);
-        return new SharedBuffer(length);
+        return new SharedBuffer(ArrayPool<byte>.Shared.Rent(length), 0, length);
     }
 
     /// <summary>The length in bytes.</summary>
@@ -41,7 +41,7 @@ public sealed class SharedBuffer : IMemoryOwner<byte>
         {
             byte[]? array = Volatile.Read(ref _array);
             ObjectDisposedException.ThrowIf(array is null, this);
-            return array.AsMemory(0, Length);
+            return array.AsMemory(_offset, Length);
         }
     }
 

@@ -122,6 +122,9 @@ internal enum FrameType : byte
     /// <summary>C: an output of an item (Number; 0 outside of items) from an output port.</summary>
     Result,
 
+    /// <summary>C: an output of an item (Number), which is handled with it. Shown to who reads as Result and Done.</summary>
+    LastResult,
+
     /// <summary>C: what follows came after a report; the payload is the report's number. A <see cref="StatusRecord"/> of that number or a higher one is read before it.</summary>
     StatusMark,
 
@@ -168,6 +171,9 @@ internal enum FrameFlags : byte
     /// <summary>Of a <see cref="FrameType.CallFailed"/>: the member has run, it is its result that did not come.</summary>
     HasRun = 128,
 }
+
+/// <summary>The header of a frame.</summary>
+internal readonly record struct FrameHeader(FrameType Type, ushort Port, byte Attempt, FrameFlags Flags, long Number, int Length);
 
 /// <summary>One received frame. Its payload is valid until the next one is read.</summary>
 internal readonly record struct Frame(FrameType Type, ushort Port, byte Attempt, FrameFlags Flags, long Number, ReadOnlySequence<byte> Payload);

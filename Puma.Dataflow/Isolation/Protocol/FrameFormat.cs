@@ -1,4 +1,3 @@
-using System.Buffers;
 using System.Buffers.Binary;
 
 namespace Puma.Dataflow.Isolation.Protocol;
@@ -49,23 +48,24 @@ internal static class FrameFormat
         BinaryPrimitives.WriteInt64LittleEndian(header[16..], number);
     }
 
-    /// <summary>Takes the next whole frame off a buffer.</summary>
-    /// <param name="buffer">What was received; advanced behind the frame.</param>
+    /// <summary>Makes a result that was written the last one of its item.</summary>
+    /// <returns>False when it is something else.</returns>
+    public static bool TryMarkLast(Span<byte> header, long number)
+    {
+        if ((FrameType)header[3] != FrameType.Result || BinaryPrimitives.ReadInt64LittleEndian(header[16..]) != number)
+            return false;
+        header[3] = (byte)FrameType.LastResult;
+        return true;
+    }
+
+    /// <summary>Reads a header.</summary>
+    /// <param name="header">Its bytes.</param>
     /// <param name="maxLength">The longest payload that is accepted; nothing is waited for beyond it.</param>
     /// <param name="sequence">The number that the frame must have.</param>
-    /// <param name="frame">The frame.</param>
-    /// <returns>False when the frame is not complete yet.</returns>
-    /// <exception cref="ProtocolViolationException">The bytes are no frame.</exception>
-    public static bool TryRead(ref ReadOnlySequence<byte> buffer, int maxLength, uint sequence, out Frame frame)
+    /// <exception cref="ProtocolViolationException">The bytes are no header.</exception>
+    public static FrameHeader Read(ReadOnlySpan<byte> header, int maxLength, uint sequence)
     {
-        frame = default;
-        if (buffer.Length < HeaderLength)
-            return false;
-        Span<byte> copy = stackalloc byte[HeaderLength];
-        ReadOnlySpan<byte> header = buffer.FirstSpan.Length >= HeaderLength ? buffer.FirstSpan[..HeaderLength] : copy;
-        if (buffer.FirstSpan.Length < HeaderLength)
-            buffer.Slice(0, HeaderLength).CopyTo(copy);
-
+        header = header[..HeaderLength];
         var type = (FrameType)header[3];
         uint length = BinaryPrimitives.ReadUInt32LittleEndian(header[8..]);
         if (BinaryPrimitives.ReadUInt16LittleEndian(header) != Magic)
@@ -78,17 +78,13 @@ internal static class FrameFormat
             throw Violation($"has sequence {BinaryPrimitives.ReadUInt32LittleEndian(header[12..])} instead of {sequence}", header);
         if (length > LongestOf(type, maxLength))
             throw Violation($"announces {length} bytes; at most {LongestOf(type, maxLength)} are allowed", header);
-        if (buffer.Length - HeaderLength < length)
-            return false;
-        frame = new Frame(
+        return new FrameHeader(
             type,
             BinaryPrimitives.ReadUInt16LittleEndian(header[4..]),
             header[6],
             (FrameFlags)header[7],
             BinaryPrimitives.ReadInt64LittleEndian(header[16..]),
-            buffer.Slice(HeaderLength, length));
-        buffer = buffer.Slice(HeaderLength + length);
-        return true;
+            (int)length);
     }
 
     private static ProtocolViolationException Violation(string what, ReadOnlySpan<byte> header) =>

@@ -19,7 +19,8 @@ internal sealed class ItemInWork(IWorkMark? mark, CancellationToken discardToken
 {
     private readonly Lock _gate = new();
 
-    // Written inside of _gate. Number, attempt and whether its time is up are read by outputs on any thread, too.
+    // Written inside of _gate, but for the number when the item is left. Number, attempt and whether its time is up are read by outputs on any
+    // thread, too.
     private CancellationTokenSource _source = CancellationTokenSource.CreateLinkedTokenSource(discardToken);
     private long _number;
     private int _attempt;
@@ -100,12 +101,8 @@ internal sealed class ItemInWork(IWorkMark? mark, CancellationToken discardToken
         }
     }
 
-    /// <summary>Forgets the item, which is settled.</summary>
-    public void Leave()
-    {
-        lock (_gate)
-            _number = 0;
-    }
+    /// <summary>Forgets the item, which is settled. Without the lock: a limit that still sees it fires a token that nobody uses any more.</summary>
+    public void Leave() => Volatile.Write(ref _number, 0);
 
     /// <summary>Ends the process, in which nothing can be relied on any more, if it is only there for this code.</summary>
     public void GiveUp(string reason) => mark?.GiveUp(reason);

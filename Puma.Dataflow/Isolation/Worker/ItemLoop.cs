@@ -33,7 +33,11 @@ internal sealed class ItemLoop(StartRecord start, HostedCode code, StageContext 
 
                 // It may have waited, and taken the signals of what came meanwhile.
                 if (!data.TryPeek(out _) && !data.HasEnded && !control.IsOver && !control.Has(WorkerAttention.Control))
+                {
                     await results.WaitAsync().ConfigureAwait(false);
+                    results.BeginWork();
+                }
+
                 continue;
             }
 
@@ -59,7 +63,8 @@ internal sealed class ItemLoop(StartRecord start, HostedCode code, StageContext 
         }
     }
 
-    private async ValueTask HandleAsync(Frame frame)
+    /// <summary>Handles an item to its end. Most are handled at once, without any wait.</summary>
+    private ValueTask HandleAsync(in Frame frame)
     {
         long number = frame.Number;
 
@@ -69,7 +74,7 @@ internal sealed class ItemLoop(StartRecord start, HostedCode code, StageContext 
         _item.Announce(number);
         try
         {
-            _reader.Reset(frame.Payload, frame.Flags.HasFlag(FrameFlags.HasBlocks));
+            _reader.Reset(frame.Payload, (frame.Flags & FrameFlags.HasBlocks) != 0, data.LongPayload);
             item = code.Read(frame.Port, _reader);
         }
         catch (Exception error)
@@ -77,40 +82,80 @@ internal sealed class ItemLoop(StartRecord start, HostedCode code, StageContext 
             data.Advance();
             _item.Withdraw();
             results.SendFailed(number, attempt, error, FrameFlags.NotCarried);
-            await WaitForVerdictAsync(number).ConfigureAwait(false);
-            return;
+            return WaitUntilSettledAsync(number);
         }
 
         data.Advance();
-        while (!await TryHandleAsync(item, number, attempt).ConfigureAwait(false) && await WaitForVerdictAsync(number).ConfigureAwait(false))
-            attempt++;
+        ValueTask<bool> trying = TryHandleAsync(item, number, attempt);
+#pragma warning disable VSTHRD002 // It has completed.
+        if (!trying.IsCompletedSuccessfully || !trying.Result)
+#pragma warning restore VSTHRD002
+            return GoOnAsync(trying, item, number, attempt);
+        Leave(item);
+        return default;
+    }
+
+    private async ValueTask WaitUntilSettledAsync(long number) => await WaitForVerdictAsync(number).ConfigureAwait(false);
+
+    private async ValueTask GoOnAsync(ValueTask<bool> trying, HeldItem item, long number, int attempt)
+    {
+        while (!await trying.ConfigureAwait(false) && await WaitForVerdictAsync(number).ConfigureAwait(false))
+            trying = TryHandleAsync(item, number, ++attempt);
+        Leave(item);
+    }
+
+    private void Leave(HeldItem item)
+    {
         item.Leave();
         _item.Leave();
         _reader.Release();
     }
 
     /// <returns>False when the attempt failed and that was told.</returns>
-    private async ValueTask<bool> TryHandleAsync(HeldItem item, long number, int attempt)
+    private ValueTask<bool> TryHandleAsync(HeldItem item, long number, int attempt)
     {
         (context.ItemNumber, context.Attempt) = (number, attempt);
         if (!_item.TryBegin(number, attempt, out CancellationToken token))
-        {
-            _item.Withdraw();
-
-            // It is given up as soon as the lower one that failed is the stage's failure.
-            while (!control.IsOver)
-                await results.WaitAsync().ConfigureAwait(false);
-            return true;
-        }
-
+            return GiveUpAsync();
         if (start.TellsItems)
             control.Say(FrameType.Began, number, attempt: attempt);
-        Exception? failure = await CallAsync(item, number, token).ConfigureAwait(false);
+        if (Holds(item))
+            _outputs.Hold();
+        ValueTask<Exception?> calling = CallAsync(item, number, token);
+#pragma warning disable VSTHRD002 // It has completed.
+        return calling.IsCompletedSuccessfully ? EndAttemptAsync(calling.Result, item, number, attempt, token) : AwaitAsync(calling, item, number, attempt, token);
+#pragma warning restore VSTHRD002
+    }
+
+    /// <summary>The item is given up as soon as the lower one that failed is the stage's failure.</summary>
+    private async ValueTask<bool> GiveUpAsync()
+    {
+        _item.Withdraw();
+        while (!control.IsOver)
+            await results.WaitAsync().ConfigureAwait(false);
+        return true;
+    }
+
+    private async ValueTask<bool> AwaitAsync(ValueTask<Exception?> calling, HeldItem item, long number, int attempt, CancellationToken token) =>
+        await EndAttemptAsync(await calling.ConfigureAwait(false), item, number, attempt, token).ConfigureAwait(false);
+
+    private ValueTask<bool> EndAttemptAsync(Exception? failure, HeldItem item, long number, int attempt, CancellationToken token)
+    {
         bool isTimedOut = _item.EndAttempt();
         if (start.TellsItems)
             control.Say(FrameType.Returned);
-        if (failure is null && !isTimedOut && Holds(item))
-            failure = await PassHeldAsync().ConfigureAwait(false);
+        return failure is null && !isTimedOut && Holds(item)
+            ? TellHeldAsync(number, attempt, token)
+            : new ValueTask<bool>(Tell(failure, isTimedOut, number, attempt, token));
+    }
+
+    private async ValueTask<bool> TellHeldAsync(long number, int attempt, CancellationToken token) =>
+        Tell(await PassHeldAsync().ConfigureAwait(false), isTimedOut: false, number, attempt, token);
+
+    /// <summary>Tells how an attempt has ended.</summary>
+    /// <returns>False when it failed.</returns>
+    private bool Tell(Exception? failure, bool isTimedOut, long number, int attempt, CancellationToken token)
+    {
         bool wasRefused = _outputs.TakeRefused();
         if (failure is null && !isTimedOut)
         {
@@ -135,34 +180,52 @@ internal sealed class ItemLoop(StartRecord start, HostedCode code, StageContext 
     private bool Holds(HeldItem item) => start.Retries > 0 || (start.TellsItems && item.EmitsLast);
 
     /// <returns>What the code threw, if anything.</returns>
-    private async ValueTask<Exception?> CallAsync(HeldItem item, long number, CancellationToken token)
+    private ValueTask<Exception?> CallAsync(HeldItem item, long number, CancellationToken token)
     {
-        if (Holds(item))
-            _outputs.Hold();
+        // What it makes at once goes out together; from its first wait on, each output as soon as it is made.
+        results.BeginBurst();
         try
         {
-            // What it makes at once goes out together; from its first wait on, each output as soon as it is made.
-            results.BeginBurst();
             ValueTask handling = item.HandleAsync(token);
-            results.EndBurst();
-            if (!handling.IsCompleted)
-                results.Flush();
-            await handling.ConfigureAwait(false);
-            return null;
-        }
-        catch (OutOfMemoryException error)
-        {
-            _item.GiveUp($"Out of memory while item {number} was handled: {ExceptionText.MessageOf(error)}");
-            return error;
+            if (!handling.IsCompletedSuccessfully)
+            {
+                results.EndBurst();
+                return AwaitAsync(handling, number);
+            }
+
+            handling.GetAwaiter().GetResult();
+            return default;
         }
         catch (Exception error)
         {
-            return error;
+            return new ValueTask<Exception?>(Threw(error, number));
         }
         finally
         {
             results.EndBurst();
         }
+    }
+
+    private async ValueTask<Exception?> AwaitAsync(ValueTask handling, long number)
+    {
+        try
+        {
+            if (!handling.IsCompleted)
+                results.Flush();
+            await handling.ConfigureAwait(false);
+            return null;
+        }
+        catch (Exception error)
+        {
+            return Threw(error, number);
+        }
+    }
+
+    private Exception Threw(Exception error, long number)
+    {
+        if (error is OutOfMemoryException)
+            _item.GiveUp($"Out of memory while item {number} was handled: {ExceptionText.MessageOf(error)}");
+        return error;
     }
 
     /// <returns>What went wrong, if anything.</returns>

@@ -1,0 +1,242 @@
+using System.Buffers;
+using System.Diagnostics;
+using Puma.Dataflow.Isolation.Codec;
+using Puma.Dataflow.Isolation.Protocol;
+
+namespace Puma.Dataflow.Isolation.Transport;
+
+/// <summary>
+/// Receives bytes into one buffer, behind those that were not read yet, and takes frames off its front. So no frame is cut, and a small one
+/// costs no more than a look at its header. A frame that is longer than the buffer gets an array of its own from the pool.
+/// </summary>
+/// <remarks>
+/// A pump receives and one stream reads. The pump goes on as long as there is room; then it parks, and touches nothing until the reader has
+/// made room, which that does when it finds no whole frame.
+/// </remarks>
+/// <param name="stream">The connection.</param>
+/// <param name="maxLength">The longest payload that is accepted.</param>
+/// <param name="onReadable">Called by the pump when more can be read, or the other side has ended; must not block.</param>
+/// <param name="ownThread">Whether the pump has a thread of its own.</param>
+internal sealed class FrameReceiver(Stream stream, int maxLength, Action onReadable, bool ownThread)
+{
+    private const int BufferLength = 128 * 1024;
+
+    /// <summary>With less room than that the pump parks: many small receives would cost more than moving a part of a frame.</summary>
+    private const int LeastRoom = 8 * 1024;
+
+    /// <summary>So much memory is taken for a long frame before its bytes come; beyond it, twice as much as has come.</summary>
+    private const int Believed = 16 * 1024 * 1024;
+
+    private readonly CancellationTokenSource _closing = new();
+    private readonly byte[] _own = new byte[BufferLength];
+
+    // Counts at most one: the reader has made room. It may have done so before the pump waited.
+    private readonly SemaphoreSlim _roomMade = new(0);
+
+    // The pump's, but while it is parked the reader's: where it receives, and up to where.
+    private byte[] _buffer = [];
+    private int _limit;
+
+    // Written like these; read by the reader at any time, behind _isParked.
+    private int _received;
+
+    // Set by the pump, behind _received; cleared by the reader.
+    private bool _isParked;
+
+    // Set by the pump, behind all that was received.
+    private bool _isOver;
+
+    // The reader's.
+    private int _begin;
+    private int _needed = FrameFormat.HeaderLength;
+    private uint _sequence;
+    private Frame _frame;
+    private bool _hasFrame;
+    private bool _endsItem;
+
+    /// <summary>The array of the frame that was read last, if it is long.</summary>
+    public PooledPayload Long { get; } = new();
+
+    /// <summary>Whether the other side has ended and everything that it sent was read. Reader only.</summary>
+    public bool HasEnded { get; private set; }
+
+    /// <summary>Ends when nothing more will be received, because either side has ended. What was received may still be unread.</summary>
+    public Task Receiving { get; private set; } = Task.CompletedTask;
+
+    public void Start()
+    {
+        (_buffer, _limit) = (_own, _own.Length);
+        Receiving = ownThread ? RunOnThreadAsync() : Task.Run(ReceiveAsync);
+    }
+
+    /// <summary>Shows the next frame, which stays until <see cref="Advance"/>; its payload until the next one is looked for.</summary>
+    /// <exception cref="ProtocolViolationException">The other side sent what is no frame.</exception>
+    public bool TryPeek(out Frame frame)
+    {
+        while (!_hasFrame && !TryTake() && TryMakeRoom())
+        {
+        }
+
+        frame = _frame;
+        return _hasFrame;
+    }
+
+    /// <summary>Goes on to the next frame. The last result of an item is followed by the end of the item, which came with it.</summary>
+    public void Advance()
+    {
+        _frame = _endsItem ? new Frame(FrameType.Done, 0, _frame.Attempt, FrameFlags.None, _frame.Number, default) : default;
+        (_hasFrame, _endsItem) = (_endsItem, false);
+    }
+
+    /// <summary>Ends the pump at once. The stream is the caller's to dispose, before this if the pump has a thread of its own.</summary>
+    /// <exception cref="Exception">What a callback has thrown.</exception>
+    public async ValueTask DisposeAsync()
+    {
+        await _closing.CancelAsync().ConfigureAwait(false);
+        await Receiving.ConfigureAwait(false);
+        _closing.Dispose();
+        _roomMade.Dispose();
+    }
+
+    // ---- The reader's. ---------------------------------------------------------------------------------------------------------------
+
+    /// <summary>Takes a whole frame off the front.</summary>
+    private bool TryTake()
+    {
+        int received = Volatile.Read(ref _received) - _begin;
+        if (received < _needed)
+            return false;
+        byte[] buffer = _buffer;
+        FrameHeader header = FrameFormat.Read(buffer.AsSpan(_begin, FrameFormat.HeaderLength), maxLength, _sequence);
+        if (received - FrameFormat.HeaderLength < header.Length)
+        {
+            _needed = FrameFormat.HeaderLength + header.Length;
+            return false;
+        }
+
+        _endsItem = header.Type == FrameType.LastResult;
+        _frame = new Frame(_endsItem ? FrameType.Result : header.Type, header.Port, header.Attempt, header.Flags, header.Number, new ReadOnlySequence<byte>(buffer, _begin + FrameFormat.HeaderLength, header.Length));
+        _begin += FrameFormat.HeaderLength + header.Length;
+        _needed = FrameFormat.HeaderLength;
+        _sequence++;
+        _hasFrame = true;
+        return true;
+    }
+
+    /// <summary>Makes room for the rest of the next frame, if the pump has none.</summary>
+    /// <returns>Whether to look again.</returns>
+    private bool TryMakeRoom()
+    {
+        if (Volatile.Read(ref _isParked))
+        {
+            // All that the pump has received is there to be seen now.
+            int kept = _received - _begin;
+            if (kept >= _needed)
+                return true;
+            bool fits = _needed <= _own.Length;
+            byte[] next = fits ? _own : ArrayPool<byte>.Shared.Rent(Math.Min(_needed, Math.Max(Believed, 2 * kept)));
+            if (_begin > 0 || next != _buffer)
+                _buffer.AsSpan(_begin, kept).CopyTo(next);
+            Long.Set(fits ? null : next);
+
+            // A long frame has its array for itself.
+            (_buffer, _begin, _received, _limit) = (next, 0, kept, fits ? next.Length : Math.Min(_needed, next.Length));
+            Volatile.Write(ref _isParked, false);
+            if (_roomMade.CurrentCount == 0)
+                _roomMade.Release();
+
+            // A pump that has ended does not come back to tell of it.
+            return Volatile.Read(ref _isOver);
+        }
+
+        // A frame that was cut off by the other side's end is no frame.
+        if (!Volatile.Read(ref _isOver))
+            return false;
+        if (Volatile.Read(ref _received) - _begin >= _needed)
+            return true;
+        HasEnded = true;
+        return false;
+    }
+
+    // ---- The pump's. -----------------------------------------------------------------------------------------------------------------
+
+    private async Task ReceiveAsync()
+    {
+        try
+        {
+            while (true)
+            {
+                while (Volatile.Read(ref _isParked))
+                    await _roomMade.WaitAsync(_closing.Token).ConfigureAwait(false);
+                if (!OnReceived(await stream.ReadAsync(_buffer.AsMemory(_received, _limit - _received), _closing.Token).ConfigureAwait(false)))
+                    return;
+            }
+        }
+        catch (Exception error) when (FrameChannel.IsEnd(error))
+        {
+            // As good as the end of the stream.
+        }
+        finally
+        {
+            OnEnded();
+        }
+    }
+
+    private Task RunOnThreadAsync()
+    {
+        var failed = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        Task ended = PumpThread.Run(() =>
+        {
+            try
+            {
+                ReceiveOnThread();
+                failed.SetResult();
+            }
+            catch (Exception error)
+            {
+                failed.SetException(error);
+            }
+        }, "puma-receive");
+        return Task.WhenAll(ended, failed.Task);
+    }
+
+    private void ReceiveOnThread()
+    {
+        try
+        {
+            do
+            {
+                while (Volatile.Read(ref _isParked))
+                    _roomMade.Wait(_closing.Token);
+            }
+            while (OnReceived(stream.Read(_buffer.AsSpan(_received, _limit - _received))));
+        }
+        catch (Exception error) when (FrameChannel.IsEnd(error))
+        {
+            // As good as the end of the stream.
+        }
+        finally
+        {
+            OnEnded();
+        }
+    }
+
+    /// <returns>False when that was the end.</returns>
+    private bool OnReceived(int count)
+    {
+        if (count == 0)
+            return false;
+        int room = _limit - _received - count;
+        Volatile.Write(ref _received, _received + count);
+        if (room < LeastRoom && (room == 0 || _buffer == _own))
+            Volatile.Write(ref _isParked, true);
+        onReadable();
+        return true;
+    }
+
+    private void OnEnded()
+    {
+        Volatile.Write(ref _isOver, true);
+        onReadable();
+    }
+}

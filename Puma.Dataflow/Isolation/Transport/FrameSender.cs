@@ -1,0 +1,328 @@
+using System.Buffers;
+using System.Diagnostics;
+using Puma.Dataflow.Isolation.Codec;
+using Puma.Dataflow.Isolation.Protocol;
+
+namespace Puma.Dataflow.Isolation.Transport;
+
+/// <summary>
+/// Gathers frames, and sends them in bursts: whatever was written while one burst was on its way is the next one. Who flushes sends the
+/// first burst itself, as far as the connection takes it at once, so that no other thread has to be woken for a few frames.
+/// </summary>
+/// <remarks>Any thread.</remarks>
+/// <param name="stream">The connection.</param>
+/// <param name="onWritable">Called when the connection is congested no longer; must not block.</param>
+/// <param name="ownThread">Whether a thread of its own sends, so that nobody who flushes is ever kept.</param>
+internal sealed class FrameSender(Stream stream, Action? onWritable, bool ownThread)
+{
+    private const int Congestion = 1024 * 1024;
+    private const int ChunkLength = 64 * 1024;
+
+    /// <summary>With so many bursts who flushes goes on itself; what comes then is for the thread pool.</summary>
+    private const int MostOwnBursts = 4;
+
+    private readonly Lock _gate = new();
+    private readonly CancellationTokenSource _closing = new();
+
+    // Counts at most one: something was flushed that the thread may not have seen.
+    private readonly SemaphoreSlim _flushed = new(0);
+    private Task _thread = Task.CompletedTask;
+
+    // Guarded by _gate: full chunks and blocks in their order, then what is being filled.
+    private List<Chunk> _chunks = [];
+    private byte[]? _filling;
+    private int _filled;
+    private uint _sequence;
+    private bool _isClosed;
+
+    // Guarded by _gate: whether somebody sends; he sees what is written meanwhile. Completed when he has ended, once the connection is closed.
+    private bool _isSending;
+    private TaskCompletionSource? _ended;
+    private Exception? _failure;
+
+    // Guarded by _gate: where the last frame begins in what is being filled; negative when it is not there any more.
+    private int _lastFrame = -1;
+
+    // The sender's.
+    private List<Chunk> _burst = [];
+
+    // Written inside of _gate.
+    private long _unsent;
+
+    /// <summary>Whether so much waits to be sent that no more should be written.</summary>
+    public bool IsCongested => Volatile.Read(ref _unsent) > Congestion;
+
+    /// <summary>Starts the thread, if there is one.</summary>
+    public void Start()
+    {
+        if (ownThread)
+            _thread = PumpThread.Run(SendOnThread, "puma-send");
+    }
+
+    /// <summary>Writes a frame; it goes out with the next <see cref="Flush"/>. Once the connection has ended nothing happens.</summary>
+    public void Write(FrameType type, long number, ReadOnlySpan<byte> payload, ushort port, int attempt, FrameFlags flags)
+    {
+        lock (_gate)
+        {
+            if (_isClosed)
+                return;
+            Span<byte> frame = BeginFrameLocked(type, number, payload.Length, port, attempt, flags, together: payload.Length);
+            payload.CopyTo(frame);
+        }
+    }
+
+    /// <summary>Writes a frame with an encoded value.</summary>
+    /// <param name="type">What it says.</param>
+    /// <param name="number">Its number.</param>
+    /// <param name="payload">The value.</param>
+    /// <param name="port">Its port.</param>
+    /// <param name="attempt">Its attempt.</param>
+    /// <param name="flags">More of it.</param>
+    /// <param name="keepsBlocks">Whether the blocks of the value stay as they are until it is settled, so that they need not be copied.</param>
+    public void Write(FrameType type, long number, PayloadWriter payload, ushort port, int attempt, FrameFlags flags, bool keepsBlocks)
+    {
+        lock (_gate)
+        {
+            if (_isClosed)
+                return;
+            if (!payload.HasBlocks)
+            {
+                ReadOnlySpan<byte> bytes = payload.Head;
+                bytes.CopyTo(BeginFrameLocked(type, number, bytes.Length, port, attempt, flags, together: bytes.Length));
+                return;
+            }
+
+            Span<byte> lead = BeginFrameLocked(type, number, (int)payload.Length, port, attempt, flags | FrameFlags.HasBlocks, together: payload.LeadLength);
+            payload.WriteLead(lead);
+            foreach (ReadOnlyMemory<byte> block in payload.Blocks)
+                AddBlockLocked(block, keepsBlocks);
+        }
+    }
+
+    /// <summary>Says with the last frame that was written, if that is a result of this item and has not gone out yet, that the item is done.</summary>
+    /// <returns>False when it takes a frame of its own.</returns>
+    public bool TryEndWithLast(long number)
+    {
+        lock (_gate)
+        {
+            if (_lastFrame < 0)
+                return false;
+            Span<byte> header = _filling.AsSpan(_lastFrame, FrameFormat.HeaderLength);
+            return FrameFormat.TryMarkLast(header, number);
+        }
+    }
+
+    /// <summary>Sends what was written.</summary>
+    public void Flush()
+    {
+        lock (_gate)
+        {
+            if (_isClosed || _isSending || (_filled == 0 && _chunks.Count == 0))
+                return;
+            _isSending = true;
+        }
+
+        if (ownThread)
+            _flushed.Release();
+        else
+            _ = SendBurstsAsync(); // Owned by _isSending: its end is waited for at the disposal, where its failure is told.
+    }
+
+    /// <summary>Ends the sending at once; what has not been sent is given up. The stream of a thread is disposed with it.</summary>
+    /// <exception cref="Exception">What a callback has thrown.</exception>
+    public async ValueTask DisposeAsync()
+    {
+        TaskCompletionSource ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        lock (_gate)
+        {
+            _isClosed = true;
+            _ended = ended;
+            if (!_isSending || ownThread)
+                EndSendingLocked();
+        }
+
+        await _closing.CancelAsync().ConfigureAwait(false);
+        if (ownThread)
+            await stream.DisposeAsync().ConfigureAwait(false);
+        await ended.Task.ConfigureAwait(false);
+        await _thread.ConfigureAwait(false);
+        Volatile.Write(ref _unsent, 0);
+        onWritable?.Invoke();
+        _closing.Dispose();
+        _flushed.Dispose();
+        if (_failure is { } failure)
+            System.Runtime.ExceptionServices.ExceptionDispatchInfo.Throw(failure);
+    }
+
+    // ---- Under the gate. -------------------------------------------------------------------------------------------------------------
+
+    /// <returns>Where the first bytes of the payload go.</returns>
+    private Span<byte> BeginFrameLocked(FrameType type, long number, int length, ushort port, int attempt, FrameFlags flags, int together)
+    {
+        int needed = FrameFormat.HeaderLength + together;
+        if (_filling is null || _filling.Length - _filled < needed)
+        {
+            SealLocked();
+            _filling = ArrayPool<byte>.Shared.Rent(Math.Max(ChunkLength, needed));
+        }
+
+        _lastFrame = together == length ? _filled : -1;
+        Span<byte> frame = _filling.AsSpan(_filled, needed);
+        FrameFormat.WriteHeader(frame, type, port, (byte)Math.Min(attempt, byte.MaxValue), flags, length, _sequence++, number);
+        _filled += needed;
+        Volatile.Write(ref _unsent, _unsent + needed);
+        return frame[FrameFormat.HeaderLength..];
+    }
+
+    private void AddBlockLocked(ReadOnlyMemory<byte> block, bool keeps)
+    {
+        SealLocked();
+        if (keeps)
+        {
+            _chunks.Add(new Chunk(block, null));
+        }
+        else
+        {
+            byte[] copy = ArrayPool<byte>.Shared.Rent(block.Length);
+            block.CopyTo(copy);
+            _chunks.Add(new Chunk(copy.AsMemory(0, block.Length), copy));
+        }
+
+        Volatile.Write(ref _unsent, _unsent + block.Length);
+    }
+
+    private void SealLocked()
+    {
+        _lastFrame = -1;
+        if (_filled > 0)
+            _chunks.Add(new Chunk(_filling.AsMemory(0, _filled), _filling));
+        else if (_filling is not null)
+            ArrayPool<byte>.Shared.Return(_filling);
+        (_filling, _filled) = (null, 0);
+    }
+
+    // ---- The sender's. ---------------------------------------------------------------------------------------------------------------
+
+    private async Task SendBurstsAsync()
+    {
+        try
+        {
+            for (int bursts = 1; TryTakeBurst(); bursts++)
+            {
+                foreach (Chunk chunk in _burst)
+                    await stream.WriteAsync(chunk.Bytes, _closing.Token).ConfigureAwait(false);
+                await stream.FlushAsync(_closing.Token).ConfigureAwait(false);
+                OnBurstSent();
+                if (bursts % MostOwnBursts == 0)
+                    await Task.CompletedTask.ConfigureAwait(ConfigureAwaitOptions.ForceYielding);
+            }
+        }
+        catch (Exception error)
+        {
+            Close(error);
+        }
+    }
+
+    private void SendOnThread()
+    {
+        try
+        {
+            while (true)
+            {
+                _flushed.Wait(_closing.Token);
+                while (TryTakeBurst())
+                {
+                    foreach (Chunk chunk in _burst)
+                        stream.Write(chunk.Bytes.Span);
+                    stream.Flush();
+                    OnBurstSent();
+                }
+            }
+        }
+        catch (Exception error)
+        {
+            Close(error);
+        }
+    }
+
+    /// <returns>False when there is nothing; then this is the sender no longer.</returns>
+    private bool TryTakeBurst()
+    {
+        lock (_gate)
+        {
+            if (!_isClosed && (_filled > 0 || _chunks.Count > 0))
+            {
+                SealLocked();
+                (_burst, _chunks) = (_chunks, _burst);
+                return true;
+            }
+
+            EndSendingLocked();
+            return false;
+        }
+    }
+
+    private void EndSendingLocked()
+    {
+        _isSending = false;
+        _ended?.TrySetResult();
+    }
+
+    private void OnBurstSent()
+    {
+        long sent = 0;
+        foreach (Chunk chunk in _burst)
+        {
+            sent += chunk.Bytes.Length;
+            if (chunk.Rented is not null)
+                ArrayPool<byte>.Shared.Return(chunk.Rented);
+        }
+
+        _burst.Clear();
+        bool isRelief;
+        lock (_gate)
+        {
+            long before = _unsent;
+            Volatile.Write(ref _unsent, before - sent);
+
+            // Of all changes of the count exactly one brings it below the mark again, and this is the only place that lowers it: whoever
+            // has seen it above the mark is woken.
+            isRelief = before > Congestion && before - sent <= Congestion;
+        }
+
+        if (isRelief)
+            onWritable?.Invoke();
+    }
+
+    /// <summary>The other side is gone, which the receiver tells; or this side gives up; or a callback has thrown.</summary>
+    private void Close(Exception error)
+    {
+        lock (_gate)
+        {
+            _isClosed = true;
+            _failure = FrameChannel.IsEnd(error) ? null : error;
+            Volatile.Write(ref _unsent, 0);
+        }
+
+        try
+        {
+            onWritable?.Invoke();
+        }
+        catch (Exception thrown)
+        {
+            _failure ??= thrown;
+        }
+
+        lock (_gate)
+        {
+            // Not pooled any more: the connection may still read them.
+            _chunks.Clear();
+            (_filling, _filled, _lastFrame) = (null, 0, -1);
+            EndSendingLocked();
+        }
+    }
+
+    /// <param name="Bytes">What is sent.</param>
+    /// <param name="Rented">The array to return to the pool then; null when it is somebody else's memory.</param>
+    private readonly record struct Chunk(ReadOnlyMemory<byte> Bytes, byte[]? Rented);
+}
