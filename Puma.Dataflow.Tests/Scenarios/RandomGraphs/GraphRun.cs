@@ -253,8 +253,11 @@ internal sealed class GraphRun
             bool mayBeCut = sink.Work.IsOptional;
             IReadOnlyList<long> arrived = sink.TakeArrived();
 
-            // A TPL block that is faulted drops what it holds while it still takes items from it, so one may get through behind a dropped one.
+            // A TPL block that is faulted drops what it holds while it still takes items from it, so one may get through behind a dropped one. When
+            // both take at once, out of a queue that is made for one taker, it handles the default of its type.
             bool mayHaveGaps = sink.IsForeign && (report.State != RunState.Completed || mayBeCut);
+            if (mayHaveGaps)
+                arrived = [.. arrived.Where(static x => x != default)];
             if ((mayHaveGaps ? flow.Dropping() : flow).Mismatch(arrived, isWhole && !mayBeCut) is { } problem)
                 _problems.Enqueue($"Sink {sink.Work.Name}: {problem}.");
             if (least?.Sinks[sink] is { IsBehindCut: true, IsSequence: true } must && arrived.Count < must.Values.Count)
