@@ -10,7 +10,7 @@ namespace Puma.Dataflow.Isolation.Worker;
 /// Outputs call <see cref="Send"/> from any thread; everything else belongs to the worker's stream.
 /// <para>
 /// The end of an item goes out with those of the next ones, as long as they are short: when nothing more is there to be handled, after
-/// <see cref="s_burst"/>, or, if the next handler takes its time, after <see cref="Late"/>, by a timer.
+/// <see cref="s_burst"/>, or, if the next handler takes its time, by a <see cref="LateSignal"/>.
 /// </para>
 /// </remarks>
 internal sealed class ResultWriter : IDisposable
@@ -24,16 +24,10 @@ internal sealed class ResultWriter : IDisposable
     /// <summary>After so many short items the stream looks at the time.</summary>
     private const int ItemsPerLook = 16;
 
-    /// <summary>How long they wait while it does not come by.</summary>
-    private static readonly TimeSpan Late = TimeSpan.FromMilliseconds(1);
-
     private readonly FrameChannel _data;
     private readonly StartRecord _start;
     private readonly WorkerControl _control;
-    private readonly ITimer _lateFlush;
-
-    // Set by the stream when the timer runs, cleared by the timer before it flushes: what was written before one of the two is flushed by it.
-    private bool _isFlushDue;
+    private readonly LateSignal _lateFlush;
 
     // When the stream last looked at the time, and when it last flushed; how many items it looks at next time, and how many are left until then.
     private long _lookedAt;
@@ -44,7 +38,7 @@ internal sealed class ResultWriter : IDisposable
     public ResultWriter(FrameChannel data, StartRecord start, WorkerControl control)
     {
         (_data, _start, _control) = (data, start, control);
-        _lateFlush = TimeProvider.System.CreateTimer(static writer => ((ResultWriter)writer!).FlushLate(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+        _lateFlush = new LateSignal(data.Flush);
     }
 
     public void Dispose() => _lateFlush.Dispose();
@@ -111,7 +105,7 @@ internal sealed class ResultWriter : IDisposable
             _data.Write(FrameType.Done, number, attempt: attempt, flags: wasRefused ? FrameFlags.WasRefused : FrameFlags.None);
         if (--_untilLook > 0)
         {
-            FlushSoon();
+            _lateFlush.Soon();
             return;
         }
 
@@ -120,7 +114,7 @@ internal sealed class ResultWriter : IDisposable
         _lookedAt = now;
         if (now - _flushedAt < s_burst)
         {
-            FlushSoon();
+            _lateFlush.Soon();
             return;
         }
 
@@ -128,19 +122,6 @@ internal sealed class ResultWriter : IDisposable
         _data.Flush();
     }
 
-    private void FlushSoon()
-    {
-        if (Volatile.Read(ref _isFlushDue))
-            return;
-        Volatile.Write(ref _isFlushDue, true);
-        _lateFlush.Change(Late, Timeout.InfiniteTimeSpan);
-    }
-
-    private void FlushLate()
-    {
-        Volatile.Write(ref _isFlushDue, false);
-        _data.Flush();
-    }
 
     /// <param name="number">The item; 0 for the code itself.</param>
     /// <param name="attempt">The attempt at it.</param>

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using Microsoft.Extensions.Logging;
+using Puma.Dataflow.Buffers;
 using Puma.Dataflow.Isolation;
 using Puma.Dataflow.Isolation.Protocol;
 using Puma.Dataflow.Isolation.Transport;
@@ -14,7 +15,7 @@ namespace Puma.Dataflow.Logging.Forwarding;
 /// <remarks>Any thread. The lock is a condition to wait for, which <see cref="Lock"/> is not.</remarks>
 /// <param name="control">The control connection.</param>
 /// <param name="ring">Where records outlive the process; null in this process.</param>
-internal sealed class LogSender(FrameChannel control, LogRing? ring)
+internal sealed class LogSender(FrameChannel control, LogRing? ring) : IDisposable
 {
     /// <summary>How many bytes wait at most. With the window less than the black box holds.</summary>
     private const int MaxBacklog = 1024 * 1024;
@@ -26,6 +27,9 @@ internal sealed class LogSender(FrameChannel control, LogRing? ring)
     private static FieldWriter? s_writer;
 
     private readonly object _gate = new();
+
+    // Waking the thread that sends costs more than a record; whatever else is said by the connection takes with it what was logged before.
+    private readonly LateSignal _lateFlush = new(control.Flush);
 
     // Guarded by _gate.
     private readonly LogBacklog _backlog = new(MaxBacklog);
@@ -88,8 +92,10 @@ internal sealed class LogSender(FrameChannel control, LogRing? ring)
             }
         }
 
-        control.Flush();
+        _lateFlush.Soon();
     }
+
+    public void Dispose() => _lateFlush.Dispose();
 
     /// <summary>The parent has written the records up to this one.</summary>
     public void OnTaken(long number)
