@@ -222,7 +222,7 @@ internal sealed class CallConnection(FrameChannel channel, Func<ItemCodecs> code
     /// <summary>Answers a call that was served.</summary>
     public void Reply(long id, PayloadWriter result)
     {
-        channel.Write(FrameType.Reply, id, result, port: 0, attempt: 0);
+        channel.Write(FrameType.Reply, id, result, port: 0, attempt: 0, keepsBlocks: true);
         channel.Flush();
         Forget(id);
     }

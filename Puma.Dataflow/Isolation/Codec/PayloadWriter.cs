@@ -160,7 +160,7 @@ internal sealed class PayloadReader
     public SharedBuffer Lend(ReadOnlySequence<byte> content)
     {
         SharedBuffer buffer;
-        if (_blocks.Count == 1 && _long?.TryTake(content, out byte[]? array, out int offset) == true)
+        if (_blocks.Count == 1 && content.Length == _blocks[0].Length && _long?.TryTake(content, out byte[]? array, out int offset) == true)
         {
             buffer = new SharedBuffer(array, offset, (int)content.Length);
         }

@@ -163,8 +163,11 @@ internal sealed class UnmanagedArrayCodec<T> : ItemCodec<T[]?>
     }
 }
 
+/// <summary>The bytes of an array.</summary>
+internal abstract class ArrayMemory : MemoryManager<byte>;
+
 /// <summary>The bytes of an array of values without references.</summary>
-internal sealed class UnmanagedMemory<T>(T[] array) : MemoryManager<byte>
+internal sealed class UnmanagedMemory<T>(T[] array) : ArrayMemory
     where T : unmanaged
 {
     public override Span<byte> GetSpan() => MemoryMarshal.AsBytes(array.AsSpan());

@@ -5,7 +5,7 @@ using Puma.Dataflow.Isolation.Protocol;
 namespace Puma.Dataflow.Isolation.Transport;
 
 /// <summary>Frames over one duplex connection. Any thread may write; one stream reads.</summary>
-/// <remarks>It never runs user code, but for <paramref name="onReadable"/>, which must not block.</remarks>
+/// <remarks>It never runs user code. Its callbacks run where it receives and sends, and must not block.</remarks>
 /// <param name="stream">The connection.</param>
 /// <param name="maxPayload">The longest encoded item, in bytes. Records are bounded by themselves.</param>
 /// <param name="onReadable">Called when more can be read, or the other side has ended.</param>
@@ -13,10 +13,9 @@ namespace Puma.Dataflow.Isolation.Transport;
 /// <param name="ownThreads">Whether it is served by threads of its own, so that it goes on although user code blocks all threads of the pool. The stream is disposed with the channel then, because that alone ends a read that blocks.</param>
 internal sealed class FrameChannel(Stream stream, int maxPayload, Action onReadable, Action? onWritable = null, bool ownThreads = false) : IAsyncDisposable
 {
-    // However small the items are to be, what became of them can be told.
-    private readonly int _maxLength = Math.Max(maxPayload, FrameFormat.MaxControl);
-
     private readonly FrameSender _sender = new(stream, onWritable, ownThreads);
+
+    // However small the items are to be, what became of them can be told.
     private readonly FrameReceiver _receiver = new(stream, Math.Max(maxPayload, FrameFormat.MaxControl), onReadable, ownThreads);
 
     /// <inheritdoc cref="FrameSender.IsCongested"/>
@@ -40,7 +39,7 @@ internal sealed class FrameChannel(Stream stream, int maxPayload, Action onReada
     /// <inheritdoc cref="FrameSender.Write(FrameType, long, ReadOnlySpan{byte}, ushort, int, FrameFlags)"/>
     public void Write(FrameType type, long number = 0, ReadOnlySpan<byte> payload = default, ushort port = 0, int attempt = 0, FrameFlags flags = FrameFlags.None)
     {
-        Debug.Assert(payload.Length <= FrameFormat.LongestOf(type, _maxLength), "The writer keeps payloads within bounds.");
+        Debug.Assert(payload.Length <= FrameFormat.LongestOf(type, Math.Max(maxPayload, FrameFormat.MaxControl)), "The writer keeps payloads within bounds.");
         _sender.Write(type, number, payload, port, attempt, flags);
     }
 

@@ -30,17 +30,17 @@ internal sealed class FrameReceiver(Stream stream, int maxLength, Action onReada
     private readonly CancellationTokenSource _closing = new();
     private readonly byte[] _own = new byte[BufferLength];
 
-    // Counts at most one: the reader has made room. It may have done so before the pump waited.
+    // One for each time that the pump parks: the reader has made room.
     private readonly SemaphoreSlim _roomMade = new(0);
 
-    // The pump's, but while it is parked the reader's: where it receives, and up to where.
+    // Where the pump receives, and up to where. Written by the reader, while the pump is parked.
     private byte[] _buffer = [];
     private int _limit;
 
-    // Written like these; read by the reader at any time, behind _isParked.
+    // How much of it is received. Written by the pump, but while that is parked by the reader; read by the reader at any time.
     private int _received;
 
-    // Set by the pump, behind _received; cleared by the reader.
+    // Tells the reader that the pump has parked. Set by the pump, behind _received; cleared by the reader.
     private bool _isParked;
 
     // Set by the pump, behind all that was received.
@@ -54,7 +54,7 @@ internal sealed class FrameReceiver(Stream stream, int maxLength, Action onReada
     private bool _hasFrame;
     private bool _endsItem;
 
-    /// <summary>The array of the frame that was read last, if it is long.</summary>
+    /// <summary>The array of the last frame, if that is a long one.</summary>
     public PooledPayload Long { get; } = new();
 
     /// <summary>Whether the other side has ended and everything that it sent was read. Reader only.</summary>
@@ -66,10 +66,10 @@ internal sealed class FrameReceiver(Stream stream, int maxLength, Action onReada
     public void Start()
     {
         (_buffer, _limit) = (_own, _own.Length);
-        Receiving = ownThread ? RunOnThreadAsync() : Task.Run(ReceiveAsync);
+        Receiving = ownThread ? PumpThread.RunAsync(ReceiveOnThread, "puma-receive") : Task.Run(ReceiveAsync);
     }
 
-    /// <summary>Shows the next frame, which stays until <see cref="Advance"/>; its payload until the next one is looked for.</summary>
+    /// <summary>Shows the next frame, which stays until <see cref="Advance"/>; its payload stays until the next one is looked for.</summary>
     /// <exception cref="ProtocolViolationException">The other side sent what is no frame.</exception>
     public bool TryPeek(out Frame frame)
     {
@@ -134,7 +134,7 @@ internal sealed class FrameReceiver(Stream stream, int maxLength, Action onReada
             if (kept >= _needed)
                 return true;
             bool fits = _needed <= _own.Length;
-            byte[] next = fits ? _own : ArrayPool<byte>.Shared.Rent(Math.Min(_needed, Math.Max(Believed, 2 * kept)));
+            byte[] next = fits ? _own : ArrayPool<byte>.Shared.Rent((int)Math.Min(_needed, Math.Max(Believed, 2L * kept)));
             if (_begin > 0 || next != _buffer)
                 _buffer.AsSpan(_begin, kept).CopyTo(next);
             Long.Set(fits ? null : next);
@@ -142,8 +142,7 @@ internal sealed class FrameReceiver(Stream stream, int maxLength, Action onReada
             // A long frame has its array for itself.
             (_buffer, _begin, _received, _limit) = (next, 0, kept, fits ? next.Length : Math.Min(_needed, next.Length));
             Volatile.Write(ref _isParked, false);
-            if (_roomMade.CurrentCount == 0)
-                _roomMade.Release();
+            _roomMade.Release();
 
             // A pump that has ended does not come back to tell of it.
             return Volatile.Read(ref _isOver);
@@ -166,10 +165,11 @@ internal sealed class FrameReceiver(Stream stream, int maxLength, Action onReada
         {
             while (true)
             {
-                while (Volatile.Read(ref _isParked))
-                    await _roomMade.WaitAsync(_closing.Token).ConfigureAwait(false);
-                if (!OnReceived(await stream.ReadAsync(_buffer.AsMemory(_received, _limit - _received), _closing.Token).ConfigureAwait(false)))
+                int count = await stream.ReadAsync(_buffer.AsMemory(_received, _limit - _received), _closing.Token).ConfigureAwait(false);
+                if (count == 0)
                     return;
+                if (OnReceived(count))
+                    await _roomMade.WaitAsync(_closing.Token).ConfigureAwait(false);
             }
         }
         catch (Exception error) when (FrameChannel.IsEnd(error))
@@ -180,36 +180,20 @@ internal sealed class FrameReceiver(Stream stream, int maxLength, Action onReada
         {
             OnEnded();
         }
-    }
-
-    private Task RunOnThreadAsync()
-    {
-        var failed = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-        Task ended = PumpThread.Run(() =>
-        {
-            try
-            {
-                ReceiveOnThread();
-                failed.SetResult();
-            }
-            catch (Exception error)
-            {
-                failed.SetException(error);
-            }
-        }, "puma-receive");
-        return Task.WhenAll(ended, failed.Task);
     }
 
     private void ReceiveOnThread()
     {
         try
         {
-            do
+            while (true)
             {
-                while (Volatile.Read(ref _isParked))
+                int count = stream.Read(_buffer.AsSpan(_received, _limit - _received));
+                if (count == 0)
+                    return;
+                if (OnReceived(count))
                     _roomMade.Wait(_closing.Token);
             }
-            while (OnReceived(stream.Read(_buffer.AsSpan(_received, _limit - _received))));
         }
         catch (Exception error) when (FrameChannel.IsEnd(error))
         {
@@ -221,17 +205,16 @@ internal sealed class FrameReceiver(Stream stream, int maxLength, Action onReada
         }
     }
 
-    /// <returns>False when that was the end.</returns>
+    /// <returns>Whether the pump has parked: it waits for room once, which may have been made by now.</returns>
     private bool OnReceived(int count)
     {
-        if (count == 0)
-            return false;
         int room = _limit - _received - count;
+        bool parks = room < LeastRoom && (room == 0 || _buffer == _own);
         Volatile.Write(ref _received, _received + count);
-        if (room < LeastRoom && (room == 0 || _buffer == _own))
+        if (parks)
             Volatile.Write(ref _isParked, true);
         onReadable();
-        return true;
+        return parks;
     }
 
     private void OnEnded()

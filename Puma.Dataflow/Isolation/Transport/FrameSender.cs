@@ -1,5 +1,5 @@
 using System.Buffers;
-using System.Diagnostics;
+using System.Runtime.InteropServices;
 using Puma.Dataflow.Isolation.Codec;
 using Puma.Dataflow.Isolation.Protocol;
 
@@ -56,7 +56,7 @@ internal sealed class FrameSender(Stream stream, Action? onWritable, bool ownThr
     public void Start()
     {
         if (ownThread)
-            _thread = PumpThread.Run(SendOnThread, "puma-send");
+            _thread = PumpThread.RunAsync(SendOnThread, "puma-send");
     }
 
     /// <summary>Writes a frame; it goes out with the next <see cref="Flush"/>. Once the connection has ended nothing happens.</summary>
@@ -78,7 +78,7 @@ internal sealed class FrameSender(Stream stream, Action? onWritable, bool ownThr
     /// <param name="port">Its port.</param>
     /// <param name="attempt">Its attempt.</param>
     /// <param name="flags">More of it.</param>
-    /// <param name="keepsBlocks">Whether the blocks of the value stay as they are until it is settled, so that they need not be copied.</param>
+    /// <param name="keepsBlocks">Whether the blocks of the value stay as they are until the other side has answered, so that they need not be copied.</param>
     public void Write(FrameType type, long number, PayloadWriter payload, ushort port, int attempt, FrameFlags flags, bool keepsBlocks)
     {
         lock (_gate)
@@ -92,10 +92,13 @@ internal sealed class FrameSender(Stream stream, Action? onWritable, bool ownThr
                 return;
             }
 
+            // First what may find no memory: a frame that has begun is whole.
+            Chunk[] blocks = [.. payload.Blocks.Select(block => keepsBlocks && IsOfArray(block) ? new Chunk(block, null) : Chunk.Copy(block))];
             Span<byte> lead = BeginFrameLocked(type, number, (int)payload.Length, port, attempt, flags | FrameFlags.HasBlocks, together: payload.LeadLength);
             payload.WriteLead(lead);
-            foreach (ReadOnlyMemory<byte> block in payload.Blocks)
-                AddBlockLocked(block, keepsBlocks);
+            SealLocked();
+            _chunks.AddRange(blocks);
+            Volatile.Write(ref _unsent, _unsent + payload.Length - payload.LeadLength);
         }
     }
 
@@ -120,12 +123,14 @@ internal sealed class FrameSender(Stream stream, Action? onWritable, bool ownThr
             if (_isClosed || _isSending || (_filled == 0 && _chunks.Count == 0))
                 return;
             _isSending = true;
+            if (ownThread)
+            {
+                _flushed.Release();
+                return;
+            }
         }
 
-        if (ownThread)
-            _flushed.Release();
-        else
-            _ = SendBurstsAsync(); // Owned by _isSending: its end is waited for at the disposal, where its failure is told.
+        _ = SendBurstsAsync(); // Owned by _isSending: its end is waited for at the disposal, where its failure is told.
     }
 
     /// <summary>Ends the sending at once; what has not been sent is given up. The stream of a thread is disposed with it.</summary>
@@ -174,22 +179,9 @@ internal sealed class FrameSender(Stream stream, Action? onWritable, bool ownThr
         return frame[FrameFormat.HeaderLength..];
     }
 
-    private void AddBlockLocked(ReadOnlyMemory<byte> block, bool keeps)
-    {
-        SealLocked();
-        if (keeps)
-        {
-            _chunks.Add(new Chunk(block, null));
-        }
-        else
-        {
-            byte[] copy = ArrayPool<byte>.Shared.Rent(block.Length);
-            block.CopyTo(copy);
-            _chunks.Add(new Chunk(copy.AsMemory(0, block.Length), copy));
-        }
-
-        Volatile.Write(ref _unsent, _unsent + block.Length);
-    }
+    /// <summary>Whether reading it does no harm, whatever becomes of it: when an item is settled early, the connection may still read its blocks, though nobody will take up what it sends.</summary>
+    private static bool IsOfArray(ReadOnlyMemory<byte> block) =>
+        MemoryMarshal.TryGetArray(block, out _) || MemoryMarshal.TryGetMemoryManager<byte, ArrayMemory>(block, out _);
 
     private void SealLocked()
     {
@@ -294,9 +286,11 @@ internal sealed class FrameSender(Stream stream, Action? onWritable, bool ownThr
             onWritable?.Invoke();
     }
 
-    /// <summary>The other side is gone, which the receiver tells; or this side gives up; or a callback has thrown.</summary>
+    /// <summary>The other side is gone, which the receiver tells; or this side gives up; or something has thrown, which ends the receiver as well.</summary>
     private void Close(Exception error)
     {
+        if (!FrameChannel.IsEnd(error))
+            stream.Dispose();
         lock (_gate)
         {
             _isClosed = true;
@@ -324,5 +318,13 @@ internal sealed class FrameSender(Stream stream, Action? onWritable, bool ownThr
 
     /// <param name="Bytes">What is sent.</param>
     /// <param name="Rented">The array to return to the pool then; null when it is somebody else's memory.</param>
-    private readonly record struct Chunk(ReadOnlyMemory<byte> Bytes, byte[]? Rented);
+    private readonly record struct Chunk(ReadOnlyMemory<byte> Bytes, byte[]? Rented)
+    {
+        public static Chunk Copy(ReadOnlyMemory<byte> bytes)
+        {
+            byte[] copy = ArrayPool<byte>.Shared.Rent(bytes.Length);
+            bytes.CopyTo(copy);
+            return new Chunk(copy.AsMemory(0, bytes.Length), copy);
+        }
+    }
 }

@@ -4,7 +4,7 @@ using System.Runtime.InteropServices;
 
 namespace Puma.Dataflow.Isolation.Transport;
 
-/// <summary>The pooled array of the long frame that was read last: it goes back to the pool with the next one, unless somebody takes it over. The reader's.</summary>
+/// <summary>The pooled array of a long frame, also while that is received: it goes back to the pool when the next frame is looked for, unless somebody takes it over. The reader's.</summary>
 internal sealed class PooledPayload
 {
     private byte[]? _array;

@@ -5,14 +5,21 @@ internal static class PumpThread
 {
     private const int StackSize = 256 * 1024;
 
-    /// <returns>Ends with the loop, which must not throw.</returns>
-    public static Task Run(Action loop, string name)
+    /// <returns>Ends with the loop, and as that does.</returns>
+    public static Task RunAsync(Action loop, string name)
     {
         var ended = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         new Thread(() =>
         {
-            loop();
-            ended.SetResult();
+            try
+            {
+                loop();
+                ended.SetResult();
+            }
+            catch (Exception error)
+            {
+                ended.SetException(error);
+            }
         }, StackSize)
         { Name = name, IsBackground = true }.Start();
         return ended.Task;

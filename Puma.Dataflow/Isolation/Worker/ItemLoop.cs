@@ -82,20 +82,20 @@ internal sealed class ItemLoop(StartRecord start, HostedCode code, StageContext 
             data.Advance();
             _item.Withdraw();
             results.SendFailed(number, attempt, error, FrameFlags.NotCarried);
-            return WaitUntilSettledAsync(number);
+            return new ValueTask(WaitForVerdictAsync(number).AsTask());
         }
 
         data.Advance();
         ValueTask<bool> trying = TryHandleAsync(item, number, attempt);
-#pragma warning disable VSTHRD002 // It has completed.
-        if (!trying.IsCompletedSuccessfully || !trying.Result)
-#pragma warning restore VSTHRD002
+        if (!trying.IsCompletedSuccessfully)
             return GoOnAsync(trying, item, number, attempt);
+#pragma warning disable VSTHRD002 // It has completed.
+        if (!trying.Result)
+#pragma warning restore VSTHRD002
+            return GoOnAsync(new ValueTask<bool>(false), item, number, attempt);
         Leave(item);
         return default;
     }
-
-    private async ValueTask WaitUntilSettledAsync(long number) => await WaitForVerdictAsync(number).ConfigureAwait(false);
 
     private async ValueTask GoOnAsync(ValueTask<bool> trying, HeldItem item, long number, int attempt)
     {
@@ -123,7 +123,7 @@ internal sealed class ItemLoop(StartRecord start, HostedCode code, StageContext 
             _outputs.Hold();
         ValueTask<Exception?> calling = CallAsync(item, number, token);
 #pragma warning disable VSTHRD002 // It has completed.
-        return calling.IsCompletedSuccessfully ? EndAttemptAsync(calling.Result, item, number, attempt, token) : AwaitAsync(calling, item, number, attempt, token);
+        return calling.IsCompletedSuccessfully ? EndAttemptAsync(calling.Result, item, number, attempt, token) : EndLaterAsync(calling, item, number, attempt, token);
 #pragma warning restore VSTHRD002
     }
 
@@ -136,7 +136,7 @@ internal sealed class ItemLoop(StartRecord start, HostedCode code, StageContext 
         return true;
     }
 
-    private async ValueTask<bool> AwaitAsync(ValueTask<Exception?> calling, HeldItem item, long number, int attempt, CancellationToken token) =>
+    private async ValueTask<bool> EndLaterAsync(ValueTask<Exception?> calling, HeldItem item, long number, int attempt, CancellationToken token) =>
         await EndAttemptAsync(await calling.ConfigureAwait(false), item, number, attempt, token).ConfigureAwait(false);
 
     private ValueTask<bool> EndAttemptAsync(Exception? failure, HeldItem item, long number, int attempt, CancellationToken token)
@@ -190,7 +190,7 @@ internal sealed class ItemLoop(StartRecord start, HostedCode code, StageContext 
             if (!handling.IsCompletedSuccessfully)
             {
                 results.EndBurst();
-                return AwaitAsync(handling, number);
+                return WaitForAsync(handling, number);
             }
 
             handling.GetAwaiter().GetResult();
@@ -206,7 +206,7 @@ internal sealed class ItemLoop(StartRecord start, HostedCode code, StageContext 
         }
     }
 
-    private async ValueTask<Exception?> AwaitAsync(ValueTask handling, long number)
+    private async ValueTask<Exception?> WaitForAsync(ValueTask handling, long number)
     {
         try
         {
@@ -231,6 +231,7 @@ internal sealed class ItemLoop(StartRecord start, HostedCode code, StageContext 
     /// <returns>What went wrong, if anything.</returns>
     private async ValueTask<Exception?> PassHeldAsync()
     {
+        results.BeginBurst();
         try
         {
             await _outputs.PassHeldAsync().ConfigureAwait(false);
@@ -239,6 +240,10 @@ internal sealed class ItemLoop(StartRecord start, HostedCode code, StageContext 
         catch (Exception error)
         {
             return error;
+        }
+        finally
+        {
+            results.EndBurst();
         }
     }
 

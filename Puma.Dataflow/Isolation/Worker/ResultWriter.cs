@@ -7,15 +7,15 @@ namespace Puma.Dataflow.Isolation.Worker;
 
 /// <summary>Tells the parent what the code makes and how its items end, and sends it in bursts.</summary>
 /// <remarks>
-/// Outputs call <see cref="Send"/> from any thread; everything else belongs to the worker's stream.
+/// What says nothing else belongs to the worker's stream.
 /// <para>
-/// The end of an item goes out with those of the next ones, as long as they are short: when nothing more is there to be handled, after
-/// <see cref="s_burst"/>, or, if the next handler takes its time, by a <see cref="LateSignal"/>.
+/// The ends of items, and outputs that follow each other quickly, go out together: before the stream waits, after <see cref="s_burst"/>,
+/// or, if user code takes its time meanwhile, by a <see cref="LateSignal"/>.
 /// </para>
 /// </remarks>
 internal sealed class ResultWriter : IDisposable
 {
-    /// <summary>How long ends of items gather while the stream comes by, in timestamps: 50 microseconds.</summary>
+    /// <summary>How long they gather, in timestamps: 50 microseconds.</summary>
     private static readonly long s_burst = TimeProvider.System.TimestampFrequency / 20_000;
 
     /// <summary>Items are short that take less, in timestamps: 3 microseconds.</summary>
@@ -29,9 +29,11 @@ internal sealed class ResultWriter : IDisposable
     private readonly WorkerControl _control;
     private readonly LateSignal _lateFlush;
 
-    // When the stream last looked at the time, and when it last flushed; how many items it looks at next time, and how many are left until then.
-    private long _lookedAt;
+    // When they last went out because of the time, or the stream began to work. Any thread.
     private long _flushedAt;
+
+    // When the stream last looked at the time; after how many items it looks next, and how many are left until then.
+    private long _lookedAt;
     private int _itemsPerLook = 1;
     private int _untilLook = 1;
 
@@ -60,13 +62,13 @@ internal sealed class ResultWriter : IDisposable
     /// <summary>From here on outputs go out together; until <see cref="EndBurst"/>.</summary>
     public void BeginBurst() => _isInBurst = true;
 
-    /// <summary>From here on each output goes out as soon as it is made.</summary>
+    /// <summary>From here on each output goes out soon.</summary>
     public void EndBurst() => _isInBurst = false;
 
-    /// <summary>Sends what is ready.</summary>
+    /// <summary>Sends what is ready. Any thread.</summary>
     public void Flush() => _data.Flush();
 
-    /// <summary>Sends what is ready and waits until something may have changed.</summary>
+    /// <summary>Sends what is ready and waits until something may have changed. Any thread that has a signal of its own.</summary>
     /// <param name="at">Where to wait; null for the stream's own signal.</param>
     public ValueTask WaitAsync(Wakeup? at = null)
     {
@@ -74,7 +76,7 @@ internal sealed class ResultWriter : IDisposable
         return _control.WaitAsync(at);
     }
 
-    /// <summary>Sends an output of the item in work.</summary>
+    /// <summary>Sends an output of the item in work. Any thread.</summary>
     /// <exception cref="ItemCodecException">It cannot be carried; nothing was sent.</exception>
     public void Send<T>(ushort port, T value, ItemCodec<T> codec, PayloadWriter writer)
     {
@@ -92,11 +94,15 @@ internal sealed class ResultWriter : IDisposable
         }
 
         if (!_isInBurst)
-            _data.Flush();
+            FlushSoon(TimeProvider.System.GetTimestamp());
     }
 
     /// <summary>Says that items are there to be handled again, after a wait.</summary>
-    public void BeginWork() => _lookedAt = _flushedAt = TimeProvider.System.GetTimestamp();
+    public void BeginWork()
+    {
+        _lookedAt = TimeProvider.System.GetTimestamp();
+        Volatile.Write(ref _flushedAt, _lookedAt);
+    }
 
     public void SendDone(long number, int attempt, bool wasRefused)
     {
@@ -112,13 +118,18 @@ internal sealed class ResultWriter : IDisposable
         long now = TimeProvider.System.GetTimestamp();
         _untilLook = _itemsPerLook = now - _lookedAt <= s_short * _itemsPerLook ? ItemsPerLook : 1;
         _lookedAt = now;
-        if (now - _flushedAt < s_burst)
+        FlushSoon(now);
+    }
+
+    private void FlushSoon(long now)
+    {
+        if (now - Volatile.Read(ref _flushedAt) < s_burst)
         {
             _lateFlush.Soon();
             return;
         }
 
-        _flushedAt = now;
+        Volatile.Write(ref _flushedAt, now);
         _data.Flush();
     }
 

@@ -23,13 +23,20 @@ internal sealed class LogSender(FrameChannel control, LogRing? ring) : IDisposab
     /// <summary>How long somebody who logs waits at most for room.</summary>
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(1);
 
+    /// <summary>Records gather that come so soon after each other, in timestamps: a millisecond.</summary>
+    private static readonly long s_burst = TimeProvider.System.TimestampFrequency / 1000;
+
     [ThreadStatic]
     private static FieldWriter? s_writer;
 
     private readonly object _gate = new();
 
-    // Waking the thread that sends costs more than a record; whatever else is said by the connection takes with it what was logged before.
+    // Records that follow each other quickly go out together: waking the thread that sends costs more than a record. Whatever else is said by
+    // the connection takes with it what was logged before.
     private readonly LateSignal _lateFlush = new(control.Flush);
+
+    // When the last one went out at once, in timestamps. Any thread.
+    private long _flushedAt;
 
     // Guarded by _gate.
     private readonly LogBacklog _backlog = new(MaxBacklog);
@@ -92,7 +99,15 @@ internal sealed class LogSender(FrameChannel control, LogRing? ring) : IDisposab
             }
         }
 
-        _lateFlush.Soon();
+        long now = Clock.GetTimestamp();
+        if (now - Volatile.Read(ref _flushedAt) < s_burst)
+        {
+            _lateFlush.Soon();
+            return;
+        }
+
+        Volatile.Write(ref _flushedAt, now);
+        control.Flush();
     }
 
     public void Dispose() => _lateFlush.Dispose();
@@ -177,6 +192,7 @@ internal sealed class LogSender(FrameChannel control, LogRing? ring) : IDisposab
     {
         long begin = Clock.GetTimestamp();
         LinkedListNode<byte[]> turn = _waiting.AddLast(bytes);
+        control.Flush();
         try
         {
             while (turn.Previous is not null || !TryAddNowLocked(level, bytes))
