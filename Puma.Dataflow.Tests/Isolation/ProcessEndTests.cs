@@ -17,11 +17,15 @@ public sealed class ProcessEndTests : ChildTest
         if (!OperatingSystem.IsLinux())
             Assert.Skip("Only Linux tells.");
 
-        // The shell becomes a program that never asks for its child, so the child stays where it is when it has ended.
-        using var parent = Process.Start(new ProcessStartInfo("/bin/sh", ["-c", "sleep 0 & echo $!; exec sleep 600"]) { RedirectStandardOutput = true })!;
+        // The shell becomes a program that never asks for its child, so the child stays where it is when it has ended. It must not end before: the
+        // shell would ask.
+        using var parent = Process.Start(new ProcessStartInfo("/bin/sh", ["-c", "exec 3<&0; cat <&3 & echo $!; exec sleep 600"]) { RedirectStandardInput = true, RedirectStandardOutput = true })!;
         try
         {
             int child = int.Parse((await parent.StandardOutput.ReadLineAsync(TestToken).AsTask().Within())!, CultureInfo.InvariantCulture);
+            await Waiting.UntilAsync(() => File.ReadAllText($"/proc/{parent.Id}/comm").StartsWith("sleep", StringComparison.Ordinal), "the shell has become the other program");
+            Assert.False(ProcessEnd.HasBegun(child));
+            parent.StandardInput.Close();
 
             await Waiting.UntilAsync(() => ProcessEnd.HasBegun(child), "the child has ended");
             Assert.True(Directory.Exists($"/proc/{child}"));
