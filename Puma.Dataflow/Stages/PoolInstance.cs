@@ -12,14 +12,8 @@ namespace Puma.Dataflow.Stages;
 /// <remarks>The stage's stream makes items ready and activates; the instance runs on the thread pool. What both touch says so.</remarks>
 internal sealed class PoolInstance<TIn, TOut> : IThreadPoolWorkItem, IDisposable
 {
-    /// <summary>After so many short items it looks at the time, of others after each.</summary>
+    /// <summary>After so many items it looks at the time.</summary>
     private const int ItemsPerLook = 16;
-
-    /// <summary>Items are short that take less, in timestamps: 3 microseconds.</summary>
-    private static readonly long s_short = TimeProvider.System.TimestampFrequency * 3 / 1_000_000;
-
-    /// <summary>How long items that are done gather before the stream is woken for them, in timestamps: 50 microseconds.</summary>
-    private static readonly long s_burst = TimeProvider.System.TimestampFrequency / 20_000;
 
     /// <summary>How long it keeps its thread from others, in timestamps: 100 microseconds, or one item.</summary>
     private static readonly long s_turn = TimeProvider.System.TimestampFrequency / 10_000;
@@ -129,40 +123,19 @@ internal sealed class PoolInstance<TIn, TOut> : IThreadPoolWorkItem, IDisposable
 
     private async Task RunAsync()
     {
-        long begin = TimeProvider.System.GetTimestamp(), lookedAt = begin, toldAt = begin;
-        int handled = 0, untilLook = 1, perLook = 1;
+        long begin = TimeProvider.System.GetTimestamp();
+        int handled = 0;
         do
         {
             while (TryTake(out WorkItem<TIn, TOut>? work))
             {
-                bool isCheckpoint = work.IsCheckpoint;
-                Fate fate = isCheckpoint ? await CheckpointAsync(work.IsCompletion).ConfigureAwait(false) : await HandleAsync(work).ConfigureAwait(false);
+                Fate fate = work.IsCheckpoint ? await CheckpointAsync(work.IsCompletion).ConfigureAwait(false) : await HandleAsync(work).ConfigureAwait(false);
                 Volatile.Write(ref _current, null);
                 Handler.Redirect(_between);
                 work.EndWith(fate);
-                handled++;
-                if (--untilLook > 0 && fate.Kind == FateKind.Delivered && !isCheckpoint)
-                {
-                    _stage.WakeSoon();
+                if (++handled % ItemsPerLook != 0)
                     continue;
-                }
-
-                long now = TimeProvider.System.GetTimestamp();
-                untilLook = perLook = now - lookedAt <= s_short * perLook ? ItemsPerLook : 1;
-                lookedAt = now;
-
-                // Waking the stream for each short item would cost more than the item. What waits for more than a moment is told at once.
-                if (now - toldAt < s_burst && fate.Kind == FateKind.Delivered && !isCheckpoint)
-                {
-                    _stage.WakeSoon();
-                }
-                else
-                {
-                    toldAt = now;
-                    _stage.Wake();
-                }
-
-                long taken = now - begin;
+                long taken = TimeProvider.System.GetTimestamp() - begin;
                 if (taken < s_turn)
                     continue;
 

@@ -57,8 +57,6 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
     // The lowest item that failed for good; instances lower it, the stream reads it before it hands out an item.
     private readonly LowestFailure _lowestFailure = new();
 
-    private readonly LateSignal _lateWake;
-
     // How many items may be ready beyond those that free instances take at once. Set by the instances, as their items are long or short.
     private int _readyAhead;
 
@@ -71,7 +69,6 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
     {
         (_makeHandler, _partition, _isOneToOne) = (makeHandler, partition, isOneToOne);
         _isBehind = new bool[Options.MaxDegreeOfParallelism];
-        _lateWake = new LateSignal(Wake);
         CallWatch watch = this.MakeWatch();
         _controls = [.. Enumerable.Range(0, Options.MaxDegreeOfParallelism).Select(i => this.MakeControl(watch, i))];
         Instances = [.. _controls.Select(static c => new InstanceTarget(c))];
@@ -93,9 +90,6 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
     /// <summary>Says how long an item takes, as far as one can tell.</summary>
     /// <param name="ticks">In timestamps of the system's clock.</param>
     public void NotePace(long ticks) => Volatile.Write(ref _readyAhead, (int)Math.Min(MostReady, s_readyTime / Math.Max(1, ticks)));
-
-    /// <summary>Wakes the stream soon, for several items together.</summary>
-    public void WakeSoon() => _lateWake.Soon();
 
     // ----------------------------------------------------------------------------------------------------------------------------------
 
@@ -328,7 +322,6 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
 
     protected override void CleanUp()
     {
-        _lateWake.Dispose();
         foreach (PoolInstance<TIn, TOut> worker in _workers)
             worker.Dispose();
     }
@@ -494,7 +487,6 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
                 WorkItem<TIn, TOut> failed = Add(item);
                 failed.TryGiveUp();
                 failed.EndWith(new Fate(AttemptRunner.FateOf(Options.ErrorPolicy.Verdict), error));
-                Wake();
                 continue;
             }
 

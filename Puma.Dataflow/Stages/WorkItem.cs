@@ -97,7 +97,7 @@ internal sealed class WorkItem<TIn, TOut>(StageNode stage, Action<long> noteFail
     /// <returns>False when an instance has started it.</returns>
     public bool TryGiveUp() => Interlocked.Exchange(ref _isDecided, 1) == 0;
 
-    /// <summary>Decides the item. By its instance, or by the stage's stream when it never comes to one. Telling the stream is the caller's.</summary>
+    /// <summary>Decides the item. By its instance, or by the stage's stream when it never comes to one.</summary>
     public void EndWith(Fate fate)
     {
         Volatile.Write(ref _isStarted, true);
@@ -105,6 +105,7 @@ internal sealed class WorkItem<TIn, TOut>(StageNode stage, Action<long> noteFail
         if (fate.Kind == FateKind.Failed)
             noteFailure(Number);
         Volatile.Write(ref _isDone, true);
+        stage.Wake();
     }
 
     public override ValueTask PassAsync(TOut value, CancellationToken cancellationToken)
