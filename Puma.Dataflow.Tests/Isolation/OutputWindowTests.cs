@@ -45,6 +45,36 @@ public sealed class OutputWindowTests : ChildTest
         await EndAsync(run);
     }
 
+    [Fact] // its handler may wait for what comes of it, as in this process
+    public async Task AnOutput_OfAHandlerThatThenBlocks_Arrives()
+    {
+        s_first = new Gate();
+        var seen = new List<int>();
+        PipelineRun run = Start(Pipeline.From(Enumerable.Range(1, 3))
+            .Then(static () => new EmitsThenBlocks(), Placed.At("loopback", "work"))
+            .ForEach(x =>
+            {
+                seen.Add(x);
+                if (x == 2)
+                    s_first.Open();
+            }));
+
+        await run.Completion.Within();
+
+        Assert.Equal([1, 2, 3], seen);
+    }
+
+    /// <summary>Holds its thread, at its second item, until what it has emitted for that has arrived.</summary>
+    private sealed class EmitsThenBlocks : Runnable<int, int>
+    {
+        protected override async ValueTask OnItemAsync(int item, CancellationToken cancellationToken)
+        {
+            await EmitAsync(item, cancellationToken);
+            if (item == 2)
+                s_first.Block();
+        }
+    }
+
     [Theory, MemberData(nameof(Elsewhere))] // S34, S41
     public async Task ASourceBeforeALargeLink_GoesOnInGroupsOfASixteenth(string place)
     {

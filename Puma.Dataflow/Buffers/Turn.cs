@@ -10,7 +10,7 @@ namespace Puma.Dataflow.Buffers;
 /// </summary>
 /// <remarks>
 /// Only streams that were quick in their last turn keep things back, and only for streams that were quick. What a turn keeps back it gives
-/// back when it ends, when that is older than <see cref="s_longest"/>, or, if its user code blocks the thread meanwhile, when
+/// back when it ends, when that is older than <see cref="s_longest"/> at one of its looks, or, if its user code keeps the thread meanwhile, when
 /// <see cref="TurnWatch"/> comes by.
 /// <para>
 /// All fields belong to the thread, but for the keeper and what is kept: these are taken by an exchange, by the thread or by the watch. The
@@ -163,6 +163,7 @@ internal sealed class Turn
         long now = TimeProvider.System.GetTimestamp();
         (long before, long last) = (lookedAt, _lastLook);
         lookedAt = _lastLook = now;
+        _waitsSince = 0;
 
         // Many items lie between two looks for the same link; between looks for different ones there may be one, which may still be long.
         _isQuick = now - Math.Max(before, _begin) <= s_longest;

@@ -53,6 +53,9 @@ internal sealed class FrameChannel(Stream stream, int maxPayload, Action onReada
     /// <inheritdoc cref="FrameSender.TryEndWithLast"/>
     public bool TryEndWithLast(long number) => _sender.TryEndWithLast(number);
 
+    /// <inheritdoc cref="FrameSender.FlushSoon"/>
+    public void FlushSoon() => _sender.FlushSoon();
+
     /// <inheritdoc cref="FrameSender.Flush"/>
     public void Flush() => _sender.Flush();
 

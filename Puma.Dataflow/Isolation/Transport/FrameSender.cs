@@ -24,7 +24,7 @@ internal sealed class FrameSender(Stream stream, Action? onWritable, bool ownThr
     private readonly Lock _gate = new();
     private readonly CancellationTokenSource _closing = new();
 
-    // Counts at most one: something was flushed that the thread may not have seen.
+    // Lets the thread send, or lets it wait no longer. It may be let once too often, and finds nothing then.
     private readonly SemaphoreSlim _flushed = new(0);
     private Task _thread = Task.CompletedTask;
 
@@ -35,8 +35,14 @@ internal sealed class FrameSender(Stream stream, Action? onWritable, bool ownThr
     private uint _sequence;
     private bool _isClosed;
 
-    // Guarded by _gate: whether somebody sends; he sees what is written meanwhile. Completed when he has ended, once the connection is closed.
+    // Flushes soon, where there is no thread. Made inside of _gate.
+    private LateSignal? _late;
+
+    // Guarded by _gate: whether somebody sends; he sees what is written meanwhile. Whether the thread waits for more of it before.
     private bool _isSending;
+    private bool _isPatient;
+
+    // Completed when he has ended, once the connection is closed.
     private TaskCompletionSource? _ended;
     private Exception? _failure;
 
@@ -115,13 +121,39 @@ internal sealed class FrameSender(Stream stream, Action? onWritable, bool ownThr
         }
     }
 
+    /// <summary>Sends what was written within a millisecond, with what is written until then.</summary>
+    public void FlushSoon()
+    {
+        if (!ownThread)
+        {
+            (Volatile.Read(ref _late) ?? MakeLate())?.Soon();
+            return;
+        }
+
+        lock (_gate)
+        {
+            if (_isClosed || _isSending)
+                return;
+            _isSending = _isPatient = true;
+            _flushed.Release();
+        }
+    }
+
     /// <summary>Sends what was written.</summary>
     public void Flush()
     {
         lock (_gate)
         {
-            if (_isClosed || _isSending || (_filled == 0 && _chunks.Count == 0))
+            if (_isClosed || (_filled == 0 && _chunks.Count == 0))
                 return;
+            if (_isSending)
+            {
+                if (_isPatient)
+                    _flushed.Release();
+                _isPatient = false;
+                return;
+            }
+
             _isSending = true;
             if (ownThread)
             {
@@ -146,6 +178,8 @@ internal sealed class FrameSender(Stream stream, Action? onWritable, bool ownThr
                 EndSendingLocked();
         }
 
+        // Nobody makes one any more.
+        _late?.Dispose();
         await _closing.CancelAsync().ConfigureAwait(false);
         if (ownThread)
             await stream.DisposeAsync().ConfigureAwait(false);
@@ -157,6 +191,17 @@ internal sealed class FrameSender(Stream stream, Action? onWritable, bool ownThr
         _flushed.Dispose();
         if (_failure is { } failure)
             System.Runtime.ExceptionServices.ExceptionDispatchInfo.Throw(failure);
+    }
+
+    /// <returns>Null when the connection is closed.</returns>
+    private LateSignal? MakeLate()
+    {
+        lock (_gate)
+        {
+            if (!_isClosed && _late is null)
+                Volatile.Write(ref _late, new LateSignal(Flush));
+            return _late;
+        }
     }
 
     // ---- Under the gate. -------------------------------------------------------------------------------------------------------------
@@ -222,6 +267,8 @@ internal sealed class FrameSender(Stream stream, Action? onWritable, bool ownThr
             while (true)
             {
                 _flushed.Wait(_closing.Token);
+                if (IsPatient())
+                    _flushed.Wait(LateSignal.Late, _closing.Token);
                 while (TryTakeBurst())
                 {
                     foreach (Chunk chunk in _burst)
@@ -237,11 +284,18 @@ internal sealed class FrameSender(Stream stream, Action? onWritable, bool ownThr
         }
     }
 
+    private bool IsPatient()
+    {
+        lock (_gate)
+            return _isPatient;
+    }
+
     /// <returns>False when there is nothing; then this is the sender no longer.</returns>
     private bool TryTakeBurst()
     {
         lock (_gate)
         {
+            _isPatient = false;
             if (!_isClosed && (_filled > 0 || _chunks.Count > 0))
             {
                 SealLocked();
@@ -289,8 +343,6 @@ internal sealed class FrameSender(Stream stream, Action? onWritable, bool ownThr
     /// <summary>The other side is gone, which the receiver tells; or this side gives up; or something has thrown, which ends the receiver as well.</summary>
     private void Close(Exception error)
     {
-        if (!FrameChannel.IsEnd(error))
-            stream.Dispose();
         lock (_gate)
         {
             _isClosed = true;
@@ -300,6 +352,8 @@ internal sealed class FrameSender(Stream stream, Action? onWritable, bool ownThr
 
         try
         {
+            if (!FrameChannel.IsEnd(error))
+                stream.Dispose();
             onWritable?.Invoke();
         }
         catch (Exception thrown)

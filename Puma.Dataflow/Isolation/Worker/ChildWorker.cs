@@ -17,7 +17,7 @@ namespace Puma.Dataflow.Isolation.Worker;
 /// The stream alone runs user code and reads the data connection. What comes by the control connection is handled by its pump, which
 /// only sets bits, fires tokens and wakes the stream.
 /// </remarks>
-internal sealed class ChildWorker : IBodyStream, IDisposable
+internal sealed class ChildWorker : IBodyStream
 {
     /// <summary>How long what was logged may take to be sent at the end.</summary>
     private static readonly TimeSpan LogGrace = TimeSpan.FromSeconds(2);
@@ -66,16 +66,13 @@ internal sealed class ChildWorker : IBodyStream, IDisposable
             await using (channel.ConfigureAwait(false))
             {
                 channel.Start();
-                using var worker = new ChildWorker(channel, said, start, time);
-                await worker.RunAsync().ConfigureAwait(false);
+                await new ChildWorker(channel, said, start, time).RunAsync().ConfigureAwait(false);
 
                 // The parent closes the connections when it has read everything.
                 await said.ParentGone.ConfigureAwait(false);
             }
         }
     }
-
-    public void Dispose() => _results.Dispose();
 
     private async Task RunAsync()
     {

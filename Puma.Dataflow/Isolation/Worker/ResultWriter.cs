@@ -10,10 +10,10 @@ namespace Puma.Dataflow.Isolation.Worker;
 /// What says nothing else belongs to the worker's stream.
 /// <para>
 /// The ends of items, and outputs that follow each other quickly, go out together: before the stream waits, after <see cref="s_burst"/>,
-/// or, if user code takes its time meanwhile, by a <see cref="LateSignal"/>.
+/// or, if user code takes its time meanwhile, after a millisecond.
 /// </para>
 /// </remarks>
-internal sealed class ResultWriter : IDisposable
+internal sealed class ResultWriter(FrameChannel data, StartRecord start, WorkerControl control)
 {
     /// <summary>How long they gather, in timestamps: 50 microseconds.</summary>
     private static readonly long s_burst = TimeProvider.System.TimestampFrequency / 20_000;
@@ -24,11 +24,6 @@ internal sealed class ResultWriter : IDisposable
     /// <summary>After so many short items the stream looks at the time.</summary>
     private const int ItemsPerLook = 16;
 
-    private readonly FrameChannel _data;
-    private readonly StartRecord _start;
-    private readonly WorkerControl _control;
-    private readonly LateSignal _lateFlush;
-
     // When they last went out because of the time, or the stream began to work. Any thread.
     private long _flushedAt;
 
@@ -36,14 +31,6 @@ internal sealed class ResultWriter : IDisposable
     private long _lookedAt;
     private int _itemsPerLook = 1;
     private int _untilLook = 1;
-
-    public ResultWriter(FrameChannel data, StartRecord start, WorkerControl control)
-    {
-        (_data, _start, _control) = (data, start, control);
-        _lateFlush = new LateSignal(data.Flush);
-    }
-
-    public void Dispose() => _lateFlush.Dispose();
 
     // Written by the stream. Volatile, because a handler that waits may go on on another thread before the call of it has returned.
     private volatile bool _isInBurst;
@@ -55,7 +42,7 @@ internal sealed class ResultWriter : IDisposable
     private long _marked;
 
     /// <summary>Whether an output that has a credit may go out now. Before the start is over the parent reads nothing, so nothing is waited for. Any thread.</summary>
-    public bool CanSend(long credits) => !_control.IsDiscarding && (!_hasStarted || (credits > 0 && !_data.IsCongested));
+    public bool CanSend(long credits) => !control.IsDiscarding && (!_hasStarted || (credits > 0 && !data.IsCongested));
 
     public void EndStart() => _hasStarted = true;
 
@@ -66,14 +53,14 @@ internal sealed class ResultWriter : IDisposable
     public void EndBurst() => _isInBurst = false;
 
     /// <summary>Sends what is ready. Any thread.</summary>
-    public void Flush() => _data.Flush();
+    public void Flush() => data.Flush();
 
     /// <summary>Sends what is ready and waits until something may have changed. Any thread that has a signal of its own.</summary>
     /// <param name="at">Where to wait; null for the stream's own signal.</param>
     public ValueTask WaitAsync(Wakeup? at = null)
     {
-        _data.Flush();
-        return _control.WaitAsync(at);
+        data.Flush();
+        return control.WaitAsync(at);
     }
 
     /// <summary>Sends an output of the item in work. Any thread.</summary>
@@ -83,17 +70,20 @@ internal sealed class ResultWriter : IDisposable
         try
         {
             codec.Write(writer, value);
-            if (writer.Length > _start.MaxPayload)
-                throw new ItemCodecException(typeof(T), null, $"its encoded form has {writer.Length} bytes; at most {_start.MaxPayload} can travel (MaxItemSize)");
+            if (writer.Length > start.MaxPayload)
+                throw new ItemCodecException(typeof(T), null, $"its encoded form has {writer.Length} bytes; at most {start.MaxPayload} can travel (MaxItemSize)");
             MarkStatus();
-            _data.Write(FrameType.Result, _control.Item.Number, writer, port, _control.Item.Attempt);
+            data.Write(FrameType.Result, control.Item.Number, writer, port, control.Item.Attempt);
         }
         finally
         {
             writer.Reset();
         }
 
-        if (!_isInBurst)
+        // Its handler may wait for what comes of it.
+        if (_isInBurst)
+            data.FlushSoon();
+        else
             FlushSoon(TimeProvider.System.GetTimestamp());
     }
 
@@ -107,11 +97,14 @@ internal sealed class ResultWriter : IDisposable
     public void SendDone(long number, int attempt, bool wasRefused)
     {
         MarkStatus();
-        if (wasRefused || !_data.TryEndWithLast(number))
-            _data.Write(FrameType.Done, number, attempt: attempt, flags: wasRefused ? FrameFlags.WasRefused : FrameFlags.None);
+        bool isTold = !wasRefused && data.TryEndWithLast(number);
+        if (!isTold)
+            data.Write(FrameType.Done, number, attempt: attempt, flags: wasRefused ? FrameFlags.WasRefused : FrameFlags.None);
         if (--_untilLook > 0)
         {
-            _lateFlush.Soon();
+            // The result with which it was told goes out soon.
+            if (!isTold)
+                data.FlushSoon();
             return;
         }
 
@@ -125,12 +118,12 @@ internal sealed class ResultWriter : IDisposable
     {
         if (now - Volatile.Read(ref _flushedAt) < s_burst)
         {
-            _lateFlush.Soon();
+            data.FlushSoon();
             return;
         }
 
         Volatile.Write(ref _flushedAt, now);
-        _data.Flush();
+        data.Flush();
     }
 
 
@@ -142,34 +135,34 @@ internal sealed class ResultWriter : IDisposable
     {
         var fields = new FieldWriter();
         ErrorRecord.Of(error ?? new TimeoutException("The handler returned only after its time had run out.")).WriteTo(fields);
-        if (_start.FaultsAtError && !flags.HasFlag(FrameFlags.Canceled) && (attempt > _start.Retries || flags.HasFlag(FrameFlags.NotCarried)))
-            _control.Say(FrameType.Failing, number);
+        if (start.FaultsAtError && !flags.HasFlag(FrameFlags.Canceled) && (attempt > start.Retries || flags.HasFlag(FrameFlags.NotCarried)))
+            control.Say(FrameType.Failing, number);
         MarkStatus();
-        _data.Write(FrameType.Failed, number, fields.Written, attempt: attempt, flags: flags);
-        _data.Flush();
+        data.Write(FrameType.Failed, number, fields.Written, attempt: attempt, flags: flags);
+        data.Flush();
     }
 
     /// <summary>Tells that the code handles nothing more.</summary>
     public void SendOver(bool isCompleted)
     {
         MarkStatus();
-        _data.Write(isCompleted ? FrameType.Completed : FrameType.Idle);
-        _data.Flush();
+        data.Write(isCompleted ? FrameType.Completed : FrameType.Idle);
+        data.Flush();
     }
 
     /// <summary>What was reported until now is to be seen before what is sent next.</summary>
     private void MarkStatus()
     {
-        if (_control.Status.Number <= Volatile.Read(ref _marked))
+        if (control.Status.Number <= Volatile.Read(ref _marked))
             return;
         lock (_markGate)
         {
-            long number = _control.Status.Number;
+            long number = control.Status.Number;
             if (number <= _marked)
                 return;
             Span<byte> payload = stackalloc byte[sizeof(long)];
             System.Buffers.Binary.BinaryPrimitives.WriteInt64LittleEndian(payload, number);
-            _data.Write(FrameType.StatusMark, payload: payload);
+            data.Write(FrameType.StatusMark, payload: payload);
             Volatile.Write(ref _marked, number);
         }
     }

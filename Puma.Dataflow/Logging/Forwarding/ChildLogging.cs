@@ -78,7 +78,6 @@ internal sealed class ChildLogging : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
-        Sender.Dispose();
         if (_nlog is not null)
             (await _nlog.ConfigureAwait(false)).Dispose();
     }

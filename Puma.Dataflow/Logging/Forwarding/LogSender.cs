@@ -1,6 +1,5 @@
 using System.Diagnostics;
 using Microsoft.Extensions.Logging;
-using Puma.Dataflow.Buffers;
 using Puma.Dataflow.Isolation;
 using Puma.Dataflow.Isolation.Protocol;
 using Puma.Dataflow.Isolation.Transport;
@@ -15,7 +14,7 @@ namespace Puma.Dataflow.Logging.Forwarding;
 /// <remarks>Any thread. The lock is a condition to wait for, which <see cref="Lock"/> is not.</remarks>
 /// <param name="control">The control connection.</param>
 /// <param name="ring">Where records outlive the process; null in this process.</param>
-internal sealed class LogSender(FrameChannel control, LogRing? ring) : IDisposable
+internal sealed class LogSender(FrameChannel control, LogRing? ring)
 {
     /// <summary>How many bytes wait at most. With the window less than the black box holds.</summary>
     private const int MaxBacklog = 1024 * 1024;
@@ -31,11 +30,8 @@ internal sealed class LogSender(FrameChannel control, LogRing? ring) : IDisposab
 
     private readonly object _gate = new();
 
-    // Records that follow each other quickly go out together: waking the thread that sends costs more than a record. Whatever else is said by
-    // the connection takes with it what was logged before.
-    private readonly LateSignal _lateFlush = new(control.Flush);
-
-    // When the last one went out at once, in timestamps. Any thread.
+    // When a record last went out at once, in timestamps. Those that follow quickly go out together: waking the thread that sends costs more than
+    // a record. Whatever else is said by the connection takes with it what was logged before. Any thread.
     private long _flushedAt;
 
     // Guarded by _gate.
@@ -102,15 +98,13 @@ internal sealed class LogSender(FrameChannel control, LogRing? ring) : IDisposab
         long now = Clock.GetTimestamp();
         if (now - Volatile.Read(ref _flushedAt) < s_burst)
         {
-            _lateFlush.Soon();
+            control.FlushSoon();
             return;
         }
 
         Volatile.Write(ref _flushedAt, now);
         control.Flush();
     }
-
-    public void Dispose() => _lateFlush.Dispose();
 
     /// <summary>The parent has written the records up to this one.</summary>
     public void OnTaken(long number)

@@ -1,4 +1,4 @@
-namespace Puma.Dataflow.Buffers;
+namespace Puma.Dataflow.Isolation.Transport;
 
 /// <summary>
 /// Signals in a millisecond what its caller means to signal earlier, together with more of the same: what has gathered does not wait for
@@ -6,7 +6,7 @@ namespace Puma.Dataflow.Buffers;
 /// </summary>
 internal sealed class LateSignal : IDisposable
 {
-    private static readonly TimeSpan Late = TimeSpan.FromMilliseconds(1);
+    public static readonly TimeSpan Late = TimeSpan.FromMilliseconds(1);
 
     private readonly ITimer _timer;
 
