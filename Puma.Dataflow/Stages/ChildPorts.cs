@@ -85,7 +85,7 @@ internal abstract class ChildOutput
     /// <exception cref="ProtocolViolationException">The result is malformed.</exception>
     /// <param name="frame">The result.</param>
     /// <param name="longPayload">The pooled array in which it may be.</param>
-    public abstract bool TryPass(in Frame frame, PooledPayload? longPayload);
+    public abstract bool TryPass(in Frame frame, LongPayload? longPayload);
 
     public abstract Link To { get; }
 }
@@ -100,7 +100,7 @@ internal sealed class ChildOutput<T>(StageNode stage, Link<T> link, ItemCodecs c
 
     public override Link To => link;
 
-    public override bool TryPass(in Frame frame, PooledPayload? longPayload)
+    public override bool TryPass(in Frame frame, LongPayload? longPayload)
     {
         if (!_hasValue)
         {

@@ -82,7 +82,13 @@ internal sealed class ItemOrder(StageNode stage, bool isOrdered)
     private async ValueTask<HeldInput?> SettleMoreAsync(ValueTask settling)
     {
         await settling.ConfigureAwait(false);
-        return await SettleDecidedAsync().ConfigureAwait(false);
+        while (TryTakeDecided(out HeldInput? head))
+        {
+            if (!head.IsSettled)
+                await SettleAsync(head, head.Fate!.Value).ConfigureAwait(false);
+        }
+
+        return Head;
     }
 
     private bool TryTakeDecided([NotNullWhen(true)] out HeldInput? head)

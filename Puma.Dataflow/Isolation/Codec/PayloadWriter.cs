@@ -98,7 +98,7 @@ internal sealed class PayloadReader
 {
     private readonly List<ReadOnlySequence<byte>> _blocks = [];
     private readonly List<SharedBuffer> _lent = [];
-    private PooledPayload? _long;
+    private LongPayload? _long;
 
     public ReadOnlySequence<byte> Head { get; private set; }
 
@@ -106,7 +106,7 @@ internal sealed class PayloadReader
     /// <param name="hasBlocks">Whether it has blocks.</param>
     /// <param name="longPayload">The pooled array in which it may be.</param>
     /// <exception cref="ItemCodecException">The lengths do not fit the payload.</exception>
-    public void Reset(ReadOnlySequence<byte> payload, bool hasBlocks, PooledPayload? longPayload = null)
+    public void Reset(ReadOnlySequence<byte> payload, bool hasBlocks, LongPayload? longPayload = null)
     {
         _blocks.Clear();
         Head = payload;

@@ -5,6 +5,9 @@ namespace Puma.Dataflow.Isolation.Transport;
 /// <summary>One end of a connection inside a process. Once it is disposed of, its use fails as that of a socket does.</summary>
 internal sealed class DuplexStream(Stream read, Stream write) : Stream
 {
+    // A pipe takes a write whole, however long it is, before it makes the writer wait.
+    private const int LongestWrite = 64 * 1024;
+
     public override bool CanRead => true;
 
     public override bool CanSeek => false;
@@ -43,12 +46,19 @@ internal sealed class DuplexStream(Stream read, Stream write) : Stream
 
     public override Task<int> ReadAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) => ReadAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
 
-    public override void Write(byte[] buffer, int offset, int count) => write.Write(buffer, offset, count);
+    public override void Write(byte[] buffer, int offset, int count)
+    {
+        for (; count > LongestWrite; offset += LongestWrite, count -= LongestWrite)
+            write.Write(buffer, offset, LongestWrite);
+        write.Write(buffer, offset, count);
+    }
 
     public override async ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
     {
         try
         {
+            for (; buffer.Length > LongestWrite; buffer = buffer[LongestWrite..])
+                await write.WriteAsync(buffer[..LongestWrite], cancellationToken).ConfigureAwait(false);
             await write.WriteAsync(buffer, cancellationToken).ConfigureAwait(false);
         }
         catch (InvalidOperationException error)

@@ -28,7 +28,7 @@ internal sealed class FrameChannel(Stream stream, int maxPayload, Action onReada
     public Task Receiving => _receiver.Receiving;
 
     /// <inheritdoc cref="FrameReceiver.Long"/>
-    public PooledPayload LongPayload => _receiver.Long;
+    public LongPayload LongPayload => _receiver.Long;
 
     public void Start()
     {

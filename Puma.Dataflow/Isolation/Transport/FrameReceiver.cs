@@ -7,7 +7,7 @@ namespace Puma.Dataflow.Isolation.Transport;
 
 /// <summary>
 /// Receives bytes into one buffer, behind those that were not read yet, and takes frames off its front. So no frame is cut, and a small one
-/// costs no more than a look at its header. A frame that is longer than the buffer gets an array of its own from the pool.
+/// costs no more than a look at its header. A frame that is longer than the buffer gets an array of its own.
 /// </summary>
 /// <remarks>
 /// A pump receives and one stream reads. The pump goes on as long as there is room; then it parks, and touches nothing until the reader has
@@ -55,7 +55,7 @@ internal sealed class FrameReceiver(Stream stream, int maxLength, Action onReada
     private bool _endsItem;
 
     /// <summary>The array of the last frame, if that is a long one.</summary>
-    public PooledPayload Long { get; } = new();
+    public LongPayload Long { get; } = new();
 
     /// <summary>Whether the other side has ended and everything that it sent was read. Reader only.</summary>
     public bool HasEnded { get; private set; }
@@ -134,10 +134,13 @@ internal sealed class FrameReceiver(Stream stream, int maxLength, Action onReada
             if (kept >= _needed)
                 return true;
             bool fits = _needed <= _own.Length;
-            byte[] next = fits ? _own : ArrayPool<byte>.Shared.Rent((int)Math.Min(_needed, Math.Max(Believed, 2L * kept)));
-            if (_begin > 0 || next != _buffer)
-                _buffer.AsSpan(_begin, kept).CopyTo(next);
-            Long.Set(fits ? null : next);
+            Span<byte> received = _buffer.AsSpan(_begin, kept);
+            byte[] next = fits ? _own : Long.Hold((int)Math.Min(_needed, Math.Max(Believed, 2L * kept)), received);
+            if (fits)
+            {
+                received.CopyTo(next);
+                Long.Release();
+            }
 
             // A long frame has its array for itself.
             (_buffer, _begin, _received, _limit) = (next, 0, kept, fits ? next.Length : Math.Min(_needed, next.Length));

@@ -1,4 +1,3 @@
-using System.Buffers;
 using System.Runtime.InteropServices;
 using Puma.Dataflow.Isolation.Codec;
 using Puma.Dataflow.Isolation.Protocol;
@@ -23,6 +22,7 @@ internal sealed class FrameSender(Stream stream, Action? onWritable, bool ownThr
 
     private readonly Lock _gate = new();
     private readonly CancellationTokenSource _closing = new();
+    private readonly LongArrays _arrays = new();
 
     // Lets the thread send, or lets it wait no longer. It may be let once too often, and finds nothing then.
     private readonly SemaphoreSlim _flushed = new(0);
@@ -99,7 +99,7 @@ internal sealed class FrameSender(Stream stream, Action? onWritable, bool ownThr
             }
 
             // First what may find no memory: a frame that has begun is whole.
-            Chunk[] blocks = [.. payload.Blocks.Select(block => keepsBlocks && IsOfArray(block) ? new Chunk(block, null) : Chunk.Copy(block))];
+            Chunk[] blocks = [.. payload.Blocks.Select(block => keepsBlocks && IsOfArray(block) ? new Chunk(block, null) : Copy(block))];
             Span<byte> lead = BeginFrameLocked(type, number, (int)payload.Length, port, attempt, flags | FrameFlags.HasBlocks, together: payload.LeadLength);
             payload.WriteLead(lead);
             SealLocked();
@@ -213,7 +213,7 @@ internal sealed class FrameSender(Stream stream, Action? onWritable, bool ownThr
         if (_filling is null || _filling.Length - _filled < needed)
         {
             SealLocked();
-            _filling = ArrayPool<byte>.Shared.Rent(Math.Max(ChunkLength, needed));
+            _filling = _arrays.Rent(Math.Max(ChunkLength, needed));
         }
 
         _lastFrame = together == length ? _filled : -1;
@@ -228,13 +228,20 @@ internal sealed class FrameSender(Stream stream, Action? onWritable, bool ownThr
     private static bool IsOfArray(ReadOnlyMemory<byte> block) =>
         MemoryMarshal.TryGetArray(block, out _) || MemoryMarshal.TryGetMemoryManager<byte, ArrayMemory>(block, out _);
 
+    private Chunk Copy(ReadOnlyMemory<byte> bytes)
+    {
+        byte[] copy = _arrays.Rent(bytes.Length);
+        bytes.CopyTo(copy);
+        return new Chunk(copy.AsMemory(0, bytes.Length), copy);
+    }
+
     private void SealLocked()
     {
         _lastFrame = -1;
         if (_filled > 0)
             _chunks.Add(new Chunk(_filling.AsMemory(0, _filled), _filling));
         else if (_filling is not null)
-            ArrayPool<byte>.Shared.Return(_filling);
+            _arrays.Return(_filling);
         (_filling, _filled) = (null, 0);
     }
 
@@ -321,7 +328,7 @@ internal sealed class FrameSender(Stream stream, Action? onWritable, bool ownThr
         {
             sent += chunk.Bytes.Length;
             if (chunk.Rented is not null)
-                ArrayPool<byte>.Shared.Return(chunk.Rented);
+                _arrays.Return(chunk.Rented);
         }
 
         _burst.Clear();
@@ -371,14 +378,6 @@ internal sealed class FrameSender(Stream stream, Action? onWritable, bool ownThr
     }
 
     /// <param name="Bytes">What is sent.</param>
-    /// <param name="Rented">The array to return to the pool then; null when it is somebody else's memory.</param>
-    private readonly record struct Chunk(ReadOnlyMemory<byte> Bytes, byte[]? Rented)
-    {
-        public static Chunk Copy(ReadOnlyMemory<byte> bytes)
-        {
-            byte[] copy = ArrayPool<byte>.Shared.Rent(bytes.Length);
-            bytes.CopyTo(copy);
-            return new Chunk(copy.AsMemory(0, bytes.Length), copy);
-        }
-    }
+    /// <param name="Rented">The array to give back then; null when it is somebody else's memory.</param>
+    private readonly record struct Chunk(ReadOnlyMemory<byte> Bytes, byte[]? Rented);
 }

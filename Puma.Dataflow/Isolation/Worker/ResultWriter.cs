@@ -126,7 +126,6 @@ internal sealed class ResultWriter(FrameChannel data, StartRecord start, WorkerC
         data.Flush();
     }
 
-
     /// <param name="number">The item; 0 for the code itself.</param>
     /// <param name="attempt">The attempt at it.</param>
     /// <param name="error">What was thrown; null when only the time had run out.</param>
