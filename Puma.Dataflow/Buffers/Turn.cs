@@ -142,6 +142,7 @@ internal sealed class Turn
             if (wakeup.IsQuick)
                 KeepBack();
             wakeup.Resume();
+            _stream?.GoOn();
 
             // Whatever user code has left on the thread is not for the next stream.
             if (SynchronizationContext.Current is not null)

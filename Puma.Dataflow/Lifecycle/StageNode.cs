@@ -378,7 +378,26 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
     /// <summary>Wakes the writers that wait although slots are free. Due before every wait of the stream.</summary>
     protected virtual void FlushInputs() => Links.FlushInputs();
 
-    void ILinkEnd.EndTurn() => Links.SignalOutputs();
+    void ILinkEnd.EndTurn()
+    {
+        Links.SignalOutputs();
+        OnTurnEnds();
+    }
+
+    void ILinkEnd.GoOn() => GoOn();
+
+    /// <summary>A turn of the stream, or what goes on in its rest, gives back what it has kept back. Any thread.</summary>
+    protected virtual void OnTurnEnds() { }
+
+    /// <inheritdoc cref="ILinkEnd.GoOn"/>
+    protected virtual void GoOn() { }
+
+    /// <summary>Leaves the rest of its turn to <see cref="GoOn"/>, and waits for a signal. The stream must not touch what is done there before that has ended.</summary>
+    protected ValueTask LeaveTurnAsync()
+    {
+        WaitsFor = null;
+        return _wakeups.Stream.WaitAsync(Turning);
+    }
 
     /// <summary>Wakes the stream when a foreign task has ended, whatever way.</summary>
     protected async Task WakeAtEndAsync(Task foreign)

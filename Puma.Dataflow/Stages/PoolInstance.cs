@@ -130,8 +130,7 @@ internal sealed class PoolInstance<TIn, TOut> : IThreadPoolWorkItem, IDisposable
             while (TryTake(out WorkItem<TIn, TOut>? work))
             {
                 Fate fate = work.IsCheckpoint ? await CheckpointAsync(work.IsCompletion).ConfigureAwait(false) : await HandleAsync(work).ConfigureAwait(false);
-                Volatile.Write(ref _current, null);
-                Handler.Redirect(_between);
+                Leave();
                 work.EndWith(fate);
                 if (++handled % ItemsPerLook != 0)
                     continue;
@@ -187,6 +186,56 @@ internal sealed class PoolInstance<TIn, TOut> : IThreadPoolWorkItem, IDisposable
         work = null;
         return false;
     }
+
+    private void Leave()
+    {
+        Volatile.Write(ref _current, null);
+        Handler.Redirect(_between);
+    }
+
+    // ---- Of the thread that has the stream's baton. ----------------------------------------------------------------------------------
+
+    /// <summary>Whether it can work on the stream's thread, and does nothing else.</summary>
+    public bool CanBorrow => Flow is null && !IsActive;
+
+    /// <summary>From here on it is active, and its outputs go to this item, which is used for one after another.</summary>
+    public void BeginBorrowed(WorkItem<TIn, TOut> work)
+    {
+        Volatile.Write(ref _isActive, 1);
+        Handler.Redirect(work);
+    }
+
+    /// <summary>Handles an item, unless the stream has given it up.</summary>
+    public bool TryHandleBorrowed(WorkItem<TIn, TOut> work, out ValueTask<Fate> handling)
+    {
+        handling = default;
+        if (!work.TryStart(_token))
+            return false;
+        Volatile.Write(ref _current, work);
+        _stage.CountStarted();
+        handling = HandleAsync(work);
+        return true;
+    }
+
+    /// <summary>It is free again.</summary>
+    public void EndBorrowed()
+    {
+        Leave();
+        Volatile.Write(ref _isActive, 0);
+    }
+
+    /// <summary>Goes on by itself with an item that takes longer: any thread then.</summary>
+    public void KeepBorrowed(WorkItem<TIn, TOut> work, ValueTask<Fate> handling) => _stage.Graph.Own(GoOnAsync(work, handling));
+
+    private async Task GoOnAsync(WorkItem<TIn, TOut> work, ValueTask<Fate> handling)
+    {
+        Fate fate = await handling.ConfigureAwait(false);
+        Leave();
+        work.EndWith(fate);
+        ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);
+    }
+
+    // ----------------------------------------------------------------------------------------------------------------------------------
 
     private ValueTask<Fate> HandleAsync(WorkItem<TIn, TOut> work) =>
         Attempts.HandleAsync<TIn, TOut, WorkItem<TIn, TOut>>(Handler, work.Item, work.Number, work, _token);

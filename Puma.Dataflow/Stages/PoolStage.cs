@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using System.Diagnostics;
+using System.Runtime.CompilerServices;
 using Puma.Dataflow.Buffers;
 using Puma.Dataflow.Control;
 using Puma.Dataflow.Lifecycle;
@@ -24,12 +25,21 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
     /// <summary>The most items that are ready beyond those that free instances take at once.</summary>
     private const int MostReady = 64;
 
+    /// <summary>How often the stream lets others go first, until they have handled the short items that they have.</summary>
+    private const int MostWaits = 16;
+
+    /// <summary>After so many items it tries that again, when they have not.</summary>
+    private const int ItemsUntilNextWait = 16 * 1024;
+
     private readonly Func<ItemHandler<TIn, TOut>> _makeHandler;
     private readonly Func<TIn, int>? _partition;
     private readonly bool _isOneToOne;
     private readonly InstanceControl[] _controls;
 
-    // All fields belong to the stage's stream but for those that say otherwise.
+    // Whoever has it does the stream's work.
+    private readonly Baton _baton = new();
+
+    // All fields belong to the stage's stream, or who has its baton, but for those that say otherwise.
     private readonly List<PoolInstance<TIn, TOut>> _workers = [];
     private readonly Stack<WorkItem<TIn, TOut>> _spares = [];
     private readonly List<WorkItem<TIn, TOut>> _window = [];
@@ -38,6 +48,14 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
     private long _number;
     private int _head;
     private bool _isOutputFull;
+
+    // The instance to which the baton is lent, and the item that it may be in when the baton comes home.
+    private PoolInstance<TIn, TOut>? _borrower;
+    private WorkItem<TIn, TOut>? _borrowed;
+
+    // How often the stream has let others go first, and from which item on it does that again.
+    private int _waits;
+    private long _waitsAgainAt;
 
     // Whether all items are settled, and the instances complete.
     private bool _isCompleting;
@@ -162,6 +180,21 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
             if (IsDiscarding)
                 return;
             CancelHigherThanFailure();
+            if (AreItemsShort)
+            {
+                if (WindowCount == 0 && _workers.TrueForAll(static w => w.CanBorrow))
+                {
+                    await LendAsync().ConfigureAwait(false);
+                    continue;
+                }
+
+                if (TryLetThemFinish())
+                {
+                    await YieldAsync().ConfigureAwait(false);
+                    continue;
+                }
+            }
+
             HandOut();
             Volatile.Write(ref _oldestSince, WindowCount > 0 ? _window[_head].Since : 0);
             if (IsFinishing ? WindowCount == 0 : _input.End is not null && !HasItems)
@@ -409,11 +442,148 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
                 }
             }
 
-            work.Dequeue();
+            if (work.Dequeue())
+                return true;
         }
 
         return true;
     }
+
+    // ---- Short items. ----------------------------------------------------------------------------------------------------------------
+
+    /// <summary>
+    /// Whether items are so short that handing them to other threads takes longer than they do: then, when the instances have handled what they
+    /// have, one of them handles what comes next in the stream's own turn.
+    /// </summary>
+    private bool AreItemsShort => Volatile.Read(ref _readyAhead) == MostReady && _partition is null && (_isOneToOne || _output is null)
+        && !NeedsAttention && !_lowestFailure.IsSet && !_isOutputFull && _input.Queued > 0 && Turn.IsKeeping(this)
+        && !_workers.Exists(static w => w.IsCheckpointDue || w.HasCheckpoint);
+
+    /// <summary>Gives nothing out for a moment, in which what is given out is done, if it is short as well.</summary>
+    private bool TryLetThemFinish()
+    {
+        if (_number < _waitsAgainAt)
+            return false;
+        if (++_waits <= MostWaits)
+        {
+            ActivateForWhatIsReady();
+            return true;
+        }
+
+        // One of them is not.
+        (_waits, _waitsAgainAt) = (0, _number + ItemsUntilNextWait);
+        return false;
+    }
+
+    /// <summary>Lends the baton to an instance for the rest of this turn, and returns when it is home.</summary>
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
+    private async ValueTask LendAsync()
+    {
+        _borrower = _workers[(_workers.IndexOf(_borrower!) + 1) % _workers.Count];
+        Volatile.Write(ref _oldestSince, 0);
+        _waits = 0;
+        _baton.Offer();
+        do
+            await LeaveTurnAsync().ConfigureAwait(false);
+        while (!(NeedsAttention ? _baton.Recall() : _baton.IsHome || _baton.TryWithdraw()));
+        if (_borrowed is { } left)
+        {
+            // It was taken from an instance in user code, which ends it by itself.
+            _borrowed = null;
+            _window.Add(left);
+        }
+    }
+
+    /// <summary>A turn in which user code blocks its thread, or is slow, ends: the stream goes on elsewhere.</summary>
+    protected override void OnTurnEnds()
+    {
+        if (_baton.RecallForStream())
+            Wake();
+    }
+
+    protected override void GoOn()
+    {
+        if (!_baton.TryTake())
+            return;
+
+        // What user code does to the flow is not for what comes next on this thread.
+        var flow = ExecutionContext.Capture();
+        if (Turn.Here is not { } turn || HandleShort(_borrower!, turn))
+        {
+            _baton.Return();
+            Wake();
+        }
+
+        if (flow is not null)
+            ExecutionContext.Restore(flow);
+    }
+
+    /// <summary>One instance handles what is there, as long as each item is delivered at once. By who has the baton.</summary>
+    /// <returns>False when the baton was taken away meanwhile: then the instance is on its own.</returns>
+    private bool HandleShort(PoolInstance<TIn, TOut> worker, Turn turn)
+    {
+        WorkItem<TIn, TOut> work = Spare();
+        worker.BeginBorrowed(work);
+        while (!NeedsAttention && turn.KeepsBackFor(this) && _input.TryRead(out TIn item))
+        {
+            work.Take(item, ++_number, isCheckpoint: false, base.WorkingSince);
+            _borrowed = work;
+            if (!_baton.TryEnterUserCode())
+            {
+                // Asked back before it began.
+                _borrowed = null;
+                _window.Add(work);
+                worker.Ready.Enqueue(work);
+                worker.EndBorrowed();
+                return true;
+            }
+
+            if (!worker.TryHandleBorrowed(work, out ValueTask<Fate> handling))
+            {
+                // Taken away and given up in between.
+                worker.EndBorrowed();
+                Wake();
+                return false;
+            }
+
+            bool hasBaton = _baton.TryLeaveUserCode();
+            if (!hasBaton || !handling.IsCompletedSuccessfully)
+            {
+                if (hasBaton)
+                {
+                    _borrowed = null;
+                    _window.Add(work);
+                }
+
+                // Until the instances say otherwise.
+                NotePace(long.MaxValue);
+                worker.KeepBorrowed(work, handling);
+                return hasBaton;
+            }
+
+            _borrowed = null;
+#pragma warning disable VSTHRD002 // It has completed, see above.
+            Fate fate = handling.Result;
+#pragma warning restore VSTHRD002
+            if (fate.Kind != FateKind.Delivered || !PassOutputs(work))
+            {
+                _window.Add(work);
+                work.EndWith(fate);
+                worker.EndBorrowed();
+                return true;
+            }
+
+            Counters.CountDelivered();
+            work.Forget();
+            _input.Release(1);
+        }
+
+        worker.EndBorrowed();
+        _spares.Push(work);
+        return true;
+    }
+
+    // ----------------------------------------------------------------------------------------------------------------------------------
 
     private void HandOut()
     {
@@ -585,11 +755,13 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
 
     private WorkItem<TIn, TOut> Make(TIn item, bool isCheckpoint)
     {
-        if (!_spares.TryPop(out WorkItem<TIn, TOut>? work))
-            work = new WorkItem<TIn, TOut>(this, _lowestFailure.Note, Math.Min(_output?.Capacity ?? 1, 64), _isOneToOne);
+        WorkItem<TIn, TOut> work = Spare();
         work.Take(item, isCheckpoint ? _number : ++_number, isCheckpoint, base.WorkingSince);
         return work;
     }
+
+    private WorkItem<TIn, TOut> Spare() =>
+        _spares.TryPop(out WorkItem<TIn, TOut>? work) ? work : new(this, _lowestFailure.Note, Math.Min(_output?.Capacity ?? 1, 64), _isOneToOne);
 
     private void Recycle(WorkItem<TIn, TOut> work)
     {

@@ -218,12 +218,13 @@ internal sealed class WorkItem<TIn, TOut>(StageNode stage, Action<long> noteFail
     }
 
     /// <summary>Takes the next output. The stage's stream only.</summary>
-    public void Dequeue()
+    /// <returns>Whether no other can follow.</returns>
+    public bool Dequeue()
     {
         if (_hasSingle)
         {
             (_single, _hasSingle) = (default!, false);
-            return;
+            return true;
         }
 
         TaskCompletionSource? room;
@@ -235,6 +236,7 @@ internal sealed class WorkItem<TIn, TOut>(StageNode stage, Action<long> noteFail
         }
 
         room?.TrySetResult();
+        return false;
     }
 
     public void Hold()
