@@ -1,6 +1,5 @@
 using System.Collections.Concurrent;
 using System.Diagnostics;
-using System.Runtime.CompilerServices;
 using Puma.Dataflow.Buffers;
 using Puma.Dataflow.Control;
 using Puma.Dataflow.Lifecycle;
@@ -17,7 +16,7 @@ namespace Puma.Dataflow.Stages;
 /// instances, as long as items take their time. Of short ones it makes as many ready as an instance handles in a short turn, so that
 /// neither of the two waits for the other after each of them.
 /// </remarks>
-internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
+internal sealed partial class PoolStage<TIn, TOut> : StageNode, IControlledStage
 {
     /// <summary>The items that are ready are worth about so much time of one instance, in timestamps: 100 microseconds.</summary>
     private static readonly long s_readyTime = TimeProvider.System.TimestampFrequency / 10_000;
@@ -25,37 +24,19 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
     /// <summary>The most items that are ready beyond those that free instances take at once.</summary>
     private const int MostReady = 64;
 
-    /// <summary>How often the stream lets others go first, until they have handled the short items that they have.</summary>
-    private const int MostWaits = 16;
-
-    /// <summary>After so many items it tries that again, when they have not.</summary>
-    private const int ItemsUntilNextWait = 16 * 1024;
-
     private readonly Func<ItemHandler<TIn, TOut>> _makeHandler;
     private readonly Func<TIn, int>? _partition;
     private readonly bool _isOneToOne;
     private readonly InstanceControl[] _controls;
 
-    // Whoever has it does the stream's work.
-    private readonly Baton _baton = new();
-
     // All fields belong to the stage's stream, or who has its baton, but for those that say otherwise.
     private readonly List<PoolInstance<TIn, TOut>> _workers = [];
     private readonly Stack<WorkItem<TIn, TOut>> _spares = [];
-    private readonly List<WorkItem<TIn, TOut>> _window = [];
+    private readonly PoolWindow<TIn, TOut> _window = new();
     private Link<TIn> _input = null!;
     private Link<TOut>? _output;
     private long _number;
-    private int _head;
     private bool _isOutputFull;
-
-    // The instance to which the baton is lent, and the item that it may be in when the baton comes home.
-    private PoolInstance<TIn, TOut>? _borrower;
-    private WorkItem<TIn, TOut>? _borrowed;
-
-    // How often the stream has let others go first, and from which item on it does that again.
-    private int _waits;
-    private long _waitsAgainAt;
 
     // Whether all items are settled, and the instances complete.
     private bool _isCompleting;
@@ -117,11 +98,6 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
     /// <summary>Whether the outputs have an order that must not get a hole.</summary>
     private bool MakesStream => IsOrdered && _output is not null;
 
-    private int WindowCount => _window.Count - _head;
-
-    /// <summary>Whether an item is not settled; turns for commands are none.</summary>
-    private bool HasItems => _window.FindIndex(_head, static w => !w.IsCheckpoint) >= 0;
-
     public override long WorkingSince => Volatile.Read(ref _oldestSince) is > 0 and var oldest ? oldest : base.WorkingSince;
 
     public override void OnRetryWait(DateTimeOffset? due)
@@ -175,14 +151,14 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
         {
             if (IsDiscarding)
                 return;
-            MoveCheckpointsBehindWhatIsStarted();
+            MoveTurnsBehindWhatIsStarted();
             await SettleAsync().ConfigureAwait(false);
             if (IsDiscarding)
                 return;
             CancelHigherThanFailure();
             if (AreItemsShort)
             {
-                if (WindowCount == 0 && _workers.TrueForAll(static w => w.CanBorrow))
+                if (_window.Count == 0 && _workers.TrueForAll(static w => w.CanBorrow))
                 {
                     await LendAsync().ConfigureAwait(false);
                     continue;
@@ -196,12 +172,12 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
             }
 
             HandOut();
-            Volatile.Write(ref _oldestSince, WindowCount > 0 ? _window[_head].Since : 0);
-            if (IsFinishing ? WindowCount == 0 : _input.End is not null && !HasItems)
+            Volatile.Write(ref _oldestSince, _window.Count > 0 ? _window.Oldest.Since : 0);
+            if (IsFinishing ? _window.Count == 0 : _input.End is not null && !_window.HasItems)
                 break;
 
             // In order, an item that will not be handled ends the stream: what comes after it is given up as well.
-            if (IsFinishing && MakesStream && WindowCount > 0 && !_window[_head].IsStarted)
+            if (IsFinishing && MakesStream && _window.Count > 0 && !_window.Oldest.IsStarted)
                 return;
 
             // Of short items the next ones are done at once; who waits in the thread's queue may be the one that handles them.
@@ -213,7 +189,7 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
             }
 
             StageActivity activity = _isOutputFull ? StageActivity.WaitingForOutput
-                : WindowCount == 0 ? StageActivity.WaitingForInput
+                : _window.Count == 0 ? StageActivity.WaitingForInput
                 : Volatile.Read(ref _retrying) > 0 ? StageActivity.WaitingForRetry
                 : StageActivity.Working;
             await WaitAsync(activity, _isOutputFull ? _output : null).ConfigureAwait(false);
@@ -234,11 +210,11 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
         bool hadLastTurns = false;
         for (int next = 0; ;)
         {
-            MoveCheckpointsBehindWhatIsStarted();
+            MoveTurnsBehindWhatIsStarted();
             await SettleAsync().ConfigureAwait(false);
             if (IsDiscarding)
                 return;
-            bool isOneCompleting = _window.FindIndex(_head, static w => w.IsCompletion) >= 0;
+            bool isOneCompleting = _window.Exists(static w => w.IsCompletion);
             bool haveAllCompleted = !isOneCompleting && next == _workers.Count;
 
             // What came before the last one had completed has its turn, what comes later is refused: a flood of commands keeps no stage.
@@ -251,7 +227,7 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
             }
 
             hadLastTurns = haveAllCompleted;
-            if (WindowCount == 0)
+            if (_window.Count == 0)
                 return;
             ActivateForWhatIsReady();
             if (hadLastTurns)
@@ -263,9 +239,6 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
 
     protected override async ValueTask ReturnAllAsync()
     {
-        _window.RemoveRange(0, _head);
-        _head = 0;
-
         // What will not start is settled before the wait for what has, which may never end.
         _window.RemoveAll(work =>
         {
@@ -275,7 +248,7 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
                 _input.Discard(work.Item, ReasonToDiscard);
             return true;
         });
-        foreach (WorkItem<TIn, TOut> work in _window)
+        foreach (WorkItem<TIn, TOut> work in _window.All)
             work.Refuse();
         foreach (PoolInstance<TIn, TOut> worker in _workers)
         {
@@ -295,7 +268,7 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
         if (IsAbandoned)
             return;
 
-        foreach (WorkItem<TIn, TOut> work in _window)
+        foreach (WorkItem<TIn, TOut> work in _window.All)
         {
             if (work.IsCheckpoint)
             {
@@ -365,7 +338,7 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
         _isOutputFull = false;
         bool dropsOrder = _lowestFailure.IsSet && Graph.Options.FaultMode == FaultMode.Abort;
         Array.Clear(_isBehind);
-        for (int i = _head; i < _window.Count; i++)
+        for (int i = 0; i < _window.Count; i++)
         {
             WorkItem<TIn, TOut> work = _window[i];
 
@@ -381,7 +354,7 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
             bool isSettled = (dropsOrder || PassOutputs(work)) && isDone;
             if (isSettled)
             {
-                RemoveAt(ref i);
+                _window.RemoveAt(i--);
                 if (work.IsCheckpoint)
                 {
                     if (isFailed)
@@ -404,24 +377,6 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
             {
                 _isBehind[work.Instance] = true;
             }
-        }
-    }
-
-    private void RemoveAt(ref int index)
-    {
-        if (index == _head)
-        {
-            _window[_head++] = null!;
-            if (_head > 64 && _head * 2 > _window.Count)
-            {
-                _window.RemoveRange(0, _head);
-                index -= _head;
-                _head = 0;
-            }
-        }
-        else
-        {
-            _window.RemoveAt(index--);
         }
     }
 
@@ -448,142 +403,6 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
 
         return true;
     }
-
-    // ---- Short items. ----------------------------------------------------------------------------------------------------------------
-
-    /// <summary>
-    /// Whether items are so short that handing them to other threads takes longer than they do: then, when the instances have handled what they
-    /// have, one of them handles what comes next in the stream's own turn.
-    /// </summary>
-    private bool AreItemsShort => Volatile.Read(ref _readyAhead) == MostReady && _partition is null && (_isOneToOne || _output is null)
-        && !NeedsAttention && !_lowestFailure.IsSet && !_isOutputFull && _input.Queued > 0 && Turn.IsKeeping(this)
-        && !_workers.Exists(static w => w.IsCheckpointDue || w.HasCheckpoint);
-
-    /// <summary>Gives nothing out for a moment, in which what is given out is done, if it is short as well.</summary>
-    private bool TryLetThemFinish()
-    {
-        if (_number < _waitsAgainAt)
-            return false;
-        if (++_waits <= MostWaits)
-        {
-            ActivateForWhatIsReady();
-            return true;
-        }
-
-        // One of them is not.
-        (_waits, _waitsAgainAt) = (0, _number + ItemsUntilNextWait);
-        return false;
-    }
-
-    /// <summary>Lends the baton to an instance for the rest of this turn, and returns when it is home.</summary>
-    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
-    private async ValueTask LendAsync()
-    {
-        _borrower = _workers[(_workers.IndexOf(_borrower!) + 1) % _workers.Count];
-        Volatile.Write(ref _oldestSince, 0);
-        _waits = 0;
-        _baton.Offer();
-        do
-            await LeaveTurnAsync().ConfigureAwait(false);
-        while (!(NeedsAttention ? _baton.Recall() : _baton.IsHome || _baton.TryWithdraw()));
-        if (_borrowed is { } left)
-        {
-            // It was taken from an instance in user code, which ends it by itself.
-            _borrowed = null;
-            _window.Add(left);
-        }
-    }
-
-    /// <summary>A turn in which user code blocks its thread, or is slow, ends: the stream goes on elsewhere.</summary>
-    protected override void OnTurnEnds()
-    {
-        if (_baton.RecallForStream())
-            Wake();
-    }
-
-    protected override void GoOn()
-    {
-        if (!_baton.TryTake())
-            return;
-
-        // What user code does to the flow is not for what comes next on this thread.
-        var flow = ExecutionContext.Capture();
-        if (Turn.Here is not { } turn || HandleShort(_borrower!, turn))
-        {
-            _baton.Return();
-            Wake();
-        }
-
-        if (flow is not null)
-            ExecutionContext.Restore(flow);
-    }
-
-    /// <summary>One instance handles what is there, as long as each item is delivered at once. By who has the baton.</summary>
-    /// <returns>False when the baton was taken away meanwhile: then the instance is on its own.</returns>
-    private bool HandleShort(PoolInstance<TIn, TOut> worker, Turn turn)
-    {
-        WorkItem<TIn, TOut> work = Spare();
-        worker.BeginBorrowed(work);
-        while (!NeedsAttention && turn.KeepsBackFor(this) && _input.TryRead(out TIn item))
-        {
-            work.Take(item, ++_number, isCheckpoint: false, base.WorkingSince);
-            _borrowed = work;
-            if (!_baton.TryEnterUserCode())
-            {
-                // Asked back before it began.
-                _borrowed = null;
-                _window.Add(work);
-                worker.Ready.Enqueue(work);
-                worker.EndBorrowed();
-                return true;
-            }
-
-            if (!worker.TryHandleBorrowed(work, out ValueTask<Fate> handling))
-            {
-                // Taken away and given up in between.
-                worker.EndBorrowed();
-                Wake();
-                return false;
-            }
-
-            bool hasBaton = _baton.TryLeaveUserCode();
-            if (!hasBaton || !handling.IsCompletedSuccessfully)
-            {
-                if (hasBaton)
-                {
-                    _borrowed = null;
-                    _window.Add(work);
-                }
-
-                // Until the instances say otherwise.
-                NotePace(long.MaxValue);
-                worker.KeepBorrowed(work, handling);
-                return hasBaton;
-            }
-
-            _borrowed = null;
-#pragma warning disable VSTHRD002 // It has completed, see above.
-            Fate fate = handling.Result;
-#pragma warning restore VSTHRD002
-            if (fate.Kind != FateKind.Delivered || !PassOutputs(work))
-            {
-                _window.Add(work);
-                work.EndWith(fate);
-                worker.EndBorrowed();
-                return true;
-            }
-
-            Counters.CountDelivered();
-            work.Forget();
-            _input.Release(1);
-        }
-
-        worker.EndBorrowed();
-        _spares.Push(work);
-        return true;
-    }
-
-    // ----------------------------------------------------------------------------------------------------------------------------------
 
     private void HandOut()
     {
@@ -674,7 +493,7 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
             {
                 bool isGivenUp = work.TryGiveUp();
                 Debug.Assert(isGivenUp, "What nobody has taken out of the queue nobody has started.");
-                _window.RemoveAt(_window.IndexOf(work, _head));
+                _window.Remove(work);
                 _input.Discard(work.Item, DiscardReason.NoDemand);
                 Recycle(work);
             }
@@ -694,6 +513,12 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
         }
     }
 
+    private void MoveTurnsBehindWhatIsStarted()
+    {
+        if (_workers.Exists(static w => w.HasCheckpoint))
+            _window.MoveTurnsBehindWhatIsStarted();
+    }
+
     private void GiveTurn(int instance, bool isCompletion = false)
     {
         PoolInstance<TIn, TOut> worker = _workers[instance];
@@ -701,48 +526,8 @@ internal sealed class PoolStage<TIn, TOut> : StageNode, IControlledStage
         WorkItem<TIn, TOut> turn = Make(default!, isCheckpoint: true);
         turn.IsCompletion = isCompletion;
         turn.Instance = _partition is null ? -1 : instance;
-        InsertCheckpoint(turn);
+        _window.InsertTurn(turn);
         worker.Give(turn);
-    }
-
-    /// <summary>Puts a turn before all that is not started, but behind what its instance has started.</summary>
-    private void InsertCheckpoint(WorkItem<TIn, TOut> turn)
-    {
-        int next = _window.FindIndex(_head, static w => !w.IsStarted);
-        _window.Insert(Math.Max(next < 0 ? _window.Count : next, LastStarted(turn.Instance) + 1), turn);
-    }
-
-    /// <summary>
-    /// An instance may have started an item while its turn was put before it: the item would wait for the turn, and the turn for the instance.
-    /// It stays before what its instance has not started, for the same reason.
-    /// </summary>
-    private void MoveCheckpointsBehindWhatIsStarted()
-    {
-        if (!_workers.Exists(static w => w.HasCheckpoint))
-            return;
-        for (int i = _window.Count - 1; i >= _head; i--)
-        {
-            WorkItem<TIn, TOut> work = _window[i];
-            if (!work.IsCheckpoint || work.IsStarted)
-                continue;
-            int last = LastStarted(work.Instance);
-            if (last < i)
-                continue;
-            _window.Insert(last + 1, work);
-            _window.RemoveAt(i);
-        }
-    }
-
-    /// <summary>The place of the last started one of those that the instance may take, or any instance; negative when there is none.</summary>
-    private int LastStarted(int instance)
-    {
-        for (int i = _window.Count - 1; i >= _head; i--)
-        {
-            if (_window[i].IsStarted && _window[i].Instance == instance)
-                return i;
-        }
-
-        return -1;
     }
 
     private WorkItem<TIn, TOut> Add(TIn item, int instance = -1)
