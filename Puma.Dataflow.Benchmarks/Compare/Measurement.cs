@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using Puma.Dataflow.Benchmarks.Scenarios;
 
 namespace Puma.Dataflow.Benchmarks.Compare;
@@ -8,6 +9,8 @@ namespace Puma.Dataflow.Benchmarks.Compare;
 /// </summary>
 internal static class Measurement
 {
+    private static readonly TimeSpan s_warmUp = TimeSpan.FromMilliseconds(300);
+
     /// <returns>One row for each subject.</returns>
     /// <exception cref="InvalidOperationException">A subject lost or changed an item.</exception>
     public static async Task<IReadOnlyList<Row>> MeasureAsync(Scenario scenario, int rounds)
@@ -16,9 +19,10 @@ internal static class Measurement
         var bytes = scenario.Subjects.ToDictionary(static s => s.Name, _ => new double[rounds]);
         foreach (Subject subject in scenario.Subjects)
         {
-            // Twice: the first run compiles the code, the second lets the compiler make it better.
-            await RunAsync(scenario, subject);
-            await RunAsync(scenario, subject);
+            // Until the compiler has seen what is worth to be compiled again, and better: one run is too short for that where an item takes next to nothing.
+            long begin = Stopwatch.GetTimestamp();
+            for (int runs = 0; runs < 2 || Stopwatch.GetElapsedTime(begin) < s_warmUp; runs++)
+                await RunAsync(scenario, subject);
         }
 
         for (int round = 0; round < rounds; round++)
@@ -49,9 +53,10 @@ internal static class Measurement
         GC.Collect();
         GC.WaitForPendingFinalizers();
         var clock = new Clock();
-        long sum = await Task.Run(() => subject.RunAsync(scenario.Items, clock));
-        (double Nanoseconds, double Bytes) perItem = clock.Read(scenario.Items);
-        long expected = scenario.Checksum(scenario.Items);
+        int items = Math.Max(1, scenario.Items / subject.OneOf);
+        long sum = await Task.Run(() => subject.RunAsync(items, clock));
+        (double Nanoseconds, double Bytes) perItem = clock.Read(items);
+        long expected = scenario.Checksum(items);
         if (sum != expected)
             throw new InvalidOperationException($"{subject.Name} returned {sum} instead of {expected} in {scenario.Name} at capacity {scenario.Capacity}: an item was lost or changed.");
         return perItem;

@@ -14,7 +14,8 @@ internal sealed record Scenario(string Name, int Capacity, int Items, Func<int, 
 /// <summary>One way to do the work of a scenario.</summary>
 /// <param name="Name">Its name in the table.</param>
 /// <param name="RunAsync">Builds what it needs, moves so many items, and returns a checksum of what arrived.</param>
-internal sealed record Subject(string Name, Func<int, Clock, Task<long>> RunAsync)
+/// <param name="OneOf">It moves only one of so many items, because it takes so long for each.</param>
+internal sealed record Subject(string Name, Func<int, Clock, Task<long>> RunAsync, int OneOf = 1)
 {
     public Subject(string name, Func<int, Task<long>> runAsync)
         : this(name, (n, _) => runAsync(n))

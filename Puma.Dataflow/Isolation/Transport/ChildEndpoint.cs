@@ -13,6 +13,9 @@ namespace Puma.Dataflow.Isolation.Transport;
 /// </summary>
 internal sealed class ChildEndpoint : IDisposable
 {
+    /// <summary>In bytes.</summary>
+    private const int SendBuffer = 1024 * 1024;
+
     private const string Prefix = "puma-", SocketName = "s", BoxName = "box";
 
     private const int RandomBytes = 8;
@@ -206,7 +209,7 @@ internal sealed class ChildEndpoint : IDisposable
     private async Task<Stream> AcceptOneAsync(CancellationToken cancellationToken)
     {
         if (_listener is not null)
-            return new NetworkStream(await _listener.AcceptAsync(cancellationToken).ConfigureAwait(false), ownsSocket: true);
+            return StreamOver(await _listener.AcceptAsync(cancellationToken).ConfigureAwait(false));
         var pipe = new NamedPipeServerStream(Name, PipeDirection.InOut, 2, PipeTransmissionMode.Byte, PipeOptions.Asynchronous | PipeOptions.CurrentUserOnly);
         try
         {
@@ -241,13 +244,31 @@ internal sealed class ChildEndpoint : IDisposable
         try
         {
             await socket.ConnectAsync(new UnixDomainSocketEndPoint(name), cancellationToken).ConfigureAwait(false);
-            return new NetworkStream(socket, ownsSocket: true);
+            return StreamOver(socket);
         }
         catch
         {
             socket.Dispose();
             throw;
         }
+    }
+
+    /// <summary>
+    /// With more room than a socket has by itself: each time that it is used up costs two switches of threads. The system gives what it allows (SO_SNDBUF, see
+    /// socket(7)); of two ends of such a socket only the sender's room counts, see unix(7).
+    /// </summary>
+    private static NetworkStream StreamOver(Socket socket)
+    {
+        try
+        {
+            socket.SendBufferSize = SendBuffer;
+        }
+        catch (SocketException)
+        {
+            // It goes on with the room that it has.
+        }
+
+        return new NetworkStream(socket, ownsSocket: true);
     }
 
     /// <summary>Whether the system says that the other end is the child that was started, and this user.</summary>
