@@ -207,7 +207,8 @@ public partial class PipelineBuilder<TIn, T>
             : new ChildStage(setup, new ChildPlan(recipe, [static (stage, link, codecs) => new ChildInput<T>(stage, (Link<T>)link, codecs, keyHash: null)], [static (stage, link, codecs) => new ChildOutput<TOut>(stage, (Link<TOut>)link, codecs)], IsForeign: true)))
         {
             Recipe = recipe,
-            CarriedTypes = [typeof(T), typeof(TOut)],
+            CarriedItems = [typeof(T)],
+            CarriedResults = [typeof(TOut)],
         });
     }
 

@@ -23,7 +23,8 @@ public sealed class PortBuilder<TIn, [DynamicallyAccessedMembers(DynamicallyAcce
     private readonly List<Func<StageNode, Link, ItemCodecs, ChildInput>> _childInputs = [];
     private readonly List<Func<StageNode, Link, ItemCodecs, ChildOutput>> _childOutputs = [];
     private readonly List<string> _ports = [];
-    private readonly List<Type> _carried = [];
+    private readonly List<Type> _carriedItems = [];
+    private readonly List<Type> _carriedResults = [];
     private readonly HashSet<string> _connected = [];
 
     private PortBuilder(CodeMaker<PortRunnable> maker, Delegate factory, object? runnableOptions, Type? optionsType, StageOptions? options)
@@ -35,8 +36,10 @@ public sealed class PortBuilder<TIn, [DynamicallyAccessedMembers(DynamicallyAcce
         {
             ItemType = typeof(object),
             HasInstances = true,
+            HasTicks = true,
             Recipe = recipe,
-            CarriedTypes = _carried,
+            CarriedItems = _carriedItems,
+            CarriedResults = _carriedResults,
         };
         NoteUnconnected();
     }
@@ -96,7 +99,7 @@ public sealed class PortBuilder<TIn, [DynamicallyAccessedMembers(DynamicallyAcce
         _inputs.Add((runnable, stage, link) => new PortReader<T>(stage, Port<Input<T>>(runnable, property), (Link<T>)link));
         _childInputs.Add(static (stage, link, codecs) => new ChildInput<T>(stage, (Link<T>)link, codecs, keyHash: null));
         _ports.Add(property.Name);
-        _carried.Add(typeof(T));
+        _carriedItems.Add(typeof(T));
         NoteUnconnected();
     }
 
@@ -111,7 +114,7 @@ public sealed class PortBuilder<TIn, [DynamicallyAccessedMembers(DynamicallyAcce
         });
         _childOutputs.Add(static (stage, link, codecs) => new ChildOutput<T>(stage, (Link<T>)link, codecs));
         _ports.Add(HostedPorts.OutputMark + property.Name);
-        _carried.Add(typeof(T));
+        _carriedResults.Add(typeof(T));
         NoteUnconnected();
         return _outputs.Count - 1;
     }

@@ -27,6 +27,18 @@ public sealed class IsolationRulesTests : PipelineTest
     }
 
     [Fact]
+    public void ACapturingDelegate_IsRefused_WithoutTheNamesOfTheCompiler()
+    {
+        int offset = 5;
+
+        // The inner lambda captures what the outer one does, so the compiler keeps it beside the variable.
+        string problem = Problem(Ints.Transform(x => Enumerable.Range(0, x).Count(y => y > offset), Far(Placement.Loopback)));
+
+        Assert.Contains("captures 'offset', which", problem, StringComparison.Ordinal);
+        Assert.DoesNotContain("<", problem, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void ADelegateThatUsesThis_IsRefused()
     {
         _field++;
@@ -71,6 +83,36 @@ public sealed class IsolationRulesTests : PipelineTest
     [Fact]
     public void ItemsThatCannotTravel_AreRefused_WithTheirMember() =>
         Assert.Contains("BadItem.Stream", Problem(Pipeline.Accept<BadItem>().Transform(static x => 1, Far(Placement.ChildProcess))), StringComparison.Ordinal);
+
+    [Fact]
+    public void ResultsThatCannotTravel_AreCalledResults()
+    {
+        string problem = Problem(Ints.Transform(static _ => new BadItem(Stream.Null), Far(Placement.Loopback)));
+
+        Assert.Contains("its results of type BadItem cannot be carried: BadItem.Stream is of type Stream: ", problem, StringComparison.Ordinal);
+        Assert.DoesNotContain("items", problem, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void ATypeThatCannotTravelItself_IsToldOnce()
+    {
+        string problem = Problem(Pipeline.Accept<object>().Transform(static x => x, Far(Placement.Loopback)));
+
+        Assert.Equal(
+            "Stage 'far': Placement is Loopback, but its items and results of type Object cannot be carried: what it holds cannot be told. "
+            + "Use a base type of your own and list what it may hold in DerivedTypes of PipelineOptions, or of WorkersOptions for jobs.",
+            problem);
+    }
+
+    [Fact]
+    public void TimesOutOfRange_AreToldWithWhatElseTheyMayBe()
+    {
+        string problem = Problem(Ints.Transform(static x => x, Far(Placement.ChildProcess with { StartTimeout = TimeSpan.Zero, HangTimeout = TimeSpan.Zero }) with { ItemTimeout = TimeSpan.Zero }));
+
+        Assert.Matches(@"StartTimeout is 00:00:00; it must be positive and at most [\d.:]+\d\.(\s|$)", problem);
+        Assert.Matches(@"HangTimeout is 00:00:00; it must be positive and at most [\d.:]+\d, or Timeout\.InfiniteTimeSpan for never\.", problem);
+        Assert.Matches(@"ItemTimeout is 00:00:00; it must be positive and at most [\d.:]+\d, or null for no limit\.", problem);
+    }
 
     [Fact] // S36
     public void ARestartOfARunnable_NeedsConsent()

@@ -23,8 +23,6 @@ public sealed class BadInputTests : PipelineTest
         { "ItemTimeout 0", new() { Name = "s", ItemTimeout = TimeSpan.Zero }, ["'s'", "ItemTimeout is 00:00:00", "positive"] }, // Puma 38
         { "ItemTimeout -1", new() { Name = "s", ItemTimeout = TimeSpan.FromSeconds(-1) }, ["'s'", "ItemTimeout is -00:00:01", "positive"] },
         { "ItemTimeout too long", new() { Name = "s", ItemTimeout = TimeSpan.MaxValue }, ["'s'", "ItemTimeout", "at most 49."] },
-        { "TickInterval 0", new() { Name = "s", TickInterval = TimeSpan.Zero }, ["'s'", "TickInterval is 00:00:00", "positive"] }, // Puma 74
-        { "TickInterval -1", new() { Name = "s", TickInterval = TimeSpan.FromSeconds(-1) }, ["'s'", "TickInterval is -00:00:01", "positive"] },
         { "ErrorPolicy null", new() { Name = "s", ErrorPolicy = null! }, ["'s'", "ErrorPolicy is null", "ErrorPolicy.Fault"] },
         { "ErrorPolicy of another item type", new() { Name = "s", ErrorPolicy = ErrorPolicy.DeadLetter(new BufferBlock<DeadLetter<string>>()) }, ["'s'", "String", "Int32", "DeadLetter<Int32>"] }, // S35
         { "FullMode inside", new() { Name = "s", FullMode = FullMode.DropNewest }, ["'s'", "FullMode", "WhenFull"] },
@@ -49,7 +47,7 @@ public sealed class BadInputTests : PipelineTest
         { "unknown Links", new() { Links = (LinkKind)9 }, ["Links is 9", "Burst, BufferBlock"] },
     };
 
-    [Theory] // Puma 11, 38, 74
+    [Theory] // Puma 11, 38
     [MemberData(nameof(BadStageOptions), DisableDiscoveryEnumeration = true)]
     public void StageOptions_OutOfRange_AreRefusedByBuild(string what, StageOptions options, string[] expected) =>
         AssertProblem(what, Numbers.Transform(static x => x + 1, options).ForEach(static _ => { }), null, expected);
@@ -80,6 +78,28 @@ public sealed class BadInputTests : PipelineTest
         AssertProblem("ticks", Numbers.Batch(2, options: new() { Name = "b", TickInterval = TimeSpan.FromSeconds(1) }).ForEach(static _ => { }), null, "'b'", "TickInterval has no effect", "Remove it");
         AssertProblem("parallel batch", Numbers.Batch(2, options: new() { Name = "b", MaxDegreeOfParallelism = 2 }).ForEach(static _ => { }), null, "'b'", "MaxDegreeOfParallelism is 2", "one instance");
         AssertProblem("parallel instance", Numbers.Then(new Doubler(), new() { Name = "d", MaxDegreeOfParallelism = 2 }).ForEach(static _ => { }), null, "'d'", "an instance, not a factory", "pass a factory");
+    }
+
+    [Fact]
+    public void Ticks_OfAStageThatRunsNoRunnable_AreRefusedByBuild()
+    {
+        StageOptions ticks = new() { Name = "s", TickInterval = TimeSpan.FromSeconds(1) };
+
+        AssertProblem("transform", Numbers.Transform(static x => x, ticks).ForEach(static _ => { }), null, "'s'", "TickInterval has no effect on a transform stage", "only a runnable ticks", "Remove it.");
+        AssertProblem("for-each", Numbers.ForEach(static _ => { }, ticks), null, "'s'", "TickInterval has no effect on a for-each stage", "Remove it.");
+        AssertProblem("sequence", Pipeline.From([1], ticks).ForEach(static _ => { }), null, "'s'", "TickInterval has no effect on a from stage", "Remove it.");
+        AssertProblem("paused", Numbers.Tap(static _ => { }, new() { Name = "s", TicksPaused = true }).ForEach(static _ => { }), null, "'s'", "TicksPaused has no effect on a tap stage", "Remove it.");
+        AssertProblem("both", Numbers.Tap(static _ => { }, ticks with { TicksPaused = true }).ForEach(static _ => { }), null, "'s'", "TickInterval has no effect on a tap stage", "Remove it, and TicksPaused.");
+        Numbers.Then(static () => new Doubler(), ticks with { TicksPaused = true }).ForEach(static _ => { }).Build();
+        Numbers.Then(new Doubler(), new() { TicksPaused = true }).ForEach(static _ => { }).Build();
+        Pipeline.Of(static () => new Ticking(static _ => { }), ticks).Build();
+    }
+
+    [Fact] // Puma 74
+    public void TickInterval_OutOfRange_IsRefusedByBuild()
+    {
+        AssertProblem("0", Numbers.Then(new Doubler(), new() { Name = "d", TickInterval = TimeSpan.Zero }).ForEach(static _ => { }), null, "'d'", "TickInterval is 00:00:00", "positive", "or null for no ticks.");
+        AssertProblem("-1", Numbers.Then(new Doubler(), new() { Name = "d", TickInterval = TimeSpan.FromSeconds(-1) }).ForEach(static _ => { }), null, "'d'", "TickInterval is -00:00:01", "positive");
     }
 
     [Fact]

@@ -55,16 +55,18 @@ internal static class IsolationRules
 
         if (recipe.FindProblem() is { } problem)
             problems.Add($"Stage '{name}': {where}, but {problem}{remedy}");
-        foreach (Type type in stage.CarriedTypes)
+        foreach (Type type in stage.CarriedItems.Union(stage.CarriedResults))
         {
-            if (codecs.FindProblem(type) is { } reason)
-                problems.Add($"Stage '{name}': {where}, but its items cannot be carried. {reason}");
+            if (codecs.FindProblem(type) is not { } reason)
+                continue;
+            string what = !stage.CarriedResults.Contains(type) ? "items" : stage.CarriedItems.Contains(type) ? "items and results" : "results";
+            problems.Add($"Stage '{name}': {where}, but its {what} of type {type.Name} cannot be carried: {reason}");
         }
 
         if (recipe.OptionsType is { } options)
         {
             if (codecs.FindProblem(options) is { } reason)
-                problems.Add($"Stage '{name}': {where}, but its runnable options cannot be carried. {reason}");
+                problems.Add($"Stage '{name}': {where}, but its runnable options of type {options.Name} cannot be carried: {reason}");
             else
                 TryOptions(name, where, options, recipe.Options, codecs, problems);
         }
@@ -90,7 +92,7 @@ internal static class IsolationRules
     {
         PlanRules.CheckPositive(child.StartTimeout, nameof(child.StartTimeout), name, problems);
         if (child.HangTimeout != Timeout.InfiniteTimeSpan)
-            PlanRules.CheckPositive(child.HangTimeout, nameof(child.HangTimeout), name, problems);
+            PlanRules.CheckPositive(child.HangTimeout, nameof(child.HangTimeout), name, problems, ", or Timeout.InfiniteTimeSpan for never");
         if (child.StopGrace < TimeSpan.Zero || child.StopGrace > TimeLimits.Longest)
             problems.Add($"Stage '{name}': StopGrace is {child.StopGrace}; it must not be negative, and at most {TimeLimits.Longest}.");
         if (child.MemoryLimit < LeastMemory)

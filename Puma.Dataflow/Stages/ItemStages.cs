@@ -17,21 +17,24 @@ internal static class ItemStages
             ItemType = typeof(TIn),
             AllowsParallelism = singleUse is null,
             HasInstances = true,
+            HasTicks = IsRunnable(recipe, singleUse),
             SingleUse = singleUse,
             IsOneToOne = isOneToOne,
             IsAsyncStream = isAsyncStream,
             Recipe = recipe,
-            CarriedTypes = typeof(TOut) == typeof(NoOutput) ? [typeof(TIn)] : [typeof(TIn), typeof(TOut)],
+            CarriedItems = [typeof(TIn)],
+            CarriedResults = typeof(TOut) == typeof(NoOutput) ? [] : [typeof(TOut)],
         };
 
     public static StageDefinition DefineSource<TOut>(string kind, StageOptions? options, Recipe<SourceBody<TOut>> recipe, object? singleUse = null) =>
         new(kind, options ?? StageOptions.Default, setup => CreateSource(setup, recipe))
         {
             HasInstances = true,
+            HasTicks = IsRunnable(recipe, singleUse),
             IsSource = true,
             SingleUse = singleUse,
             Recipe = recipe,
-            CarriedTypes = [typeof(TOut)],
+            CarriedResults = [typeof(TOut)],
         };
 
     /// <summary>Makes the stage for one run.</summary>
@@ -54,6 +57,9 @@ internal static class ItemStages
         typeof(TOut) == typeof(NoOutput) ? [] : [static (stage, link, codecs) => new ChildOutput<TOut>(stage, (Link<TOut>)link, codecs)],
         IsOneToOne: isOneToOne,
         IsPartitioned: partition is not null && setup.Options.MaxDegreeOfParallelism > 1);
+
+    // Of the code that is given to this class, only a runnable remembers things.
+    private static bool IsRunnable(Recipe recipe, object? singleUse) => recipe.HasState || singleUse is Runnable;
 
     private static StageNode CreateSource<TOut>(StageSetup setup, Recipe<SourceBody<TOut>> recipe)
     {

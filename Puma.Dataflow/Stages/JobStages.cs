@@ -27,7 +27,8 @@ internal static class JobStages
             HasInstances = true,
             IsOneToOne = true,
             Recipe = recipe,
-            CarriedTypes = [typeof(JobCall), typeof(JobReply)],
+            CarriedItems = [typeof(JobCall)],
+            CarriedResults = [typeof(JobReply)],
         };
     }
 

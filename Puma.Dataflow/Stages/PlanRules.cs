@@ -58,17 +58,20 @@ internal static class PlanRules
             problems.Add($"Stage '{name}': MaxDegreeOfParallelism ({o.MaxDegreeOfParallelism}) is above BoundedCapacity ({o.BoundedCapacity}), so some instances could never work. Raise BoundedCapacity.");
         if (!Enum.IsDefined(o.FullMode))
             problems.Add($"Stage '{name}': FullMode is {o.FullMode}; it must be one of {string.Join(", ", Enum.GetNames<FullMode>())}.");
-        CheckPositive(o.ItemTimeout, nameof(o.ItemTimeout), name, problems);
-        CheckPositive(o.TickInterval, nameof(o.TickInterval), name, problems);
-        CheckPositive(o.SendTimeout, nameof(o.SendTimeout), name, problems);
+        CheckPositive(o.ItemTimeout, nameof(o.ItemTimeout), name, problems, ", or null for no limit");
+        CheckPositive(o.SendTimeout, nameof(o.SendTimeout), name, problems, ", or null for no limit");
+        if (stage.HasTicks)
+            CheckPositive(o.TickInterval, nameof(o.TickInterval), name, problems, ", or null for no ticks");
+        else if (o.TickInterval is not null || o.TicksPaused)
+            problems.Add($"Stage '{name}': {(o.TickInterval is null ? nameof(o.TicksPaused) : nameof(o.TickInterval))} has no effect on a {stage.Kind} stage, because only a runnable ticks. Remove it{(o.TickInterval is not null && o.TicksPaused ? $", and {nameof(o.TicksPaused)}" : "")}.");
         if (o.ErrorPolicy is null)
             problems.Add($"Stage '{name}': ErrorPolicy is null. Use ErrorPolicy.Fault for the default.");
         else
             CheckPolicy(stage, name, o.ErrorPolicy, problems);
         if (stage.ItemType is null && o.ItemTimeout is not null)
             problems.Add($"Stage '{name}': ItemTimeout has no effect on a {stage.Kind} stage, which runs no handler for each item. Remove it.");
-        if (!stage.HasInstances && (o.TickInterval is not null || o.OwnThread))
-            problems.Add($"Stage '{name}': {(o.OwnThread ? nameof(o.OwnThread) : nameof(o.TickInterval))} has no effect on a {stage.Kind} stage. Remove it.");
+        if (!stage.HasInstances && o.OwnThread)
+            problems.Add($"Stage '{name}': OwnThread has no effect on a {stage.Kind} stage. Remove it.");
         if (!stage.IsEntry && (o.FullMode != FullMode.Wait || o.SendTimeout is not null || o.CompleteWithLastSender))
             problems.Add($"Stage '{name}': FullMode, SendTimeout and CompleteWithLastSender are for entries (Accept); a branch has WhenFull. Remove them here.");
         if (o.NoBranches is { } noBranches)
@@ -162,9 +165,14 @@ internal static class PlanRules
             problems.Add($"PipelineOptions: StallTimeout is {o.StallTimeout}; it must be positive and at most {TimeLimits.Longest}, or Timeout.InfiniteTimeSpan for never.");
     }
 
-    internal static void CheckPositive(TimeSpan? value, string option, string name, List<string> problems)
+    /// <param name="value">What must be positive; null is right.</param>
+    /// <param name="option">The name of the option.</param>
+    /// <param name="name">The name of the stage.</param>
+    /// <param name="problems">Gets the problem.</param>
+    /// <param name="otherwise">What the option may be besides, for example <c>, or null for no limit</c>.</param>
+    internal static void CheckPositive(TimeSpan? value, string option, string name, List<string> problems, string otherwise = "")
     {
         if (value <= TimeSpan.Zero || value > TimeLimits.Longest)
-            problems.Add($"Stage '{name}': {option} is {value}; it must be positive and at most {TimeLimits.Longest}, or null for none.");
+            problems.Add($"Stage '{name}': {option} is {value}; it must be positive and at most {TimeLimits.Longest}{otherwise}.");
     }
 }

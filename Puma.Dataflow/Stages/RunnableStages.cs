@@ -48,6 +48,7 @@ internal static class RunnableStages
             : new ChildStage(setup, new ChildPlan(recipe, [], [], HasBody: true)))
         {
             HasInstances = true,
+            HasTicks = true,
             IsSource = true,
             Recipe = recipe,
         };

@@ -28,8 +28,11 @@ internal sealed class StageDefinition(string kind, StageOptions options, Func<St
     /// <summary>Whether there may be several instances.</summary>
     public bool AllowsParallelism { get; init; }
 
-    /// <summary>Whether the stage has instances with ticks and a thread of their own.</summary>
+    /// <summary>Whether the stage has instances, which may have a thread of their own.</summary>
     public bool HasInstances { get; init; }
+
+    /// <summary>Whether its instances are runnables, which tick.</summary>
+    public bool HasTicks { get; init; }
 
     /// <summary>Whether it is an entry.</summary>
     public bool IsEntry { get; init; }
@@ -60,8 +63,11 @@ internal sealed class StageDefinition(string kind, StageOptions options, Func<St
     /// <summary>How its user code is made, when it can be made elsewhere; null for stages that only move items, and for foreign objects.</summary>
     public Recipe? Recipe { get; init; }
 
-    /// <summary>The types that travel when it runs elsewhere.</summary>
-    public IReadOnlyList<Type> CarriedTypes { get; init; } = [];
+    /// <summary>The types of its items, which travel when it runs elsewhere.</summary>
+    public IReadOnlyList<Type> CarriedItems { get; init; } = [];
+
+    /// <summary>The types of its results, which travel back.</summary>
+    public IReadOnlyList<Type> CarriedResults { get; init; } = [];
 
     /// <summary>Where its instances live: the pipeline's default is for stages whose user code can move, not for those that hold an object of this process to read.</summary>
     public Placement PlacementIn(PipelineOptions pipeline) =>
@@ -76,6 +82,7 @@ internal sealed class StageDefinition(string kind, StageOptions options, Func<St
         ItemType = ItemType,
         AllowsParallelism = AllowsParallelism,
         HasInstances = HasInstances,
+        HasTicks = HasTicks,
         IsEntry = IsEntry,
         IsSource = IsSource,
         IsBroadcast = IsBroadcast,
@@ -85,7 +92,8 @@ internal sealed class StageDefinition(string kind, StageOptions options, Func<St
         UseMark = UseMark,
         IsAsyncStream = IsAsyncStream,
         Recipe = Recipe,
-        CarriedTypes = CarriedTypes,
+        CarriedItems = CarriedItems,
+        CarriedResults = CarriedResults,
         Unfinished = Unfinished,
     };
 }

@@ -30,7 +30,7 @@ internal sealed class TypeExamination(IItemCodec? custom, IReadOnlyList<Type> de
 
     private readonly ConcurrentDictionary<Type, string?> _problems = [];
 
-    /// <summary>Why a type cannot be carried, naming the member; null when it can.</summary>
+    /// <summary>Why a type cannot be carried, naming the member if it is one of its members; null when it can.</summary>
     public string? FindProblem(Type type) => _problems.GetOrAdd(type, static (t, self) => Jobs.Contains(t) || self._custom?.CanCarry(t) == true ? null : self.Examine(t, t.Name, []), this);
 
     /// <summary>Whether values of a type hold no references, directly or in their fields.</summary>
@@ -157,5 +157,6 @@ internal sealed class TypeExamination(IItemCodec? custom, IReadOnlyList<Type> de
     private static bool IsUnmanagedAddress(Type type) =>
         type.IsValueType && !type.IsPrimitive && !type.IsEnum && IsUnmanaged(type) && type.GetFields(Fields).Any(static f => f.FieldType == typeof(nint) || f.FieldType == typeof(nuint) || f.FieldType.IsPointer || IsUnmanagedAddress(f.FieldType));
 
-    private static string Say(string path, Type type, string reason) => $"{path} is of type {type.Name}: {reason}.";
+    /// <summary>A path begins with the name of the type that is examined.</summary>
+    private static string Say(string path, Type type, string reason) => path == type.Name ? $"{reason}." : $"{path} is of type {type.Name}: {reason}.";
 }

@@ -123,6 +123,10 @@ internal sealed record DelegateIdentity(string DelegateType, string DeclaringTyp
         }
     }
 
+    /// <summary>The captured variables by their names. Other names with angle brackets are the compiler's own, for example of lambdas that it keeps.</summary>
     private static IEnumerable<string> Captured(FieldInfo[] state) =>
-        state.Select(static f => f.Name == ClosureThis ? "this" : f.Name.StartsWith("CS$<>", StringComparison.Ordinal) ? "variables of an outer block" : $"'{f.Name}'");
+        state.Select(static f => f.Name == ClosureThis ? "this" : f.Name.StartsWith("CS$<>", StringComparison.Ordinal) ? "variables of an outer block" : f.Name.StartsWith('<') ? null : $"'{f.Name}'")
+            .OfType<string>()
+            .Distinct()
+            .DefaultIfEmpty("variables");
 }
