@@ -4,10 +4,10 @@ using Xunit.v3;
 
 namespace Puma.Dataflow.Tests.Documentation;
 
-/// <summary>docs/from-puma.md says of each scenario of PUMA which test covers it, or why there is none.</summary>
+/// <summary>docs/from-puma-scenarios.md says of each scenario of PUMA which test covers it, or why there is none.</summary>
 public sealed partial class FromPumaPageTests
 {
-    private const string Page = "docs/from-puma.md";
+    private const string Page = "docs/from-puma-scenarios.md";
 
     // The numbers that were never given are missing.
     private static readonly string[] Gaps = ["G1", "G2", "G3", "G4", "G5", "G7", "G9", "G10", "G11", "G14", "G15", "G16", "G18", "G19", "G22", "G24", "G25"];

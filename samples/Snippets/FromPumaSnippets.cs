@@ -1,6 +1,7 @@
+#region from-puma-usings
 using Microsoft.Extensions.Logging;
-using Microsoft.Extensions.Logging.Abstractions;
 using Puma.Dataflow;
+#endregion
 
 namespace Snippets;
 
@@ -97,15 +98,25 @@ internal static class FromPumaSnippets
 {
     public static async Task RunAsync(CancellationToken cancellationToken)
     {
-        await LineAsync(cancellationToken);
+        await LineAsync();
         await CallAsync();
-        await TrackAsync(NullLoggerFactory.Instance);
+        await TrackAsync(Microsoft.Extensions.Logging.Abstractions.NullLoggerFactory.Instance);
         await FanOutAsync();
         await WorkAsync(cancellationToken);
     }
 
-    private static async Task LineAsync(CancellationToken cancellationToken)
+    private static async Task LineAsync()
     {
+        #region from-puma-stop
+        using var stop = new CancellationTokenSource();
+        Console.CancelKeyPress += (_, pressed) =>
+        {
+            pressed.Cancel = true; // the run is to end in order, and then the program
+            stop.Cancel();
+        };
+        CancellationToken cancellationToken = stop.Token;
+        #endregion
+
         #region from-puma-line
         await using PipelineRun run = Pipeline
             .From(static count => new Publisher(count), 10, new() { Name = "publish", Placement = Placement.ChildProcess })
