@@ -1,4 +1,5 @@
 using System.Diagnostics.Metrics;
+using System.Reflection;
 using Puma.Dataflow.Tests.Infrastructure;
 
 namespace Puma.Dataflow.Tests.Documentation;
@@ -45,6 +46,18 @@ public sealed class MonitoringPageTests : PipelineTest
             if (tags[0].Value as string == _pipeline)
                 tagsOf[instrument.Name] = [.. tags.ToArray().Select(static t => t.Key)];
         }
+    }
+
+    [Theory]
+    [InlineData(typeof(PipelineReport))]
+    [InlineData(typeof(StageReport))]
+    [InlineData(typeof(LinkReport))]
+    public void Table_HasEveryMemberOfAReport(Type type)
+    {
+        IEnumerable<string> real = type.GetProperties(BindingFlags.Public | BindingFlags.Instance).Select(static p => p.Name);
+        IEnumerable<string> told = Repository.ReadTable(Page, $"`{type.Name}`").SelectMany(static r => r[0].Split(", ")).Select(static n => n.Trim('`'));
+
+        Assert.Equal(real.Order(StringComparer.Ordinal), told.Order(StringComparer.Ordinal));
     }
 
     [Fact]

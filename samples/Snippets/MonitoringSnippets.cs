@@ -16,7 +16,7 @@ internal static class MonitoringSnippets
 
     private static async Task Table()
     {
-        await using PipelineRun<int> run = Pipeline.Accept<int>().ForEach(static x => { }).Build().Start();
+        await using PipelineRun<int> run = Pipeline.Accept<int>().ForEach(static x => { }, new() { Name = "work" }).Build().Start();
 
         #region monitoring-table
         PipelineSnapshot now = run.Snapshot();
@@ -26,6 +26,16 @@ internal static class MonitoringSnippets
         #endregion
 
         Check.That(now.WaitForChain.Count == 0 && now.Links.Count == 1);
+        await run.SendAsync(1);
+        run.Complete();
+
+        #region monitoring-report
+        PipelineReport report = await run.Report;
+        StageReport work = report.Stage("work");
+        Console.WriteLine($"{work.Accepted} accepted, {work.Skipped} skipped, {work.DeadLettered} dead-lettered");
+        #endregion
+
+        Check.That(work is { Accepted: 1, Delivered: 1, Skipped: 0, DeadLettered: 0 });
     }
 
     private static async Task Listening()

@@ -34,6 +34,7 @@ internal static class OtherSnippets
         await pipeline.Start().Completion;
         await Harness();
         await Probes();
+        await Calls();
         await Logs();
     }
 
@@ -70,6 +71,30 @@ internal static class OtherSnippets
         #endregion
 
         Check.That(received == 2 && log.Records.Count > 0);
+    }
+
+    private static async Task Calls()
+    {
+        #region testing-calls
+        var source = new SourceProbe<double>();
+        var sink = new SinkProbe<double>();
+        await using PipelineRun run = Pipeline.From(source)
+            .Then(static () => new Smoother(), new() { Name = "smooth", Placement = Placement.Loopback })
+            .To(sink)
+            .Build()
+            .Start();
+        ISmootherControl smoother = run.Control<ISmootherControl>("smooth");
+
+        await source.SendAsync(1);
+        double first = await sink.NextAsync(); // its output is here, so the next call comes after the item
+        await smoother.SetWindowAsync(1);
+        await source.SendAsync(5);
+        double second = await sink.NextAsync(); // 5: of a window of one reading
+        source.Complete();
+        await run.Completion;
+        #endregion
+
+        Check.That(first == 1 && second == 5);
     }
 
     private static async Task Logs()
