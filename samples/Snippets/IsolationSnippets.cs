@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Buffers.Binary;
+using System.Diagnostics;
 using System.Globalization;
 using Microsoft.Extensions.Logging.Abstractions;
 using Puma.Dataflow;
@@ -56,10 +57,25 @@ public sealed class Brightness : Runnable<Picture, long>
 }
 #endregion
 
+/// <summary>A runnable that waits for a debugger; docs/isolation.md shows it, and nothing runs it.</summary>
+public sealed class WaitsForADebugger : SinkRunnable<int>
+{
+    #region isolation-debugger
+    protected override async ValueTask OnStartAsync(CancellationToken cancellationToken)
+    {
+        while (!Debugger.IsAttached)
+            await Task.Delay(TimeSpan.FromMilliseconds(100), cancellationToken);
+    }
+    #endregion
+
+    protected override ValueTask OnItemAsync(int item, CancellationToken cancellationToken) => default;
+}
+
 internal static class IsolationSnippets
 {
     public static async Task RunAsync()
     {
+        Settings();
         await OneWord();
         await Loss();
         await Catching();
@@ -70,6 +86,31 @@ internal static class IsolationSnippets
 
         // Last, because it changes how children are started.
         ExplicitMain();
+    }
+
+    private static void Settings()
+    {
+        #region isolation-with
+        ChildProcessPlacement careful = Placement.ChildProcess with { StartTimeout = TimeSpan.FromMinutes(1) };
+        Placement lean = careful with { MemoryLimit = 256 * 1024 * 1024 };
+        #endregion
+
+        #region isolation-here
+        PipelineOptions here = new() { DefaultPlacement = Placement.Loopback };
+        #endregion
+
+        #region isolation-debugged
+        ChildProcessPlacement debugged = Placement.ChildProcess with
+        {
+            HangTimeout = Timeout.InfiniteTimeSpan,
+            StartTimeout = TimeSpan.FromHours(1),
+            StopGrace = TimeSpan.FromHours(1),
+        };
+        PipelineOptions patient = new() { AbortTimeout = TimeSpan.FromHours(1) };
+        #endregion
+
+        Check.That(lean is ChildProcessPlacement { StartTimeout.TotalMinutes: 1 } && here.DefaultPlacement is LoopbackPlacement);
+        Pipeline.From([1]).To(static () => new WaitsForADebugger(), new() { Placement = debugged }).Build(patient);
     }
 
     private static async Task OneWord()
