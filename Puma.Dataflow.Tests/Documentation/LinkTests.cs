@@ -26,6 +26,12 @@ public sealed partial class LinkTests
         }
     }
 
+    [Fact]
+    public void PagesOfPackages_HaveNoRelativeLinks() =>
+        Assert.DoesNotContain(
+            Repository.PackagePages.Append("CHANGELOG.md").SelectMany(static page => Link().Matches(Code().Replace(string.Join('\n', Repository.ReadLines(page)), "")).Select(m => $"{page}: {m.Groups[1].Value}")),
+            static link => !link.Contains("://", StringComparison.Ordinal));
+
     private static HashSet<string> Anchors(string path) =>
         [.. File.ReadAllLines(path).Where(static l => l.StartsWith('#')).Select(static l => NoWord().Replace(l.TrimStart('#').Trim().ToLowerInvariant(), "").Replace(' ', '-'))];
 

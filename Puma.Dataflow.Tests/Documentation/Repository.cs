@@ -7,11 +7,15 @@ internal static class Repository
 {
     public static string Root { get; } = FindRoot();
 
-    /// <summary>README.md, the other pages of the top folder and all of docs/, with paths relative to the root.</summary>
+    /// <summary>The pages that the packages show; who reads them there has nothing else of the project.</summary>
+    public static IReadOnlyList<string> PackagePages { get; } = ["Puma.Dataflow/PackageReadme.md", "Puma.Dataflow.Testing/PackageReadme.md"];
+
+    /// <summary>README.md, the other pages of the top folder, all of docs/ and the pages of the packages, with paths relative to the root.</summary>
     public static IReadOnlyList<string> Pages { get; } =
     [
         .. Directory.GetFiles(Root, "*.md").Concat(Directory.GetFiles(Path.Combine(Root, "docs"), "*.md", SearchOption.AllDirectories))
             .Select(static path => Path.GetRelativePath(Root, path))
+            .Concat(PackagePages)
             .Order(StringComparer.Ordinal),
     ];
 
