@@ -54,7 +54,7 @@ public sealed class SinkProbe<T> : SinkRunnable<T>
     public async Task<T> NextAsync()
     {
         (bool hasItem, T item) = await TryNextAsync().ConfigureAwait(false);
-        return hasItem ? item : throw new ProbeException($"An item was asked for, but the sink has ended {_end} after {Received.Count} items.");
+        return hasItem ? item : throw new ProbeException($"An item was asked for, but the sink has ended {_end} after {Items(Received.Count)}.");
     }
 
     /// <summary>Asks for a number of items, one after the other, and waits for them.</summary>
@@ -100,7 +100,7 @@ public sealed class SinkProbe<T> : SinkRunnable<T>
     {
         (bool hasItem, T item) = await TryNextAsync().ConfigureAwait(false);
         if (hasItem)
-            throw new ProbeException($"Nothing more was expected after {Received.Count - 1} items, but '{item}' came.");
+            throw new ProbeException($"Nothing more was expected after {Items(Received.Count - 1)}, but '{item}' came.");
         return await _ended.Task.ConfigureAwait(false);
     }
 
@@ -203,5 +203,7 @@ public sealed class SinkProbe<T> : SinkRunnable<T>
         return offer;
     }
 
-    private string Describe() => $"The sink probe has taken {Received.Count} items and {(HasNext ? "holds another one" : "waits for the next one")}.";
+    private static string Items(int count) => count == 1 ? "1 item" : $"{count} items";
+
+    private string Describe() => $"The sink probe has taken {Items(Received.Count)} and {(HasNext ? "holds another one" : "waits for the next one")}.";
 }

@@ -29,7 +29,7 @@ public sealed class WaitForChainTests : LifecycleTest
             [
                 "'source' waits for a slot of 'work'",
                 "'work' waits for a slot of 'sink' (2 of 2 slots held)",
-                "'sink' has 1 items in work since 2 s (2 of 2 slots held)",
+                "'sink' has 1 item in work since 2 s (2 of 2 slots held)",
             ],
             snapshot.WaitForChain);
         Assert.Contains("waiting: 'work' waits for a slot of 'sink' (2 of 2 slots held)", snapshot.ToString(), StringComparison.Ordinal);
@@ -52,7 +52,7 @@ public sealed class WaitForChainTests : LifecycleTest
         Assert.Empty(run.Snapshot().WaitForChain);
         Time.Advance(TimeSpan.FromSeconds(1));
 
-        Assert.Equal(["'sink' has 1 items in work since 20 s (1 of 128 slots held)"], run.Snapshot().WaitForChain);
+        Assert.Equal(["'sink' has 1 item in work since 20 s (1 of 128 slots held)"], run.Snapshot().WaitForChain);
         gate.Open();
         run.Complete();
         await run.Completion.Within();
@@ -90,7 +90,7 @@ public sealed class WaitForChainTests : LifecycleTest
         IReadOnlyList<string> chain = run.Snapshot().WaitForChain;
 
         Assert.Equal(["'left' waits for a slot of 'join'", "'join' waits for items of 'slow' (1 of 2 slots held)"], chain.Take(2));
-        Assert.StartsWith("'slow' has 1 items in work since", Assert.Single(chain.Skip(2)), StringComparison.Ordinal);
+        Assert.StartsWith("'slow' has 1 item in work since", Assert.Single(chain.Skip(2)), StringComparison.Ordinal);
         gate.Open();
         ExpectFailure();
         await run.Completion.Within();

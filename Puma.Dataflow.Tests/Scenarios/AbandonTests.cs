@@ -259,7 +259,7 @@ public sealed class AbandonTests : LifecycleTest
         string chain = Assert.Single(Log.Records, static r => r.EventId.Id == 30).Message;
         Assert.Contains("'source' waits for a slot of 'work'", chain, StringComparison.Ordinal);
         Assert.Contains("'work' waits for a slot of 'sink' (2 of 2 slots held)", chain, StringComparison.Ordinal);
-        Assert.Contains("'sink' has 1 items in work", chain, StringComparison.Ordinal);
+        Assert.Contains("'sink' has 1 item in work", chain, StringComparison.Ordinal);
         Time.Advance(TimeSpan.FromMinutes(2));
         Assert.Single(Log.Records, static r => r.EventId.Id == 30);
         gate.Open();

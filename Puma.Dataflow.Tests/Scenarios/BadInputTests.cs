@@ -29,7 +29,7 @@ public sealed class BadInputTests : PipelineTest
         { "SendTimeout inside", new() { Name = "s", SendTimeout = TimeSpan.FromSeconds(1) }, ["'s'", "SendTimeout", "Accept"] },
         { "CompleteWithLastSender inside", new() { Name = "s", CompleteWithLastSender = true }, ["'s'", "CompleteWithLastSender", "Accept"] },
         { "unknown FanIn", new() { Name = "s", FanIn = (FanIn)77 }, ["'s'", "FanIn is 77", "All, Any"] },
-        { "FanIn with one input", new() { Name = "s", FanIn = FanIn.Any }, ["'s'", "FanIn is Any", "1 inputs", "Remove it"] }, // S13
+        { "FanIn with one input", new() { Name = "s", FanIn = FanIn.Any }, ["'s'", "FanIn is Any", "one input", "Remove it"] }, // S13
     };
 
     public static TheoryData<string, PipelineOptions, string[]> BadPipelineOptions => new()

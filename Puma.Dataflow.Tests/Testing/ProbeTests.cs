@@ -77,7 +77,7 @@ public sealed class ProbeTests : PipelineTest
 
         Assert.Contains("'7' came", error.Message, StringComparison.Ordinal);
         source.Complete();
-        Assert.Contains("ended Completed after 1 items", (await Assert.ThrowsAsync<ProbeException>(sink.NextAsync)).Message, StringComparison.Ordinal);
+        Assert.Contains("ended Completed after 1 item", (await Assert.ThrowsAsync<ProbeException>(sink.NextAsync)).Message, StringComparison.Ordinal);
         await run.Completion.Within();
     }
 

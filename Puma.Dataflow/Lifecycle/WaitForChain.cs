@@ -66,7 +66,7 @@ internal sealed class WaitForChain
         StageActivity.Starting => "is starting",
         StageActivity.Ending => "is in OnEndAsync",
         StageActivity.Ended => "has ended",
-        _ when stage.InFlight > 0 => string.Create(CultureInfo.InvariantCulture, $"has {stage.InFlight} items in work since {stage.OldestItemAge.TotalSeconds:0.#} s"),
+        _ when stage.InFlight > 0 => string.Create(CultureInfo.InvariantCulture, $"has {stage.InFlight} {(stage.InFlight == 1 ? "item" : "items")} in work since {stage.OldestItemAge.TotalSeconds:0.#} s"),
         _ => "is at work",
     };
 

@@ -79,7 +79,7 @@ internal static class PlanRules
         if (!Enum.IsDefined(o.FanIn))
             problems.Add($"Stage '{name}': FanIn is {o.FanIn}; it must be one of {string.Join(", ", Enum.GetNames<FanIn>())}.");
         else if (o.FanIn != FanIn.All && stage.Inputs.Count < 2)
-            problems.Add($"Stage '{name}': FanIn is {o.FanIn}, but the stage has {stage.Inputs.Count} inputs. Remove it.");
+            problems.Add($"Stage '{name}': FanIn is {o.FanIn}, but the stage has {(stage.Inputs.Count == 1 ? "one input" : "no input")}. Remove it.");
     }
 
     private static void CheckNoBranches(StageDefinition stage, string name, NoBranches noBranches, List<string> problems)
