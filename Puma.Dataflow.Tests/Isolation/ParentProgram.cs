@@ -3,6 +3,8 @@ using System.Globalization;
 using System.Reflection;
 using Microsoft.Extensions.Logging.Abstractions;
 using Puma.Dataflow.Isolation.Launch;
+using Puma.Dataflow.Testing;
+using Puma.Dataflow.Tests.Infrastructure;
 
 namespace Puma.Dataflow.Tests.Isolation;
 
@@ -20,6 +22,9 @@ public enum ParentEnd
 
     /// <summary>It waits for a line before it starts the pipeline, and tells how that went.</summary>
     Tell,
+
+    /// <summary>It has a spare child, of which it tells, and waits to be killed.</summary>
+    Spare,
 
     /// <summary>It is no parent, but founds and ends a group as a child does, and tells the group's other process.</summary>
     Group,
@@ -52,6 +57,8 @@ internal static class ParentProgram
         ParentEnd end = Enum.Parse<ParentEnd>(arguments[0]);
         if (end == ParentEnd.Group)
             return await EndGroupAsync();
+        if (end == ParentEnd.Spare)
+            return await WaitWithSpareAsync();
         Pipeline pipeline = Pipeline.From(Enumerable.Range(1, 2))
             .Then(static () => new First(), new() { Name = "first", Placement = Placement.ChildProcess })
             .Then(static () => new Second(), new() { Name = "second", Placement = Placement.ChildProcess })
@@ -84,6 +91,22 @@ internal static class ParentProgram
                 await Task.Delay(Timeout.Infinite);
                 return 0;
         }
+    }
+
+    private static async Task<int> WaitWithSpareAsync()
+    {
+        using var log = new LogRecorder();
+        await using PipelineRun<int> run = Pipeline.Accept<int>()
+            .Transform(static x => x, new() { Placement = Placement.ChildProcess with { OnLoss = LossPolicy.Restart(), SpareChildren = 1 } })
+            .ForEach(static _ => { })
+            .Build(new() { LoggerFactory = log })
+            .Start();
+        await Waiting.UntilAsync(() => log.Records.Any(IsSpareStarted), "a spare child is ready");
+        Console.WriteLine(log.Records.First(IsSpareStarted).Message);
+        await Task.Delay(Timeout.Infinite);
+        return 0;
+
+        static bool IsSpareStarted(LogRecord record) => record.EventId.Id == 47;
     }
 
     private static async Task<int> TellAsync(Pipeline pipeline)

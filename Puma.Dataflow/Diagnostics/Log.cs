@@ -92,6 +92,15 @@ internal static partial class Log
     [LoggerMessage(46, LogLevel.Warning, "Stage '{Stage}': {Count} log records of level {Level} were lost with its child process, in which more waited to be written than outlives it")]
     public static partial void ChildLogLost(ILogger logger, string stage, long count, LogLevel level);
 
+    [LoggerMessage(47, LogLevel.Debug, "Stage '{Stage}' started spare child process {ProcessId}")]
+    public static partial void SpareStarted(ILogger logger, string stage, int processId);
+
+    [LoggerMessage(48, LogLevel.Information, "Stage '{Stage}' lost its spare child process {ProcessId}, which had no user code yet: {Error}")]
+    public static partial void SpareLost(ILogger logger, string stage, int processId, string error);
+
+    [LoggerMessage(49, LogLevel.Warning, "Stage '{Stage}' keeps one spare child process less from now on, because {Count} in a row did not start or were lost. {Error}")]
+    public static partial void SpareGivenUp(ILogger logger, string stage, int count, string error);
+
     [LoggerMessage(50, LogLevel.Warning, "A call of {Member} of stage '{Stage}' has taken longer than {Limit} ({Progress}); further ones are not warned of")]
     public static partial void SlowCall(ILogger logger, string member, string stage, TimeSpan limit, string progress);
 

@@ -45,7 +45,12 @@ public sealed record ChildProcessPlacement : Placement
     /// <value>Default <see cref="StateLoss.Refused"/>: <c>Build()</c> refuses a restart of a runnable. Delegates have no memory and need no consent.</value>
     public StateLoss StateLoss { get; init; } = StateLoss.Refused;
 
-    /// <summary>How long a child may take from its start until its stage has started (<c>OnStartAsync</c> included).</summary>
+    /// <summary>How many processes the stage keeps started without user code, so that a restart takes one at once instead of starting a process.</summary>
+    /// <value>Default 0; from 0 to 64 for each stage. <c>Build()</c> refuses more than 0 unless <see cref="OnLoss"/> restarts children.</value>
+    /// <remarks>They are started when the whole run has started, and replaced when they were taken. One that is lost, or does not start, harms nothing.</remarks>
+    public int SpareChildren { get; init; }
+
+    /// <summary>How long a child may take from its start, a spare one from when it is taken, until its stage has started (<c>OnStartAsync</c> included).</summary>
     /// <value>Default 30 seconds; must be positive.</value>
     public TimeSpan StartTimeout { get; init; } = TimeSpan.FromSeconds(30);
 

@@ -34,6 +34,8 @@ internal sealed class ChildLosses(ChildStage stage, ChildPlan plan, ChildRoster 
     /// <summary>Looks which children were lost, and which have started in their place.</summary>
     public async ValueTask SuperviseAsync()
     {
+        // First, so that a child that is lost finds the spare ones that are there by now.
+        await roster.Spares.TendAsync().ConfigureAwait(false);
         foreach (ChildSlot slot in roster.Slots)
         {
             if (slot.Starting is { IsCompleted: true } starting)
@@ -120,7 +122,7 @@ internal sealed class ChildLosses(ChildStage stage, ChildPlan plan, ChildRoster 
 
         foreach (HeldInput item in unanswered)
             item.Rewind();
-        slot.Starting = roster.StartAsync(slot.Index, PlanRestart(slot, policy));
+        slot.Starting = roster.StartAsync(slot.Index, PlanRestart(slot, policy), roster.Spares.TryTake());
         stage.Graph.Own(stage.WakeAfterAsync(slot.Starting));
     }
 

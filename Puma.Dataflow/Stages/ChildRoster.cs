@@ -18,9 +18,13 @@ internal sealed class ChildRoster
 
     // Ends of children that were parted with. What threw stays, so that it is told at the end.
     private readonly List<Task> _leaving = [];
+    private bool _hasPartedWithAll;
 
-    // Every child that lives, so that they can be killed from outside. Guarded by itself.
-    private readonly HashSet<Child> _living = [];
+    // Every child that lives, also while it starts or is spare, so that they can be killed from outside. Guarded by itself.
+    private readonly HashSet<IChildBody> _living = [];
+
+    // Guarded by _living. Why all were killed; what starts from then on is killed as well.
+    private ChildExitReason? _killedFor;
 
     public ChildRoster(ChildStage stage, ChildPlan plan)
     {
@@ -30,12 +34,16 @@ internal sealed class ChildRoster
         Slots = [.. Enumerable.Range(0, stage.Options.MaxDegreeOfParallelism).Select(static i => new ChildSlot(i))];
         CallWatch watch = stage.MakeWatch();
         Calls = [.. Slots.Select(s => new ChildCalls(stage, s.Index, watch))];
+        Spares = new SpareChildren(stage, this, stage.Isolation?.SpareChildren ?? 0);
     }
 
     public ChildSlot[] Slots { get; }
 
     /// <summary>The calls to each slot's child. Any thread.</summary>
     public ChildCalls[] Calls { get; }
+
+    /// <summary>Those that wait to take the place of a lost one.</summary>
+    public SpareChildren Spares { get; }
 
     /// <summary>What each child is told to run; set by the start of the stage.</summary>
     public StartRecord StartRecord { get; private set; } = null!;
@@ -67,34 +75,90 @@ internal sealed class ChildRoster
             throw failure;
     }
 
-    /// <summary>Starts a child and its user code.</summary>
+    /// <summary>Starts a child and its user code. Beside the stream.</summary>
+    /// <param name="index">The slot.</param>
+    /// <param name="delay">How long to wait before it.</param>
+    /// <param name="spare">A child that takes only its user code; null for none. It is used, or disposed of.</param>
     /// <exception cref="ChildStartException">It was lost or too slow.</exception>
     /// <exception cref="RemoteRunnableException">The user code threw.</exception>
-    public async Task<Child> StartAsync(int index, TimeSpan delay)
+    public async Task<Child> StartAsync(int index, TimeSpan delay, BareChild? spare = null)
     {
         CancellationToken wanted = _startsWanted.Token;
         if (delay > TimeSpan.Zero)
-            await Task.Delay(delay, ChildStage.Clock, wanted).ConfigureAwait(false);
+            await Task.Delay(delay, ChildStage.Clock, wanted).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         long begin = ChildStage.Clock.GetTimestamp();
-        TimeSpan limit = _stage.Isolation?.StartTimeout ?? Timeout.InfiniteTimeSpan;
+        if (spare is not null && (wanted.IsCancellationRequested || spare.Body.Exited.IsCompleted))
+        {
+            if (!wanted.IsCancellationRequested)
+                Log.SpareLost(_stage.Graph.Logger, _stage.Name, spare.Body.ProcessId, (await spare.Body.Exited.ConfigureAwait(false)).Description);
+            await DisposeAsync(spare).ConfigureAwait(false);
+            spare = null;
+        }
+
+        wanted.ThrowIfCancellationRequested();
+        (IChildBody body, ChildLog log) = spare ?? await StartBareAsync(wanted).ConfigureAwait(false);
+        TimeSpan left = _stage.Isolation?.StartTimeout ?? Timeout.InfiniteTimeSpan;
+        if (left >= TimeSpan.Zero && (left -= ChildStage.Clock.GetElapsedTime(begin)) < TimeSpan.Zero)
+            left = TimeSpan.Zero;
         var watcher = new ChildWatcher(_stage, Calls[index]);
-        var log = new ChildLog(LogSink.Of(_stage.Graph.Loggers), _stage.Graph.Logger, _stage.Name, StartRecord.LogCategory, watcher.OnLogFailed);
-        IChildBody body;
+        return await Child.StartAsync(body, StartRecord with { Instance = index }, watcher, log, new StatusReceiver(_stage.Codecs, _stage.Status, index, watcher.OnStatusDropped), left, wanted).ConfigureAwait(false);
+    }
+
+    /// <summary>Starts a spare child. Beside the stream.</summary>
+    /// <exception cref="ChildStartException">It was lost or too slow.</exception>
+    /// <exception cref="OperationCanceledException">It is not wanted any more.</exception>
+    public async Task<BareChild> StartSpareAsync(TimeSpan delay)
+    {
+        CancellationToken wanted = _startsWanted.Token;
+        await _stage.WaitUntilAllStartedAsync().ConfigureAwait(false);
+        await Task.Delay(delay, ChildStage.Clock, wanted).ConfigureAwait(false);
+        return await StartBareAsync(wanted).ConfigureAwait(false);
+    }
+
+    /// <summary>Starts a child without user code. Any thread.</summary>
+    private async Task<BareChild> StartBareAsync(CancellationToken wanted)
+    {
+        var log = new ChildLog(LogSink.Of(_stage.Graph.Loggers), _stage.Graph.Logger, _stage.Name, StartRecord.LogCategory, TellFirst());
         try
         {
-            body = await ChildBodies.StartAsync(_stage.Options.Placement!, _stage.Name, log, _stage.Graph.Time, wanted).ConfigureAwait(false);
+            IChildBody body = await ChildBodies.StartAsync(_stage.Options.Placement!, _stage.Name, log, _stage.Graph.Time, wanted).ConfigureAwait(false);
+            _stage.Graph.Own(WatchAsync(body));
+            return new BareChild(body, log);
         }
         catch
         {
             await log.DisposeAsync().ConfigureAwait(false);
-            watcher.Dispose();
             throw;
         }
+    }
 
-        TimeSpan left = limit - ChildStage.Clock.GetElapsedTime(begin);
-        if (left < TimeSpan.Zero)
-            left = limit < TimeSpan.Zero ? limit : TimeSpan.Zero;
-        return await Child.StartAsync(body, StartRecord with { Instance = index }, watcher, log, new StatusReceiver(_stage.Codecs, _stage.Status, index, watcher.OnStatusDropped), left, wanted).ConfigureAwait(false);
+    /// <summary>Keeps a child among those that can be killed, as long as it lives, and wakes the stream then.</summary>
+    private async Task WatchAsync(IChildBody body)
+    {
+        ChildExitReason? killedFor;
+        lock (_living)
+        {
+            _living.Add(body);
+            killedFor = _killedFor;
+        }
+
+        if (killedFor is { } because)
+            body.Kill(because);
+        await body.Exited.ConfigureAwait(false);
+        lock (_living)
+            _living.Remove(body);
+        _stage.Wake();
+    }
+
+    /// <summary>Tells the first failure of one child's logging; a logger that fails must end neither the run nor what it has to say.</summary>
+    private Action<Exception> TellFirst()
+    {
+        int hasTold = 0;
+        return error =>
+        {
+            if (Interlocked.Exchange(ref hasTold, 1) == 0)
+                _stage.AddSecondary(error);
+        };
     }
 
     /// <summary>Makes a started child the child of its slot.</summary>
@@ -102,9 +166,6 @@ internal sealed class ChildRoster
     {
         (slot.Child, slot.Starting) = (child, null);
         slot.Outputs = [.. _plan.Outputs.Select((make, i) => make(_stage, _stage.Outputs[i], _stage.Codecs))];
-        lock (_living)
-            _living.Add(child);
-        _stage.Graph.Own(_stage.WakeAfterAsync(child.Exited));
         Calls[slot.Index].Attach(child.Calls);
         if (_stage.Isolation is not null)
             Log.ChildStarted(_stage.Graph.Logger, _stage.Name, child.ProcessId, slot.Index);
@@ -117,32 +178,49 @@ internal sealed class ChildRoster
     }
 
     /// <summary>Frees what belongs to a child that is gone.</summary>
-    public void Retire(Child child)
+    public void Retire(Child child) => Leave(DisposeAsync(child));
+
+    /// <inheritdoc cref="Retire(Child)"/>
+    public void Retire(BareChild child) => Leave(DisposeAsync(child));
+
+    private void Leave(Task leaving)
     {
         _leaving.RemoveAll(static t => t.IsCompletedSuccessfully);
-        _leaving.Add(DisposeAsync(child));
+        _leaving.Add(leaving);
     }
 
     /// <summary>Kills all children that live. Any thread.</summary>
     public void KillAll(ChildExitReason because)
     {
-        foreach (Child child in Living())
+        foreach (IChildBody child in Living(because))
             child.Kill(because);
     }
 
     /// <summary>Terminates all children that live, then kills them. Any thread.</summary>
-    public Task EndAllByForceAsync(ChildExitReason because) => Task.WhenAll(Living().Select(c => c.EndByForceAsync(because)));
+    public Task EndAllByForceAsync(ChildExitReason because) => Task.WhenAll(Living(because).Select(c => Child.EndByForceAsync(c, because)));
 
-    private Child[] Living()
+    private IChildBody[] Living(ChildExitReason killedFor)
     {
         lock (_living)
+        {
+            _killedFor ??= killedFor;
             return [.. _living];
+        }
     }
 
     /// <summary>Tells every child of the end, and returns when all are gone.</summary>
-    public async Task EndAllAsync(EndRecord end)
+    public Task EndAllAsync(EndRecord end) => PartWithAllAsync(child => EndAsync(child, end));
+
+    /// <summary>Frees what belongs to the children of a stage that was left behind, and returns when all are gone.</summary>
+    public Task DisposeAllAsync() => PartWithAllAsync(DisposeAsync);
+
+    private async Task PartWithAllAsync(Func<Child, Task> part)
     {
+        if (_hasPartedWithAll)
+            return;
+        _hasPartedWithAll = true;
         await _startsWanted.CancelAsync().ConfigureAwait(false);
+        _leaving.Add(Spares.EndAsync());
         foreach (ChildSlot slot in Slots)
         {
             if (slot.Starting is { } starting)
@@ -150,7 +228,7 @@ internal sealed class ChildRoster
             if (slot.Child is { } child)
             {
                 slot.Child = null;
-                _leaving.Add(EndAsync(child, end));
+                _leaving.Add(part(child));
             }
         }
 
@@ -194,10 +272,20 @@ internal sealed class ChildRoster
     public async Task DisposeAsync(Child child)
     {
         await child.DisposeAsync().ConfigureAwait(false);
-        lock (_living)
-            _living.Remove(child);
+        TellEnded(await child.Exited.ConfigureAwait(false));
+    }
+
+    /// <inheritdoc cref="DisposeAsync(Child)"/>
+    public async Task DisposeAsync(BareChild child)
+    {
+        await child.DisposeAsync().ConfigureAwait(false);
+        TellEnded(await child.Body.Exited.ConfigureAwait(false));
+    }
+
+    private void TellEnded(ChildExit exit)
+    {
         if (_stage.Isolation is not null)
-            Log.ChildEnded(_stage.Graph.Logger, _stage.Name, child.ProcessId, (await child.Exited.ConfigureAwait(false)).Description);
+            Log.ChildEnded(_stage.Graph.Logger, _stage.Name, exit.ProcessId, exit.Description);
     }
 
     private StartRecord MakeStartRecord()

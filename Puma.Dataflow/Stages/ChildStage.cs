@@ -74,6 +74,9 @@ internal sealed class ChildStage : StageNode, IControlledStage
 
     public Task WakeAfterAsync(Task foreign) => WakeAtEndAsync(foreign);
 
+    /// <summary>Ends when no start of the run, or of the branch that joins it, is under way any more; cancelled when the stage is to end before.</summary>
+    public Task WaitUntilAllStartedAsync() => WaitForStartAsync();
+
     public void AddSecondary(Exception error, long? itemNumber = null, int attempt = 0) =>
         Graph.AddSecondary(new StageFaultedException(Name, error, itemNumber, attempt));
 
@@ -134,11 +137,8 @@ internal sealed class ChildStage : StageNode, IControlledStage
     /// <summary>A stage that was left behind told its children of no end; they are parted with, whenever their code returns.</summary>
     protected override void CleanUp()
     {
-        foreach (ChildSlot slot in _roster.Slots)
-        {
-            if (IsAbandoned && slot.Child is { } child)
-                Graph.Own(_roster.DisposeAsync(child));
-        }
+        if (IsAbandoned)
+            Graph.Own(_roster.DisposeAllAsync());
     }
 
     protected override async Task RunAsync()

@@ -15,7 +15,6 @@ internal sealed class ChildWatcher(ChildStage stage, ChildCalls calls) : ItemTim
     private Child? _child;
     private bool _isDisposed;
 
-    private int _hasLogFailed;
     private int _hasDroppedStatus;
 
     public ItemCodecs Codecs => stage.Codecs;
@@ -31,13 +30,6 @@ internal sealed class ChildWatcher(ChildStage stage, ChildCalls calls) : ItemTim
     public void OnFailing(long itemNumber) => stage.OnFailing(itemNumber);
 
     public void OnFinishRequested() => stage.RaiseFinish();
-
-    /// <summary>Tells the first failure of each child; a logger that fails must end neither the run nor what it has to say.</summary>
-    public void OnLogFailed(Exception error)
-    {
-        if (Interlocked.Exchange(ref _hasLogFailed, 1) == 0)
-            stage.AddSecondary(error);
-    }
 
     /// <summary>Tells the first one of each child; what is only shown must not end the run.</summary>
     public void OnStatusDropped(ItemCodecException error)

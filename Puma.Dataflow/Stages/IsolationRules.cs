@@ -10,6 +10,7 @@ internal static class IsolationRules
 {
     private const long LeastMemory = 16 * 1024 * 1024;
     private const int LeastItemSize = 1024;
+    private const int MostSpares = 64;
 
     public static void Check(IReadOnlyList<StageDefinition> stages, Dictionary<StageDefinition, string> names, PipelineOptions pipeline, List<string> problems)
     {
@@ -105,6 +106,10 @@ internal static class IsolationRules
             problems.Add($"Stage '{name}': WorkingDirectory is '{directory}', which does not exist.");
         if (child.OnLoss is null)
             problems.Add($"Stage '{name}': OnLoss is null. Use LossPolicy.Fault for the default.");
+        if (child.SpareChildren is < 0 or > MostSpares)
+            problems.Add($"Stage '{name}': SpareChildren is {child.SpareChildren}; it must be from 0 to {MostSpares}.");
+        else if (child.SpareChildren > 0 && child.OnLoss is not RestartPolicy)
+            problems.Add($"Stage '{name}': SpareChildren is {child.SpareChildren}, but OnLoss never restarts a child, so nobody would take them. Use LossPolicy.Restart(...), or leave SpareChildren at 0.");
         if (child.OnLoss is RestartPolicy restart)
         {
             if (recipe.HasState && child.StateLoss != StateLoss.Accepted)

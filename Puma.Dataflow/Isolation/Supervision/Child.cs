@@ -214,17 +214,17 @@ internal sealed class Child : IAsyncDisposable
         }
         catch (TimeoutException)
         {
-            await EndByForceAsync(ChildExitReason.StopTimedOut).ConfigureAwait(false);
+            await EndByForceAsync(_body, ChildExitReason.StopTimedOut).ConfigureAwait(false);
             throw new TimeoutException($"The child process {ProcessId} did not end within StopGrace ({grace}) and was killed; OnEndAsync may not have run to its end.");
         }
     }
 
     /// <summary>Terminates a child that did not do what it was asked, then kills it.</summary>
-    public async Task EndByForceAsync(ChildExitReason because)
+    public static async Task EndByForceAsync(IChildBody body, ChildExitReason because)
     {
-        _body.Terminate(because);
-        await Task.WhenAny(_body.Exited, Task.Delay(TerminateGrace, TimeProvider.System)).ConfigureAwait(false);
-        _body.Kill(because);
+        body.Terminate(because);
+        await Task.WhenAny(body.Exited, Task.Delay(TerminateGrace, TimeProvider.System)).ConfigureAwait(false);
+        body.Kill(because);
     }
 
     /// <summary>Ends the child, whatever it does, and frees all that belongs to it.</summary>
