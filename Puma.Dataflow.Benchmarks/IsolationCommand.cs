@@ -1,12 +1,13 @@
 using System.Diagnostics;
 using System.Globalization;
+using System.Threading.Channels;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Puma.Dataflow.Benchmarks;
 
 /// <summary>
 /// What does a process border cost? Prints the rates of small records and of large frames with no, one and three borders, as ratios to the
-/// same pipeline in this process, the most memory that was alive, how soon the death of a child is known, and how soon a child ends whose parent was killed.
+/// same pipeline in this process, the most memory that was alive, how soon the death of a child is known, how soon another works in its place, and how soon a child ends whose parent was killed.
 /// </summary>
 internal static class IsolationCommand
 {
@@ -32,6 +33,8 @@ internal static class IsolationCommand
         bool isRight = await MeasureRecordsAsync();
         isRight &= await MeasureFramesAsync();
         isRight &= await MeasureDeathsAsync();
+        await MeasureRestartsAsync(spares: 0);
+        await MeasureRestartsAsync(spares: 1);
         isRight &= await MeasureOrphansAsync();
         Console.WriteLine(isRight ? "All correct." : "NOT correct, see above.");
         return isRight ? 0 : 1;
@@ -141,6 +144,45 @@ internal static class IsolationCommand
         Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{Deaths} children killed in a handler: known, and the run ended, after {times[times.Count / 2]:0} ms (median), {times[^1]:0} ms (longest){(isInTime ? "" : "   TOO LATE")}"));
         return isInTime;
     }
+
+    /// <summary>From the kill of an idle child until the next one has handled an item.</summary>
+    private static async Task MeasureRestartsAsync(int spares)
+    {
+        List<double> times = [];
+        var told = Channel.CreateUnbounded<int>();
+        await using PipelineRun<int> run = Pipeline.Accept<int>()
+            .Transform(static _ => Environment.ProcessId, new() { Name = "killed", Placement = Placement.ChildProcess with { OnLoss = LossPolicy.Restart(max: Deaths, backoff: Backoff.None), SpareChildren = spares } })
+            .ForEach(child => told.Writer.TryWrite(child))
+            .Build(Quiet)
+            .Start();
+        await run.SendAsync(0);
+        int child = await told.Reader.ReadAsync();
+        for (int i = 0; i < Deaths; i++)
+        {
+            // Some time after the last death, when a spare child is there again.
+            await Task.Delay(TimeSpan.FromSeconds(1));
+            using var process = Process.GetProcessById(child);
+            long begin = Stopwatch.GetTimestamp();
+            process.Kill();
+            await run.SendAsync(0);
+            child = await told.Reader.ReadAsync();
+            times.Add(Stopwatch.GetElapsedTime(begin).TotalMilliseconds);
+        }
+
+        await Task.Delay(TimeSpan.FromSeconds(1));
+        long memory = Children().Where(c => c != child).Sum(Memory);
+        times.Sort();
+        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{Deaths} children killed, with {spares} spare: another had handled an item after {times[times.Count / 2]:0} ms (median), {times[^1]:0} ms (longest){(spares == 0 ? "" : $"; a spare child has {memory / 1024.0:0} MiB of its own")}"));
+    }
+
+    private static IEnumerable<int> Children() => Directory.GetDirectories("/proc/self/task")
+        .SelectMany(static task => File.ReadAllText(task + "/children").Split(' ', StringSplitOptions.RemoveEmptyEntries))
+        .Select(static id => int.Parse(id, CultureInfo.InvariantCulture));
+
+    /// <summary>The memory in KiB that a process shares with no other.</summary>
+    private static long Memory(int process) => File.ReadLines($"/proc/{process}/smaps_rollup")
+        .Where(static line => line.StartsWith("Private_", StringComparison.Ordinal))
+        .Sum(static line => long.Parse(line.Split(' ', StringSplitOptions.RemoveEmptyEntries)[1], CultureInfo.InvariantCulture));
 
     private static async Task<bool> MeasureOrphansAsync()
     {
