@@ -119,6 +119,25 @@ public sealed partial class SpareChildrenTests : ChildTest
         Assert.DoesNotContain(next, (int[])[child, spare]);
     }
 
+    [Fact] // S36: whatever of the two is known first
+    public async Task ASpareThatDiesWithAChild_IsNoLoss()
+    {
+        Expect(40);
+        List<int> seen = [];
+        PipelineRun<int> run = StartTelling(Spared(1), seen);
+        int spare = await SpareAsync(0);
+
+        Kill(spare);
+        Kill(Assert.Single(Ids(42)));
+        Assert.NotEqual(spare, await TellAsync(run, seen));
+        await SpareAsync(1);
+
+        run.Complete();
+        PipelineReport report = await run.Completion.Within();
+        Assert.Equal(1, report.Stage("tells").Restarts);
+        Assert.Equal([spare], Ids(48));
+    }
+
     [Fact] // S36
     public async Task SparesThatCannotStart_AreGivenUp_AndTheStageWorks()
     {

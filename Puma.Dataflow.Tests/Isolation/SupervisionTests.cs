@@ -153,6 +153,8 @@ public sealed class SupervisionTests
 
         public Task<ChildExit> Exited => _exited.Task;
 
+        public bool IsEnding => Exited.IsCompleted;
+
         public LastLog ReadLogAfter(long number) => LastLog.None;
 
         public long ItemInWork { get; set; }

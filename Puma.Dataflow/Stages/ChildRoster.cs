@@ -87,7 +87,7 @@ internal sealed class ChildRoster
         if (delay > TimeSpan.Zero)
             await Task.Delay(delay, ChildStage.Clock, wanted).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         long begin = ChildStage.Clock.GetTimestamp();
-        if (spare is not null && (wanted.IsCancellationRequested || spare.Body.Exited.IsCompleted))
+        if (spare is not null && (wanted.IsCancellationRequested || spare.Body.IsEnding))
         {
             if (!wanted.IsCancellationRequested)
                 Log.SpareLost(_stage.Graph.Logger, _stage.Name, spare.Body.ProcessId, (await spare.Body.Exited.ConfigureAwait(false)).Description);

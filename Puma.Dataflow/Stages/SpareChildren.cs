@@ -21,7 +21,7 @@ internal sealed class SpareChildren(ChildStage stage, ChildRoster roster, int co
     /// <summary>Takes a child that is ready, which is the caller's from then on; null when none is.</summary>
     public BareChild? TryTake()
     {
-        if (Array.Find(_places, static p => p.Spare is { Body.Exited.IsCompleted: false }) is not { } place)
+        if (Array.Find(_places, static p => p.Spare is { Body.IsEnding: false }) is not { } place)
             return null;
         BareChild? taken = place.Spare;
         (place.Spare, place.Failures) = (null, 0);

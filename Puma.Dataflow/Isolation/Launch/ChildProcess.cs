@@ -76,6 +76,15 @@ internal sealed class ChildProcess : IChildBody
 
     public Task<ChildExit> Exited { get; }
 
+    public bool IsEnding
+    {
+        get
+        {
+            lock (_gate)
+                return _killedFor is not null || IsOver;
+        }
+    }
+
     public long ItemInWork
     {
         get

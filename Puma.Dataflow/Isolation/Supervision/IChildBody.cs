@@ -12,6 +12,9 @@ internal interface IChildBody : IAsyncDisposable
     /// <summary>Ends when it has, with how; never faults.</summary>
     Task<ChildExit> Exited { get; }
 
+    /// <summary>Whether it has ended or is about to, which <see cref="Exited"/> may tell later.</summary>
+    bool IsEnding { get; }
+
     /// <summary>What it had logged after a record; to be read when it has exited.</summary>
     LastLog ReadLogAfter(long number);
 

@@ -24,6 +24,8 @@ internal sealed class LoopbackBody : IChildBody
 
     public Task<ChildExit> Exited { get; }
 
+    public bool IsEnding => Exited.IsCompleted;
+
     /// <summary>Nothing of it outlives this process.</summary>
     public LastLog ReadLogAfter(long number) => LastLog.None;
 
