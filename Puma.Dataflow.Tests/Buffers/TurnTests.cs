@@ -177,7 +177,7 @@ public sealed class TurnTests
 
         public void OnReaderClosed() { }
 
-        public void EndTurn() => Interlocked.Increment(ref _turnEnds);
+        public void EndTurn(Turn turn) => Interlocked.Increment(ref _turnEnds);
 
         /// <summary>Takes turns until one was short, which a busy machine may prevent for a while.</summary>
         public async Task BecomeQuickAsync()

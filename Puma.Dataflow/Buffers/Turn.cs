@@ -122,7 +122,7 @@ internal sealed class Turn
     /// <summary>Gives back what a thread keeps that does not go on. The watch only.</summary>
     public void GiveBack(ILinkEnd? keeper)
     {
-        keeper?.EndTurn();
+        keeper?.EndTurn(this);
         foreach (ref Wakeup? place in _kept.AsSpan())
         {
             if (Interlocked.Exchange(ref place, null) is { } wakeup)
@@ -142,7 +142,7 @@ internal sealed class Turn
             if (wakeup.IsQuick)
                 KeepBack();
             wakeup.Resume();
-            _stream?.GoOn();
+            _stream?.GoOn(this);
 
             // Whatever user code has left on the thread is not for the next stream.
             if (SynchronizationContext.Current is not null)
@@ -202,7 +202,7 @@ internal sealed class Turn
             return;
         _hasKept = false;
         Interlocked.Exchange(ref _keeper, null);
-        _stream!.EndTurn();
+        _stream!.EndTurn(this);
     }
 
     private bool TryAdd(Wakeup wakeup)

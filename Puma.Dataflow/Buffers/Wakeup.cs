@@ -15,10 +15,10 @@ internal interface ILinkEnd
     void OnReaderClosed();
 
     /// <summary>A turn of the stream gives back what it has kept back: wakes who sleeps though there is something for him. Any thread, after a fence.</summary>
-    void EndTurn() { }
+    void EndTurn(Turn turn) { }
 
     /// <summary>The stream waits; what it has left for the rest of its turn is done now, on the thread of the turn. Must not throw.</summary>
-    void GoOn() { }
+    void GoOn(Turn turn) { }
 }
 
 /// <summary>

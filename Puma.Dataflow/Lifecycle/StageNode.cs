@@ -378,19 +378,19 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
     /// <summary>Wakes the writers that wait although slots are free. Due before every wait of the stream.</summary>
     protected virtual void FlushInputs() => Links.FlushInputs();
 
-    void ILinkEnd.EndTurn()
+    void ILinkEnd.EndTurn(Turn turn)
     {
         Links.SignalOutputs();
-        OnTurnEnds();
+        OnTurnEnds(turn);
     }
 
-    void ILinkEnd.GoOn() => GoOn();
+    void ILinkEnd.GoOn(Turn turn) => GoOn(turn);
 
     /// <summary>A turn of the stream, or what goes on in its rest, gives back what it has kept back. Any thread.</summary>
-    protected virtual void OnTurnEnds() { }
+    protected virtual void OnTurnEnds(Turn turn) { }
 
     /// <inheritdoc cref="ILinkEnd.GoOn"/>
-    protected virtual void GoOn() { }
+    protected virtual void GoOn(Turn turn) { }
 
     /// <summary>Leaves the rest of its turn to <see cref="GoOn"/>, and waits for a signal. The stream must not touch what is done there before that has ended.</summary>
     protected ValueTask LeaveTurnAsync()

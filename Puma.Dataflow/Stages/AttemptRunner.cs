@@ -199,7 +199,9 @@ internal sealed class AttemptRunner : IDisposable
     private Fate Threw(Exception error, int attempt, IAttemptOutputs outputs, CancellationToken cancellationToken)
     {
         bool wasRefused = outputs.TakeRefused();
-        bool isOurs = _stage.IsDiscarding || cancellationToken.IsCancellationRequested;
+
+        // An output may be refused a little before the token fires.
+        bool isOurs = _stage.IsDiscarding || cancellationToken.IsCancellationRequested || (wasRefused && error is OperationCanceledException);
         if (isOurs)
         {
             // A genuine failure while the stage gives up is worth knowing, but changes nothing.

@@ -59,7 +59,7 @@ internal sealed class Baton
 
     /// <summary>Takes up the offer.</summary>
     /// <returns>False when there is none.</returns>
-    public bool TryTake() => Interlocked.CompareExchange(ref _state, Away, Offered) == Offered;
+    public bool TryTake() => Volatile.Read(ref _state) == Offered && Interlocked.CompareExchange(ref _state, Away, Offered) == Offered;
 
     /// <summary>Says that user code begins, during which the baton may be taken away. By who has taken it.</summary>
     /// <returns>False when it has to be returned.</returns>

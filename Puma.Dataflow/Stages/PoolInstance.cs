@@ -58,6 +58,9 @@ internal sealed class PoolInstance<TIn, TOut> : IThreadPoolWorkItem, IDisposable
     /// <summary>The flow that all its work runs in, by which its own calls are known, and its trace goes on; null when there is neither.</summary>
     private ExecutionContext? Flow { get; set; }
 
+    /// <summary>Whether any thread will do for it.</summary>
+    public bool NeedsNoFlow => Flow is null;
+
     // ---- The stream's. ---------------------------------------------------------------------------------------------------------------
 
     /// <summary>Whether commands or a tick wait for it.</summary>
@@ -195,27 +198,21 @@ internal sealed class PoolInstance<TIn, TOut> : IThreadPoolWorkItem, IDisposable
 
     // ---- Of the thread that has the stream's baton. ----------------------------------------------------------------------------------
 
-    /// <summary>Whether it can work on the stream's thread, and does nothing else.</summary>
-    public bool CanBorrow => Flow is null && !IsActive;
-
     /// <summary>From here on it is active, and its outputs go to this item, which is used for one after another.</summary>
-    public void BeginBorrowed(WorkItem<TIn, TOut> work)
+    /// <returns>False when it is not at rest: it may have found more to do just then, and sees by itself that somebody else did that.</returns>
+    public bool TryBorrow(WorkItem<TIn, TOut> work)
     {
-        Volatile.Write(ref _isActive, 1);
-        Handler.Redirect(work);
-    }
-
-    /// <summary>Handles an item, unless the stream has given it up.</summary>
-    public bool TryHandleBorrowed(WorkItem<TIn, TOut> work, out ValueTask<Fate> handling)
-    {
-        handling = default;
-        if (!work.TryStart(_token))
+        if (Interlocked.Exchange(ref _isActive, 1) != 0)
             return false;
         Volatile.Write(ref _current, work);
-        _stage.CountStarted();
-        handling = HandleAsync(work);
+        Handler.Redirect(work);
         return true;
     }
+
+    /// <summary>Starts an item, or takes that back: user code has not seen it.</summary>
+    public void StartBorrowed(WorkItem<TIn, TOut> work, bool isStarted = true) => work.StartAlone(_token, isStarted);
+
+    public ValueTask<Fate> HandleBorrowedAsync(WorkItem<TIn, TOut> work) => HandleAsync(work);
 
     /// <summary>It is free again.</summary>
     public void EndBorrowed()

@@ -11,32 +11,51 @@ internal sealed partial class PoolStage<TIn, TOut>
     private const int MostWaits = 16;
 
     /// <summary>After so many items it tries that again, when they have not.</summary>
-    private const int ItemsUntilNextWait = 16 * 1024;
+    private const int ItemsAfterWaits = 16 * 1024;
+
+    /// <summary>After so many items it lends its baton again, when items were not short.</summary>
+    private const int ItemsAfterLongOnes = 1024;
+
+    /// <summary>The most items that are handled without a look at everything else.</summary>
+    private const int MostBorrowed = 4096;
+
+    /// <summary>Of fewer items nobody says how long they take.</summary>
+    private const int ItemsPerPace = 32;
+
+    /// <summary>Items are not short that take longer on the average, in timestamps: half a microsecond.</summary>
+    private static readonly long s_long = TimeProvider.System.TimestampFrequency / 2_000_000;
 
     // Whoever has it does the stream's work.
     private readonly Baton _baton = new();
+
+    // Whether instances can do without what the thread pool does for them. Set by the start.
+    private bool _canLend;
 
     // The instance to which the baton is lent, and the item that it may be in when the baton comes home.
     private PoolInstance<TIn, TOut>? _borrower;
     private WorkItem<TIn, TOut>? _borrowed;
 
-    // How often the stream has let others go first, and from which item on it does that again.
+    // The turn in which it was lent: what other turns of the stream keep back does not matter to it. Written by who has taken the baton, read by any thread.
+    private Turn? _lentIn;
+
+    // How often the stream has let others go first, and the first item that may be taken for a short one again.
     private int _waits;
-    private long _waitsAgainAt;
+    private long _shortFrom;
 
     /// <summary>
     /// Whether items are so short that handing them to other threads takes longer than they do: then, when the instances have handled what they
     /// have, one of them handles what comes next in the stream's own turn.
     /// </summary>
-    private bool AreItemsShort => Volatile.Read(ref _readyAhead) == MostReady && _partition is null && (_isOneToOne || _output is null)
+    private bool AreItemsShort => _canLend && Volatile.Read(ref _readyAhead) == MostReady && _number >= _shortFrom
         && !NeedsAttention && !_lowestFailure.IsSet && !_isOutputFull && _input.Queued > 0 && Turn.IsKeeping(this)
         && !_workers.Exists(static w => w.IsCheckpointDue || w.HasCheckpoint);
+
+    /// <summary>Finds out whether the stage can do with items what it does with short ones: each goes to any instance, and makes one output at most.</summary>
+    private void DecideLending() => _canLend = _partition is null && (_isOneToOne || _output is null) && _workers.TrueForAll(static w => w.NeedsNoFlow);
 
     /// <summary>Gives nothing out for a moment, in which what is given out is done, if it is short as well.</summary>
     private bool TryLetThemFinish()
     {
-        if (_number < _waitsAgainAt)
-            return false;
         if (++_waits <= MostWaits)
         {
             ActivateForWhatIsReady();
@@ -44,7 +63,7 @@ internal sealed partial class PoolStage<TIn, TOut>
         }
 
         // One of them is not.
-        (_waits, _waitsAgainAt) = (0, _number + ItemsUntilNextWait);
+        (_waits, _shortFrom) = (0, _number + ItemsAfterWaits);
         return false;
     }
 
@@ -62,26 +81,42 @@ internal sealed partial class PoolStage<TIn, TOut>
         if (_borrowed is { } left)
         {
             // It was taken from an instance in user code, which ends it by itself.
+            CountStarted();
             _borrowed = null;
             _window.Add(left);
+            _shortFrom = _number + ItemsAfterLongOnes;
         }
     }
 
     /// <summary>A turn in which user code blocks its thread, or is slow, ends: the stream goes on elsewhere.</summary>
-    protected override void OnTurnEnds()
+    protected override void OnTurnEnds(Turn turn)
     {
-        if (_baton.RecallForStream())
+        if (turn == Volatile.Read(ref _lentIn) && _baton.RecallForStream())
             Wake();
     }
 
-    protected override void GoOn()
+    protected override void GoOn(Turn turn)
     {
         if (!_baton.TryTake())
             return;
 
+        // A full fence: either this turn is seen to keep nothing back any more, or who has ended that sees the turn, and recalls the baton.
+        Interlocked.Exchange(ref _lentIn, turn);
+
         // What user code does to the flow is not for what comes next on this thread.
         var flow = ExecutionContext.Capture();
-        if (Turn.Here is not { } turn || HandleShort(_borrower!, turn))
+        bool hasBaton = true;
+        try
+        {
+            hasBaton = Borrow(_borrower!, turn);
+        }
+        catch (Exception error)
+        {
+            // Not of user code.
+            Fail(error);
+        }
+
+        if (hasBaton)
         {
             _baton.Return();
             Wake();
@@ -91,19 +126,39 @@ internal sealed partial class PoolStage<TIn, TOut>
             ExecutionContext.Restore(flow);
     }
 
-    /// <summary>One instance handles what is there, as long as each item is delivered at once. By who has the baton.</summary>
+    /// <summary>An instance handles what is there, as long as it is short. By who has the baton.</summary>
     /// <returns>False when the baton was taken away meanwhile: then the instance is on its own.</returns>
-    private bool HandleShort(PoolInstance<TIn, TOut> worker, Turn turn)
+    private bool Borrow(PoolInstance<TIn, TOut> worker, Turn turn)
     {
         WorkItem<TIn, TOut> work = Spare();
-        worker.BeginBorrowed(work);
-        while (!NeedsAttention && turn.KeepsBackFor(this) && _input.TryRead(out TIn item))
+        if (!worker.TryBorrow(work))
+        {
+            _spares.Push(work);
+            return true;
+        }
+
+        long begin = TimeProvider.System.GetTimestamp(), before = _number;
+        if (!HandleShort(worker, work, turn))
+            return false;
+        if (TimeProvider.System.GetTimestamp() - begin > s_long * Math.Max(_number - before, ItemsPerPace))
+            _shortFrom = _number + ItemsAfterLongOnes;
+        return true;
+    }
+
+    /// <summary>Handles one item after another, as long as each is delivered at once. All other instances rest, so nobody else counts what is started.</summary>
+    /// <inheritdoc cref="Borrow"/>
+    private bool HandleShort(PoolInstance<TIn, TOut> worker, WorkItem<TIn, TOut> work, Turn turn)
+    {
+        long last = _number + MostBorrowed;
+        while (_number < last && !NeedsAttention && turn.KeepsBackFor(this) && _input.TryRead(out TIn item))
         {
             work.Take(item, ++_number, isCheckpoint: false, base.WorkingSince);
+            worker.StartBorrowed(work);
             _borrowed = work;
             if (!_baton.TryEnterUserCode())
             {
                 // Asked back before it began.
+                worker.StartBorrowed(work, isStarted: false);
                 _borrowed = null;
                 _window.Add(work);
                 worker.Ready.Enqueue(work);
@@ -111,34 +166,27 @@ internal sealed partial class PoolStage<TIn, TOut>
                 return true;
             }
 
-            if (!worker.TryHandleBorrowed(work, out ValueTask<Fate> handling))
+            ValueTask<Fate> handling = worker.HandleBorrowedAsync(work);
+            if (!_baton.TryLeaveUserCode())
             {
-                // Taken away and given up in between.
-                worker.EndBorrowed();
-                Wake();
+                worker.KeepBorrowed(work, handling);
                 return false;
             }
 
-            bool hasBaton = _baton.TryLeaveUserCode();
-            if (!hasBaton || !handling.IsCompletedSuccessfully)
+            _borrowed = null;
+            _input.CountReceived();
+            if (!handling.IsCompletedSuccessfully)
             {
-                if (hasBaton)
-                {
-                    _borrowed = null;
-                    _window.Add(work);
-                }
-
-                // Until the instances say otherwise.
-                NotePace(long.MaxValue);
+                _window.Add(work);
+                _shortFrom = _number + ItemsAfterLongOnes;
                 worker.KeepBorrowed(work, handling);
-                return hasBaton;
+                return true;
             }
 
-            _borrowed = null;
 #pragma warning disable VSTHRD002 // It has completed, see above.
             Fate fate = handling.Result;
 #pragma warning restore VSTHRD002
-            if (fate.Kind != FateKind.Delivered || !PassOutputs(work))
+            if (fate.Kind != FateKind.Delivered || !PassOutputs(work, turn))
             {
                 _window.Add(work);
                 work.EndWith(fate);

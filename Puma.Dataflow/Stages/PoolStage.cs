@@ -139,6 +139,8 @@ internal sealed partial class PoolStage<TIn, TOut> : StageNode, IControlledStage
             _workers.Add(worker);
         }
 
+        DecideLending();
+
         // From here on the stream alone writes the output.
         if (output is not null)
             await output.RetireAsync().ConfigureAwait(false);
@@ -158,7 +160,7 @@ internal sealed partial class PoolStage<TIn, TOut> : StageNode, IControlledStage
             CancelHigherThanFailure();
             if (AreItemsShort)
             {
-                if (_window.Count == 0 && _workers.TrueForAll(static w => w.CanBorrow))
+                if (_window.Count == 0 && _workers.TrueForAll(static w => !w.IsActive))
                 {
                     await LendAsync().ConfigureAwait(false);
                     continue;
@@ -381,16 +383,16 @@ internal sealed partial class PoolStage<TIn, TOut> : StageNode, IControlledStage
     }
 
     /// <returns>False when outputs remain because the next link is full.</returns>
-    private bool PassOutputs(WorkItem<TIn, TOut> work)
+    private bool PassOutputs(WorkItem<TIn, TOut> work, Turn? turn = null)
     {
         if (_output is null)
             return true;
         while (work.TryPeek(out TOut value))
         {
-            if (!_output.TryWrite(value))
+            if (!_output.TryWrite(value, turn))
             {
                 _output.AskForSlot();
-                if (!_output.TryWrite(value))
+                if (!_output.TryWrite(value, turn))
                 {
                     _isOutputFull = true;
                     return false;

@@ -18,6 +18,9 @@ internal sealed class WorkItem<TIn, TOut>(StageNode stage, Action<long> noteFail
     private TaskCompletionSource? _room;
     private bool _wasRefused;
 
+    // Whether any of it was used for this item. Written under _gate.
+    private volatile bool _isTouched;
+
     // Written under _gate, read also without it.
     private volatile bool _isHolding;
     private volatile bool _isRefusing;
@@ -70,11 +73,14 @@ internal sealed class WorkItem<TIn, TOut>(StageNode stage, Action<long> noteFail
     /// <summary>Lets go of an item that is settled, and is ready for another; until then nothing can be emitted. The stage's stream only.</summary>
     public void Forget()
     {
-        lock (_gate)
+        if (_isTouched)
         {
-            _outputs.Clear();
-            _held.Clear();
-            (_room, _isHolding, _isRefusing, _wasRefused) = (null, false, false, false);
+            lock (_gate)
+            {
+                _outputs.Clear();
+                _held.Clear();
+                (_room, _isHolding, _isRefusing, _wasRefused, _isTouched) = (null, false, false, false, false);
+            }
         }
 
         (Item, Fate, Clock, _single, _hasSingle) = (default!, default, null, default!, false);
@@ -92,6 +98,9 @@ internal sealed class WorkItem<TIn, TOut>(StageNode stage, Action<long> noteFail
         Volatile.Write(ref _isStarted, true);
         return true;
     }
+
+    /// <summary>Starts the item for an instance before anybody else can decide of it; or takes that back. By who has the stream's baton.</summary>
+    public void StartAlone(CancellationToken token, bool isStarted = true) => (_token, _isDecided, _isStarted) = (token, isStarted ? 1 : 0, isStarted);
 
     /// <summary>Gives up an item that no instance has started; none will. The stage's stream only.</summary>
     /// <returns>False when an instance has started it.</returns>
@@ -121,6 +130,7 @@ internal sealed class WorkItem<TIn, TOut>(StageNode stage, Action<long> noteFail
     {
         lock (_gate)
         {
+            _isTouched = true;
             ThrowIfRefusingLocked();
             if (_isHolding)
             {
@@ -195,7 +205,7 @@ internal sealed class WorkItem<TIn, TOut>(StageNode stage, Action<long> noteFail
         TaskCompletionSource? room;
         lock (_gate)
         {
-            _isRefusing = true;
+            _isTouched = _isRefusing = true;
             room = _room;
             _room = null;
         }
@@ -243,7 +253,7 @@ internal sealed class WorkItem<TIn, TOut>(StageNode stage, Action<long> noteFail
     {
         lock (_gate)
         {
-            _isHolding = true;
+            _isTouched = _isHolding = true;
             _held.Clear();
         }
     }
@@ -273,6 +283,8 @@ internal sealed class WorkItem<TIn, TOut>(StageNode stage, Action<long> noteFail
 
     public bool TakeRefused()
     {
+        if (!_isTouched)
+            return false;
         lock (_gate)
         {
             bool wasRefused = _wasRefused;

@@ -46,12 +46,7 @@ internal sealed class DuplexStream(Stream read, Stream write) : Stream
 
     public override Task<int> ReadAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) => ReadAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
 
-    public override void Write(byte[] buffer, int offset, int count)
-    {
-        for (; count > LongestWrite; offset += LongestWrite, count -= LongestWrite)
-            write.Write(buffer, offset, LongestWrite);
-        write.Write(buffer, offset, count);
-    }
+    public override void Write(byte[] buffer, int offset, int count) => write.Write(buffer, offset, count);
 
     public override async ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
     {
