@@ -11,17 +11,20 @@ internal static class Measurement
 {
     private static readonly TimeSpan s_warmUp = TimeSpan.FromMilliseconds(300);
 
+    private static readonly HashSet<string> s_seen = [];
+
     /// <returns>One row for each subject.</returns>
     /// <exception cref="InvalidOperationException">A subject lost or changed an item.</exception>
     public static async Task<IReadOnlyList<Row>> MeasureAsync(Scenario scenario, int rounds)
     {
         var nanoseconds = scenario.Subjects.ToDictionary(static s => s.Name, _ => new double[rounds]);
         var bytes = scenario.Subjects.ToDictionary(static s => s.Name, _ => new double[rounds]);
+        TimeSpan warmUp = s_seen.Add(scenario.Name) ? 3 * s_warmUp : s_warmUp;
         foreach (Subject subject in scenario.Subjects)
         {
-            // Until the compiler has seen what is worth to be compiled again, and better: one run is too short for that where an item takes next to nothing.
+            // Until the compiler has seen what is worth to be compiled again, and better, which takes longer for a pipeline of a new shape.
             long begin = Stopwatch.GetTimestamp();
-            for (int runs = 0; runs < 2 || Stopwatch.GetElapsedTime(begin) < s_warmUp; runs++)
+            for (int runs = 0; runs < 2 || Stopwatch.GetElapsedTime(begin) < warmUp; runs++)
                 await RunAsync(scenario, subject);
         }
 

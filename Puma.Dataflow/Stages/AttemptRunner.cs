@@ -29,52 +29,18 @@ internal sealed class AttemptRunner : IDisposable
     /// <summary>Whether each item has one attempt and no limit in time, so that user code can be called just so.</summary>
     public bool IsSimple => _policy.Retries == 0 && _clock is null;
 
-    /// <summary>Handles one item, if that is done at once and the item is delivered; throws nothing.</summary>
-    public bool TryDeliver<TIn, TOut>(ItemHandler<TIn, TOut> handler, TIn item, long number, Emitter<TOut> output, IAttemptOutputs outputs, CancellationToken cancellationToken, out ValueTask<Fate> handling)
+    /// <summary>From here on items have one attempt, as long as <see cref="IsSimple"/> says so. The number of each is the caller's to note in the context.</summary>
+    public StageContext BeginSimple()
     {
-        _context.ItemNumber = number;
         _context.Attempt = 1;
-        handling = default;
-        try
-        {
-            ValueTask now = handler.HandleAsync(item, output, cancellationToken);
-            if (now.IsCompletedSuccessfully && !output.WasRefused)
-            {
-                now.GetAwaiter().GetResult();
-                return true;
-            }
-
-            handling = AwaitAsync(now, outputs, cancellationToken);
-        }
-        catch (Exception error)
-        {
-            handling = new ValueTask<Fate>(Threw(error, 1, outputs, cancellationToken));
-        }
-
-        return false;
+        return _context;
     }
 
-    /// <summary>Transforms one item, if that does not fail; throws nothing.</summary>
-    public bool TryTransform<TIn, TOut>(Func<TIn, CancellationToken, TOut> transform, TIn item, long number, IAttemptOutputs outputs, CancellationToken cancellationToken, out TOut output, out ValueTask<Fate> handling)
-    {
-        _context.ItemNumber = number;
-        _context.Attempt = 1;
-        handling = default;
-        try
-        {
-            output = transform(item, cancellationToken);
-            return true;
-        }
-        catch (Exception error)
-        {
-            handling = new ValueTask<Fate>(Threw(error, 1, outputs, cancellationToken));
-            output = default!;
-            return false;
-        }
-    }
+    /// <summary>Ends the one attempt at an item.</summary>
+    public ValueTask<Fate> FailedAsync(Exception error, IAttemptOutputs outputs, CancellationToken cancellationToken) => new(Threw(error, 1, outputs, cancellationToken));
 
-    /// <summary>Goes on with an item whose last output is on its way.</summary>
-    public ValueTask<Fate> PassAsync(ValueTask passing, IAttemptOutputs outputs, CancellationToken cancellationToken) => AwaitAsync(passing, outputs, cancellationToken);
+    /// <summary>Goes on with the one attempt at an item, which is on its way.</summary>
+    public ValueTask<Fate> GoOnAsync(ValueTask handling, IAttemptOutputs outputs, CancellationToken cancellationToken) => AwaitAsync(handling, outputs, cancellationToken);
 
     /// <summary>Handles one item to its fate; throws nothing.</summary>
     public ValueTask<Fate> HandleAsync<TIn, TOut, TOutputs>(

@@ -21,9 +21,11 @@ internal sealed class SerialStage<TIn, TOut, TOutputs>(StageSetup setup, Func<It
     private ItemHandler<TIn, TOut> _handler = null!;
     private AttemptRunner _attempts = null!;
 
-    // Set when the handler is no more than a delegate between two fast links.
-    private Func<TIn, CancellationToken, TOut>? _transform;
+    // Set when the input is a fast link, and each item has one attempt.
     private BurstLink<TIn>? _fastInput;
+
+    // Set when, in addition, the handler is no more than a delegate, and the output is a fast link.
+    private Func<TIn, CancellationToken, TOut>? _transform;
     private BurstLink<TOut>? _fastOutput;
 
     // How many items were handled, or are.
@@ -35,8 +37,9 @@ internal sealed class SerialStage<TIn, TOut, TOutputs>(StageSetup setup, Func<It
         _outputs = makeOutputs(this);
         _handler = makeHandler();
         _attempts = new AttemptRunner(this, context);
-        if (_handler is TransformHandler<TIn, TOut> handler && _attempts.IsSimple && _input is BurstLink<TIn> input && Outputs[0] is BurstLink<TOut> output)
-            (_transform, _fastInput, _fastOutput) = (handler.Transform, input, output);
+        _fastInput = _attempts.IsSimple ? _input as BurstLink<TIn> : null;
+        if (_fastInput is not null && _handler is TransformHandler<TIn, TOut> handler && Outputs[0] is BurstLink<TOut> output)
+            (_transform, _fastOutput) = (handler.Transform, output);
         await _handler.StartAsync(context, _outputs, DiscardToken).ConfigureAwait(false);
         return _handler;
     }
@@ -108,6 +111,8 @@ internal sealed class SerialStage<TIn, TOut, TOutputs>(StageSetup setup, Func<It
         handling = default;
         if (_transform is not null)
             return TransformBurst(_transform, last, out item, out handling);
+        if (_fastInput is not null)
+            return DeliverBurst(_fastInput, last, out item, out handling);
         Link<TIn> input = _input;
         do
         {
@@ -128,8 +133,6 @@ internal sealed class SerialStage<TIn, TOut, TOutputs>(StageSetup setup, Func<It
     /// <summary>Handles an item, if that is done at once and it is delivered.</summary>
     private bool TryDeliver(TIn item, out ValueTask<Fate> handling)
     {
-        if (_attempts.IsSimple)
-            return _attempts.TryDeliver(_handler, item, ++_number, _outputs, _outputs, DiscardToken, out handling);
         handling = _attempts.HandleAsync<TIn, TOut, TOutputs>(_handler, item, ++_number, _outputs, DiscardToken);
         if (!handling.IsCompletedSuccessfully)
             return false;
@@ -140,24 +143,80 @@ internal sealed class SerialStage<TIn, TOut, TOutputs>(StageSetup setup, Func<It
         return fate.Kind == FateKind.Delivered;
     }
 
+    /// <summary>The same for items that have one attempt and come over a fast link.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining)] // A loop of its own, not a part of the asynchronous one: its locals stay in registers.
+    private bool DeliverBurst(BurstLink<TIn> input, long last, out TIn item, out ValueTask<Fate> handling)
+    {
+        ItemHandler<TIn, TOut> handler = _handler;
+        TOutputs outputs = _outputs;
+        StageContext context = _attempts.BeginSimple();
+        CancellationToken token = DiscardToken;
+        do
+        {
+            if (!input.TryRead(out TIn current))
+                break;
+            input.CountReceived();
+            context.ItemNumber = ++_number;
+            ValueTask now;
+            try
+            {
+                now = handler.HandleAsync(current, outputs, token);
+            }
+            catch (Exception error)
+            {
+                item = current;
+                handling = _attempts.FailedAsync(error, outputs, token);
+                return true;
+            }
+
+            if (!now.IsCompletedSuccessfully || outputs.WasRefused)
+            {
+                item = current;
+                handling = _attempts.GoOnAsync(now, outputs, token);
+                return true;
+            }
+
+#pragma warning disable VSTHRD002 // It has completed.
+            now.GetAwaiter().GetResult();
+#pragma warning restore VSTHRD002
+            Counters.CountDelivered();
+            input.Release(1);
+        }
+        while (_number < last && !NeedsAttention);
+        (item, handling) = (default!, default);
+        return false;
+    }
+
     /// <summary>The same for the most common stage: a delegate that returns one output for each item, between two fast links.</summary>
     [MethodImpl(MethodImplOptions.NoInlining)] // A loop of its own, not a part of the asynchronous one: its locals stay in registers.
     private bool TransformBurst(Func<TIn, CancellationToken, TOut> transform, long last, out TIn item, out ValueTask<Fate> handling)
     {
-        handling = default;
         BurstLink<TIn> input = _fastInput!;
         BurstLink<TOut> output = _fastOutput!;
+        StageContext context = _attempts.BeginSimple();
         CancellationToken token = DiscardToken;
         Turn? turn = Turn.Here;
         do
         {
-            if (!input.TryRead(out item))
-                return false;
+            if (!input.TryRead(out TIn current))
+                break;
             input.CountReceived();
-            if (!_attempts.TryTransform(transform, item, ++_number, _outputs, token, out TOut value, out handling))
+            context.ItemNumber = ++_number;
+            TOut value;
+            try
+            {
+                value = transform(current, token);
+            }
+            catch (Exception error)
+            {
+                item = current;
+                handling = _attempts.FailedAsync(error, _outputs, token);
                 return true;
+            }
+
             if (NeedsAttention || !output.TryWrite(value, turn))
             {
+                item = current;
                 handling = PassOnAsync(value);
                 return true;
             }
@@ -165,12 +224,13 @@ internal sealed class SerialStage<TIn, TOut, TOutputs>(StageSetup setup, Func<It
             Counters.CountDelivered();
             input.Release(1);
         }
-        while (!NeedsAttention && _number < last);
+        while (_number < last && !NeedsAttention);
+        (item, handling) = (default!, default);
         return false;
     }
 
     [MethodImpl(MethodImplOptions.NoInlining)] // rare, and the frequent path is short without it
-    private ValueTask<Fate> PassOnAsync(TOut value) => _attempts.PassAsync(_outputs.PassAsync(value, DiscardToken), _outputs, DiscardToken);
+    private ValueTask<Fate> PassOnAsync(TOut value) => _attempts.GoOnAsync(_outputs.PassAsync(value, DiscardToken), _outputs, DiscardToken);
 
     protected override ValueTask EndInstanceAsync(RunState outcome, Exception? cause) => _handler.EndAsync(outcome, cause);
 
