@@ -139,7 +139,7 @@ public sealed partial class SpareChildrenTests : ChildTest
     }
 
     [Fact] // S36
-    public async Task SparesThatCannotStart_AreGivenUp_AndTheStageWorks()
+    public async Task SparesThatCannotStart_AreTriedAgain_AndTheStageWorks()
     {
         Expect(49);
         string directory = Directory.CreateTempSubdirectory("spares-").FullName;
@@ -149,10 +149,13 @@ public sealed partial class SpareChildrenTests : ChildTest
 
         Directory.Delete(directory);
         Kill(spare);
-        await Waiting.UntilAsync(() => Log.Records.Any(static r => r.EventId.Id == 49), "no more are tried");
+        await Waiting.UntilAsync(() => Log.Records.Any(static r => r.EventId.Id == 49), "many have failed");
 
-        Assert.Equal([spare, 0, 0, 0, 0], Ids(48));
+        Assert.Equal([spare, 0, 0, 0], Ids(48));
         Assert.Equal(Assert.Single(Ids(42)), await TellAsync(run, seen));
+        Directory.CreateDirectory(directory);
+        await SpareAsync(1);
+        Directory.Delete(directory);
         run.Complete();
         PipelineReport report = await run.Completion.Within();
         Assert.Equal((0L, 0), (report.Stage("tells").Restarts, report.SecondaryErrors.Count));
@@ -209,6 +212,24 @@ public sealed partial class SpareChildrenTests : ChildTest
         if (ending != Ending.Completed)
             await Task.Delay(Timeout.Infinite, ending == Ending.KilledByForce ? CancellationToken.None : cancellationToken);
         return 0;
+    }
+
+    [Fact] // S10
+    public async Task AStageThatHasNoMoreInput_EndsBeforeTheRunHasStarted()
+    {
+        var gate = new Gate();
+        PipelineRun<int> run = Start(Pipeline.Accept<int>()
+            .Transform(static _ => Environment.ProcessId, new() { Name = "tells", Placement = Spared(1) })
+            .Then(() => new StartsLate(gate), new() { Name = "late" })
+            .ForEach(static _ => { }));
+        await Waiting.UntilAsync(() => run.Snapshot().Stage("tells").State == StageState.Running, "the child has started");
+
+        run.Complete();
+        await Waiting.UntilAsync(() => run.Snapshot().Stage("tells").State == StageState.Completed, "the stage with the spare has ended");
+        gate.Open();
+
+        Assert.Equal(RunState.Completed, (await run.Completion.Within()).State);
+        Assert.Empty(Ids(47));
     }
 
     [Fact] // S39
@@ -269,6 +290,13 @@ public sealed partial class SpareChildrenTests : ChildTest
 
         Assert.Contains($"'far': SpareChildren is {spares}", message, StringComparison.Ordinal);
         Assert.Contains(problem, message, StringComparison.Ordinal);
+    }
+
+    private sealed class StartsLate(Gate gate) : Runnable<int, int>
+    {
+        protected override async ValueTask OnStartAsync(CancellationToken cancellationToken) => await gate.WaitAsync(cancellationToken);
+
+        protected override ValueTask OnItemAsync(int item, CancellationToken cancellationToken) => EmitAsync(item, cancellationToken);
     }
 
     [GeneratedRegex(@"(?<=process )\d+")]

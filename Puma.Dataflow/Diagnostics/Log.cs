@@ -95,11 +95,11 @@ internal static partial class Log
     [LoggerMessage(47, LogLevel.Debug, "Stage '{Stage}' started spare child process {ProcessId}")]
     public static partial void SpareStarted(ILogger logger, string stage, int processId);
 
-    [LoggerMessage(48, LogLevel.Information, "Stage '{Stage}' lost its spare child process {ProcessId}, which had no user code yet: {Error}")]
+    [LoggerMessage(48, LogLevel.Information, "Stage '{Stage}' lost its spare child process {ProcessId}, which had no user code yet, or did not start it: {Error}")]
     public static partial void SpareLost(ILogger logger, string stage, int processId, string error);
 
-    [LoggerMessage(49, LogLevel.Warning, "Stage '{Stage}' keeps one spare child process less from now on, because {Count} in a row did not start or were lost. {Error}")]
-    public static partial void SpareGivenUp(ILogger logger, string stage, int count, string error);
+    [LoggerMessage(49, LogLevel.Warning, "Stage '{Stage}' has one spare child process less than it should: {Count} in a row did not start or were lost, and it tries again every 30 seconds at most. {Error}")]
+    public static partial void SparesFail(ILogger logger, string stage, int count, string error);
 
     [LoggerMessage(50, LogLevel.Warning, "A call of {Member} of stage '{Stage}' has taken longer than {Limit} ({Progress}); further ones are not warned of")]
     public static partial void SlowCall(ILogger logger, string member, string stage, TimeSpan limit, string progress);

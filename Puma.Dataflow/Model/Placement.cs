@@ -45,7 +45,7 @@ public sealed record ChildProcessPlacement : Placement
     /// <value>Default <see cref="StateLoss.Refused"/>: <c>Build()</c> refuses a restart of a runnable. Delegates have no memory and need no consent.</value>
     public StateLoss StateLoss { get; init; } = StateLoss.Refused;
 
-    /// <summary>How many processes the stage keeps started without user code, so that a restart takes one at once instead of starting a process.</summary>
+    /// <summary>How many processes the stage keeps started without user code, so that a restart takes one, after its back-off, instead of starting a process.</summary>
     /// <value>Default 0; from 0 to 64 for each stage. <c>Build()</c> refuses more than 0 unless <see cref="OnLoss"/> restarts children.</value>
     /// <remarks>They are started when the whole run has started, and replaced when they were taken. One that is lost, or does not start, harms nothing.</remarks>
     public int SpareChildren { get; init; }
@@ -55,7 +55,7 @@ public sealed record ChildProcessPlacement : Placement
     public TimeSpan StartTimeout { get; init; } = TimeSpan.FromSeconds(30);
 
     /// <summary>How long a child may give no sign of life at all (stopped, or frozen in native code that blocks the whole process) before it is killed as lost.</summary>
-    /// <value>Default 30 seconds; must be positive, or <see cref="Timeout.InfiniteTimeSpan"/> for never. A handler that takes long is no hang: see <see cref="StageOptions.ItemTimeout"/>. Off while a debugger is attached to the parent.</value>
+    /// <value>Default 30 seconds; must be positive, or <see cref="Timeout.InfiniteTimeSpan"/> for never. A handler that takes long is no hang: see <see cref="StageOptions.ItemTimeout"/>. Off for a child that starts while a debugger is attached to the parent.</value>
     public TimeSpan HangTimeout { get; init; } = TimeSpan.FromSeconds(30);
 
     /// <summary>How long a child that was asked to end may take before it is terminated, and then killed with its process group.</summary>

@@ -122,7 +122,7 @@ internal sealed class ChildLosses(ChildStage stage, ChildPlan plan, ChildRoster 
 
         foreach (HeldInput item in unanswered)
             item.Rewind();
-        slot.Starting = roster.StartAsync(slot.Index, PlanRestart(slot, policy), roster.Spares.TryTake());
+        slot.Starting = roster.StartAsync(slot.Index, PlanRestart(slot, policy));
         stage.Graph.Own(stage.WakeAfterAsync(slot.Starting));
     }
 

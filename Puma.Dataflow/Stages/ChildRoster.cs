@@ -75,28 +75,19 @@ internal sealed class ChildRoster
             throw failure;
     }
 
-    /// <summary>Starts a child and its user code. Beside the stream.</summary>
+    /// <summary>Starts a child and its user code, or only that in a spare one. Beside the stream.</summary>
     /// <param name="index">The slot.</param>
     /// <param name="delay">How long to wait before it.</param>
-    /// <param name="spare">A child that takes only its user code; null for none. It is used, or disposed of.</param>
     /// <exception cref="ChildStartException">It was lost or too slow.</exception>
     /// <exception cref="RemoteRunnableException">The user code threw.</exception>
-    public async Task<Child> StartAsync(int index, TimeSpan delay, BareChild? spare = null)
+    public async Task<Child> StartAsync(int index, TimeSpan delay)
     {
         CancellationToken wanted = _startsWanted.Token;
         if (delay > TimeSpan.Zero)
-            await Task.Delay(delay, ChildStage.Clock, wanted).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            await Task.Delay(delay, ChildStage.Clock, wanted).ConfigureAwait(false);
         long begin = ChildStage.Clock.GetTimestamp();
-        if (spare is not null && (wanted.IsCancellationRequested || spare.Body.IsEnding))
-        {
-            if (!wanted.IsCancellationRequested)
-                Log.SpareLost(_stage.Graph.Logger, _stage.Name, spare.Body.ProcessId, (await spare.Body.Exited.ConfigureAwait(false)).Description);
-            await DisposeAsync(spare).ConfigureAwait(false);
-            spare = null;
-        }
-
         wanted.ThrowIfCancellationRequested();
-        (IChildBody body, ChildLog log) = spare ?? await StartBareAsync(wanted).ConfigureAwait(false);
+        (IChildBody body, ChildLog log) = Spares.TryTake() ?? await StartBareAsync(wanted).ConfigureAwait(false);
         TimeSpan left = _stage.Isolation?.StartTimeout ?? Timeout.InfiniteTimeSpan;
         if (left >= TimeSpan.Zero && (left -= ChildStage.Clock.GetElapsedTime(begin)) < TimeSpan.Zero)
             left = TimeSpan.Zero;
@@ -110,7 +101,7 @@ internal sealed class ChildRoster
     public async Task<BareChild> StartSpareAsync(TimeSpan delay)
     {
         CancellationToken wanted = _startsWanted.Token;
-        await _stage.WaitUntilAllStartedAsync().ConfigureAwait(false);
+        await _stage.WaitUntilAllStartedAsync().WaitAsync(wanted).ConfigureAwait(false);
         await Task.Delay(delay, ChildStage.Clock, wanted).ConfigureAwait(false);
         return await StartBareAsync(wanted).ConfigureAwait(false);
     }
@@ -192,14 +183,14 @@ internal sealed class ChildRoster
     /// <summary>Kills all children that live. Any thread.</summary>
     public void KillAll(ChildExitReason because)
     {
-        foreach (IChildBody child in Living(because))
+        foreach (IChildBody child in Condemn(because))
             child.Kill(because);
     }
 
     /// <summary>Terminates all children that live, then kills them. Any thread.</summary>
-    public Task EndAllByForceAsync(ChildExitReason because) => Task.WhenAll(Living(because).Select(c => Child.EndByForceAsync(c, because)));
+    public Task EndAllByForceAsync(ChildExitReason because) => Task.WhenAll(Condemn(because).Select(c => Child.EndByForceAsync(c, because)));
 
-    private IChildBody[] Living(ChildExitReason killedFor)
+    private IChildBody[] Condemn(ChildExitReason killedFor)
     {
         lock (_living)
         {

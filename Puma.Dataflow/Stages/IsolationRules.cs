@@ -108,7 +108,7 @@ internal static class IsolationRules
             problems.Add($"Stage '{name}': OnLoss is null. Use LossPolicy.Fault for the default.");
         if (child.SpareChildren is < 0 or > MostSpares)
             problems.Add($"Stage '{name}': SpareChildren is {child.SpareChildren}; it must be from 0 to {MostSpares}.");
-        else if (child.SpareChildren > 0 && child.OnLoss is not RestartPolicy)
+        else if (child.SpareChildren > 0 && child.OnLoss is not (null or RestartPolicy))
             problems.Add($"Stage '{name}': SpareChildren is {child.SpareChildren}, but OnLoss never restarts a child, so nobody would take them. Use LossPolicy.Restart(...), or leave SpareChildren at 0.");
         if (child.OnLoss is RestartPolicy restart)
         {

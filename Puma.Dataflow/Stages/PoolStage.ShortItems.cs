@@ -112,7 +112,7 @@ internal sealed partial class PoolStage<TIn, TOut>
         }
         catch (Exception error)
         {
-            // Not of user code.
+            // Not of user code, which is where the baton can be taken away.
             Fail(error);
         }
 

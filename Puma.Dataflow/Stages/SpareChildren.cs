@@ -4,52 +4,44 @@ using Puma.Dataflow.Isolation.Supervision;
 namespace Puma.Dataflow.Stages;
 
 /// <summary>Children without user code that an isolated stage keeps started, so that a restart need not start a process.</summary>
-/// <remarks>Belongs to the stage's stream. Starts run beside it and touch nothing here; it is woken when one has ended, and when a child has.</remarks>
+/// <remarks>Belongs to the stage's stream, but for <see cref="TryTake"/>. Starts run beside it and touch nothing here; it is woken when one has ended, and when a child has.</remarks>
 internal sealed class SpareChildren(ChildStage stage, ChildRoster roster, int count)
 {
-    /// <summary>After how many failures one after the other a place stays empty.</summary>
-    private const int MostFailures = 5;
+    /// <summary>After so many failures one after the other it is told that there are no spare children.</summary>
+    private const int ManyFailures = 5;
 
     /// <summary>A child that was spare for so long shows that another can be.</summary>
     private static readonly TimeSpan Proven = TimeSpan.FromSeconds(30);
 
-    /// <summary>The wait before each start but the first. Also when the last one was taken: its user code starts now, and shall have the processors.</summary>
+    /// <summary>The wait before each start, also when the last one was taken: others start now, and shall have the processors.</summary>
     private static readonly Backoff Pace = Backoff.Exponential(TimeSpan.FromMilliseconds(200), TimeSpan.FromSeconds(30));
 
     private readonly Place[] _places = [.. Enumerable.Range(0, count).Select(static _ => new Place())];
 
-    /// <summary>Takes a child that is ready, which is the caller's from then on; null when none is.</summary>
-    public BareChild? TryTake()
-    {
-        if (Array.Find(_places, static p => p.Spare is { Body.IsEnding: false }) is not { } place)
-            return null;
-        BareChild? taken = place.Spare;
-        (place.Spare, place.Failures) = (null, 0);
-        Start(place, Pace.DelayAfter(1));
-        return taken;
-    }
+    /// <summary>Takes a child that is ready, which is the caller's from then on; null when none is. Any thread.</summary>
+    public BareChild? TryTake() => _places.Select(static p => p.TryTake(static s => !s.Body.IsEnding)).FirstOrDefault(static s => s is not null);
 
-    /// <summary>Starts the first ones, looks which have started, and replaces those that were lost.</summary>
+    /// <summary>Starts those that are missing, looks which have started, and replaces those that were lost.</summary>
     public async ValueTask TendAsync()
     {
         foreach (Place place in _places)
         {
-            if (!place.HasBegun)
-                Start(place, TimeSpan.Zero);
-            if (place.Starting is { IsCompleted: true } starting)
+            if (place.Starting is { IsCompleted: true, IsCanceled: false } starting)
                 await TakeInAsync(place, starting).ConfigureAwait(false);
-            if (place.Spare is { Body.Exited.IsCompleted: true } lost)
+            if (place.TryTake(static s => s.Body.Exited.IsCompleted) is { } lost)
                 await OnLostAsync(place, lost).ConfigureAwait(false);
+            if (place.IsEmpty)
+                Start(place, failures: 0);
         }
     }
 
     /// <summary>Ends all that are there. Called once and last, when starts are not wanted any more.</summary>
     public Task EndAsync() => Task.WhenAll(_places.Select(EndAsync));
 
-    private void Start(Place place, TimeSpan delay)
+    private void Start(Place place, int failures)
     {
-        place.HasBegun = true;
-        place.Starting = roster.StartSpareAsync(delay);
+        place.Failures = failures;
+        place.Starting = roster.StartSpareAsync(Pace.DelayAfter(Math.Max(1, failures)));
         stage.Graph.Own(stage.WakeAfterAsync(place.Starting));
     }
 
@@ -58,13 +50,10 @@ internal sealed class SpareChildren(ChildStage stage, ChildRoster roster, int co
         place.Starting = null;
         try
         {
-            place.Spare = await starting.ConfigureAwait(false);
+            BareChild spare = await starting.ConfigureAwait(false);
             place.ReadySince = ChildStage.Clock.GetTimestamp();
-            Log.SpareStarted(stage.Graph.Logger, stage.Name, place.Spare.Body.ProcessId);
-        }
-        catch (OperationCanceledException)
-        {
-            // It is not wanted any more.
+            Log.SpareStarted(stage.Graph.Logger, stage.Name, spare.Body.ProcessId);
+            place.Put(spare);
         }
         catch (Exception error)
         {
@@ -75,7 +64,6 @@ internal sealed class SpareChildren(ChildStage stage, ChildRoster roster, int co
 
     private async ValueTask OnLostAsync(Place place, BareChild lost)
     {
-        place.Spare = null;
         roster.Retire(lost);
         if (ChildStage.Clock.GetElapsedTime(place.ReadySince) > Proven)
             place.Failures = 0;
@@ -85,44 +73,50 @@ internal sealed class SpareChildren(ChildStage stage, ChildRoster roster, int co
 
     private void Replace(Place place, int processId, string why)
     {
-        Log.SpareLost(stage.Graph.Logger, stage.Name, processId, why);
-        if (++place.Failures < MostFailures)
-            Start(place, Pace.DelayAfter(place.Failures));
-        else
-            Log.SpareGivenUp(stage.Graph.Logger, stage.Name, MostFailures, why);
+        int failures = place.Failures + 1;
+        if (failures < ManyFailures)
+            Log.SpareLost(stage.Graph.Logger, stage.Name, processId, why);
+        else if (failures == ManyFailures)
+            Log.SparesFail(stage.Graph.Logger, stage.Name, ManyFailures, why);
+        Start(place, failures);
     }
 
     private async Task EndAsync(Place place)
     {
-        try
+        BareChild? spare = place.TryTake(static _ => true);
+        if (place.Starting is { } starting)
         {
-            if (place.Starting is { } starting)
-                place.Spare = await starting.ConfigureAwait(false);
-        }
-        catch (Exception error) when (error is OperationCanceledException or ChildStartException or IsolationNotSupportedException)
-        {
-            // It never started.
+            // What went wrong with it is of no use to anybody now.
+            await ((Task)starting).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            if (starting.IsCompletedSuccessfully)
+                spare = await starting.ConfigureAwait(false);
         }
 
-        if (place.Spare is { } spare)
+        if (spare is not null)
             await roster.DisposeAsync(spare).ConfigureAwait(false);
     }
 
     /// <summary>The place of one spare child: empty, with one that starts, or with one that waits.</summary>
     private sealed class Place
     {
-        public bool HasBegun { get; set; }
+        // Put by the stream, taken by an exchange.
+        private BareChild? _spare;
 
-        /// <summary>The start that is under way.</summary>
+        /// <summary>The start that is under way. One that was cancelled stays here: none is wanted any more.</summary>
         public Task<BareChild>? Starting { get; set; }
 
-        /// <summary>The child that waits.</summary>
-        public BareChild? Spare { get; set; }
-
-        /// <summary>Since when it does, on the system's clock.</summary>
+        /// <summary>Since when a child waits, on the system's clock.</summary>
         public long ReadySince { get; set; }
 
         /// <summary>How many did not start or were lost here, one after the other.</summary>
         public int Failures { get; set; }
+
+        public bool IsEmpty => Starting is null && Volatile.Read(ref _spare) is null;
+
+        public void Put(BareChild spare) => Volatile.Write(ref _spare, spare);
+
+        /// <summary>Takes the child that waits, if it is as wanted. Any thread.</summary>
+        public BareChild? TryTake(Predicate<BareChild> isWanted) =>
+            Volatile.Read(ref _spare) is { } spare && isWanted(spare) && Interlocked.CompareExchange(ref _spare, null, spare) == spare ? spare : null;
     }
 }

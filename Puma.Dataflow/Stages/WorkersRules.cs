@@ -17,7 +17,7 @@ internal static class WorkersRules
         else if (o.BoundedCapacity < o.Count)
             problems.Add($"WorkersOptions: BoundedCapacity is {o.BoundedCapacity}; it must be at least Count ({o.Count}), or some workers could never work.");
         if (o.JobTimeout <= TimeSpan.Zero || o.JobTimeout > TimeLimits.Longest)
-            problems.Add($"WorkersOptions: JobTimeout is {o.JobTimeout}; it must be positive and at most {TimeLimits.Longest}, or null for none.");
+            problems.Add($"WorkersOptions: JobTimeout is {o.JobTimeout}; it must be positive and at most {TimeLimits.Longest}, or null for no limit.");
         if (o.DerivedTypes is null)
             problems.Add("WorkersOptions: DerivedTypes is null. Leave it empty for none.");
         if (o.Placement is null)

@@ -10,7 +10,13 @@ internal sealed record BareChild(IChildBody Body, ChildLog Log) : IAsyncDisposab
     /// <summary>Ends the child and frees all that belongs to it.</summary>
     public async ValueTask DisposeAsync()
     {
-        await Body.DisposeAsync().ConfigureAwait(false);
-        await Log.DisposeAsync().ConfigureAwait(false);
+        try
+        {
+            await Body.DisposeAsync().ConfigureAwait(false);
+        }
+        finally
+        {
+            await Log.DisposeAsync().ConfigureAwait(false);
+        }
     }
 }
