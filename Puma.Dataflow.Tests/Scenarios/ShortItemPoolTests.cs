@@ -1,3 +1,4 @@
+using Puma.Dataflow.Buffers;
 using Puma.Dataflow.Tests.Infrastructure;
 
 namespace Puma.Dataflow.Tests.Scenarios;
@@ -11,6 +12,28 @@ public sealed class ShortItemPoolTests : LifecycleTest
     private const int Items = 60_000;
 
     private static readonly StageOptions s_pool = new() { Name = "pool", MaxDegreeOfParallelism = 4 };
+
+    [Fact]
+    public async Task ShortItems_AreHandledInTheTurnOfTheStream()
+    {
+        // Whether a turn is short depends on the machine: one short one is enough.
+        long inTurn = 0, begin = TimeProvider.System.GetTimestamp();
+        while (inTurn == 0)
+        {
+            Assert.True(TimeProvider.System.GetElapsedTime(begin) < Waiting.Limit, "No item was handled in a turn.");
+            await Start(Pipeline
+                .From(Enumerable.Range(1, Items))
+                .Transform(
+                    x =>
+                    {
+                        if (Turn.Here is { KeepsBack: true })
+                            Interlocked.Increment(ref inTurn);
+                        return x;
+                    },
+                    s_pool)
+                .ForEach(static _ => { })).Completion.Within();
+        }
+    }
 
     [Theory] // S34: the others take what comes next
     [InlineData(true)]

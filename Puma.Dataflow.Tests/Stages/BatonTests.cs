@@ -80,19 +80,29 @@ public sealed class BatonTests
                     _baton.RecallForStream();
             },
             TestContext.Current.CancellationToken);
-        while (rounds++ < 20_000)
+        try
         {
-            _baton.Offer();
-            Task borrower = Task.Run(Borrow, TestContext.Current.CancellationToken);
-            while (!(rounds % 2 == 0 ? _baton.Recall() : _baton.IsHome || _baton.TryWithdraw()))
-                await Task.Yield();
-            Assert.Equal(1, Interlocked.Increment(ref holders));
-            Interlocked.Decrement(ref holders);
-            await borrower.Within();
-        }
+            while (rounds++ < 20_000)
+            {
+                _baton.Offer();
+                Task borrower = Task.Run(Borrow, TestContext.Current.CancellationToken);
+                long begin = TimeProvider.System.GetTimestamp();
+                while (!(rounds % 2 == 0 ? _baton.Recall() : _baton.IsHome || _baton.TryWithdraw()))
+                {
+                    Assert.True(TimeProvider.System.GetElapsedTime(begin) < Waiting.Limit, "The baton does not come home.");
+                    await Task.Yield();
+                }
 
-        await over.CancelAsync();
-        await watch.Within();
+                Assert.Equal(1, Interlocked.Increment(ref holders));
+                Interlocked.Decrement(ref holders);
+                await borrower.Within();
+            }
+        }
+        finally
+        {
+            await over.CancelAsync();
+            await watch.Within();
+        }
 
         void Borrow()
         {

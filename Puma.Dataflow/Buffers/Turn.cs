@@ -142,7 +142,7 @@ internal sealed class Turn
             if (wakeup.IsQuick)
                 KeepBack();
             wakeup.Resume();
-            _stream?.GoOn(this);
+            _stream?.UseRestOfTurn(this);
 
             // Whatever user code has left on the thread is not for the next stream.
             if (SynchronizationContext.Current is not null)

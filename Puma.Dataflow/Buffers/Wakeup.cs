@@ -18,7 +18,7 @@ internal interface ILinkEnd
     void EndTurn(Turn turn) { }
 
     /// <summary>The stream waits; what it has left for the rest of its turn is done now, on the thread of the turn. Must not throw.</summary>
-    void GoOn(Turn turn) { }
+    void UseRestOfTurn(Turn turn) { }
 }
 
 /// <summary>

@@ -98,7 +98,7 @@ internal static partial class Log
     [LoggerMessage(48, LogLevel.Information, "Stage '{Stage}' lost its spare child process {ProcessId}, which had no user code yet, or did not start it: {Error}")]
     public static partial void SpareLost(ILogger logger, string stage, int processId, string error);
 
-    [LoggerMessage(49, LogLevel.Warning, "Stage '{Stage}' has one spare child process less than it should: {Count} in a row did not start or were lost, and it tries again every 30 seconds at most. {Error}")]
+    [LoggerMessage(49, LogLevel.Warning, "Stage '{Stage}' has one spare child process less than it should: {Count} in a row did not start or were lost, and it tries again, each time after 30 seconds at the longest. {Error}")]
     public static partial void SparesFail(ILogger logger, string stage, int count, string error);
 
     [LoggerMessage(50, LogLevel.Warning, "A call of {Member} of stage '{Stage}' has taken longer than {Limit} ({Progress}); further ones are not warned of")]

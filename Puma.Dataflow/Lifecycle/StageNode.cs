@@ -384,15 +384,15 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
         OnTurnEnds(turn);
     }
 
-    void ILinkEnd.GoOn(Turn turn) => GoOn(turn);
+    void ILinkEnd.UseRestOfTurn(Turn turn) => UseRestOfTurn(turn);
 
     /// <summary>A turn of the stream, or what goes on in its rest, gives back what it has kept back. Any thread.</summary>
     protected virtual void OnTurnEnds(Turn turn) { }
 
-    /// <inheritdoc cref="ILinkEnd.GoOn"/>
-    protected virtual void GoOn(Turn turn) { }
+    /// <inheritdoc cref="ILinkEnd.UseRestOfTurn"/>
+    protected virtual void UseRestOfTurn(Turn turn) { }
 
-    /// <summary>Leaves the rest of its turn to <see cref="GoOn"/>, and waits for a signal. The stream must not touch what is done there before that has ended.</summary>
+    /// <summary>Leaves the rest of its turn to <see cref="UseRestOfTurn"/>, and waits for a signal. The stream must not touch what is done there before that has ended.</summary>
     protected ValueTask LeaveTurnAsync()
     {
         WaitsFor = null;

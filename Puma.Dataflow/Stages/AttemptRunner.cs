@@ -39,9 +39,6 @@ internal sealed class AttemptRunner : IDisposable
     /// <summary>Ends the one attempt at an item.</summary>
     public ValueTask<Fate> FailedAsync(Exception error, IAttemptOutputs outputs, CancellationToken cancellationToken) => new(Threw(error, 1, outputs, cancellationToken));
 
-    /// <summary>Goes on with the one attempt at an item, which is on its way.</summary>
-    public ValueTask<Fate> GoOnAsync(ValueTask handling, IAttemptOutputs outputs, CancellationToken cancellationToken) => AwaitAsync(handling, outputs, cancellationToken);
-
     /// <summary>Handles one item to its fate; throws nothing.</summary>
     public ValueTask<Fate> HandleAsync<TIn, TOut, TOutputs>(
         ItemHandler<TIn, TOut> handler, TIn item, long number, TOutputs outputs, CancellationToken cancellationToken)
@@ -65,8 +62,9 @@ internal sealed class AttemptRunner : IDisposable
         }
     }
 
+    /// <summary>Waits for the end of the one attempt at an item.</summary>
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
-    private async ValueTask<Fate> AwaitAsync(ValueTask handling, IAttemptOutputs outputs, CancellationToken cancellationToken)
+    public async ValueTask<Fate> AwaitAsync(ValueTask handling, IAttemptOutputs outputs, CancellationToken cancellationToken)
     {
         try
         {
@@ -165,13 +163,14 @@ internal sealed class AttemptRunner : IDisposable
     private Fate Threw(Exception error, int attempt, IAttemptOutputs outputs, CancellationToken cancellationToken)
     {
         bool wasRefused = outputs.TakeRefused();
+        bool isEcho = error is OperationCanceledException || (wasRefused && error.InnerException is OperationCanceledException);
 
         // An output may be refused a little before the token fires.
-        bool isOurs = _stage.IsDiscarding || cancellationToken.IsCancellationRequested || (wasRefused && error is OperationCanceledException);
+        bool isOurs = _stage.IsDiscarding || cancellationToken.IsCancellationRequested || (wasRefused && isEcho);
         if (isOurs)
         {
             // A genuine failure while the stage gives up is worth knowing, but changes nothing.
-            if (error is not OperationCanceledException && !(wasRefused && error.InnerException is OperationCanceledException))
+            if (!isEcho)
                 _stage.Graph.AddSecondary(new StageFaultedException(_stage.Name, error, _context.ItemNumber, attempt));
             return new Fate(FateKind.Discarded, error, attempt);
         }

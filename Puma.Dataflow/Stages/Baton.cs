@@ -19,7 +19,7 @@ internal sealed class Baton
 
     private int _state;
 
-    /// <summary>Offers it. The stream, which then only waits until it is home.</summary>
+    /// <summary>Offers it. The stream, which then only waits until it is home; and not before whoever it was taken from in user code has learnt that from <see cref="TryLeaveUserCode"/>.</summary>
     public void Offer()
     {
         int before = Interlocked.Exchange(ref _state, Offered);
@@ -53,7 +53,7 @@ internal sealed class Baton
     /// <summary>Takes back an offer that nobody has taken up.</summary>
     public bool TryWithdraw() => Interlocked.CompareExchange(ref _state, Home, Offered) == Offered;
 
-    /// <summary>The same as <see cref="Recall"/> for others than the stream: an offer stands.</summary>
+    /// <summary>The same as <see cref="Recall"/> for others than the stream. An offer stands, but for one that is made meanwhile; the stream makes it again.</summary>
     /// <returns>Whether it came home by that, which the stream has to be told.</returns>
     public bool RecallForStream() => Volatile.Read(ref _state) is Away or InUserCode && Recall();
 

@@ -84,7 +84,7 @@ internal abstract class ChildOutput
     /// <exception cref="ItemCodecException">The type of the result, or its codec, threw when it was made again. It is given up.</exception>
     /// <exception cref="ProtocolViolationException">The result is malformed.</exception>
     /// <param name="frame">The result.</param>
-    /// <param name="longPayload">The pooled array in which it may be.</param>
+    /// <param name="longPayload">The array of a long frame, in which it may be.</param>
     public abstract bool TryPass(in Frame frame, LongPayload? longPayload);
 
     public abstract Link To { get; }

@@ -9,7 +9,10 @@ namespace Puma.Dataflow.Stages;
 /// <summary>
 /// One instance of a pool: takes one item after another from those that are ready, as long as there are any, and touches nothing but them.
 /// </summary>
-/// <remarks>The stage's stream makes items ready and activates; the instance runs on the thread pool. What both touch says so.</remarks>
+/// <remarks>
+/// The stage's stream makes items ready and activates; the instance runs on the thread pool. What both touch says so. While it has the stream's
+/// baton, the thread that has it is the instance.
+/// </remarks>
 internal sealed class PoolInstance<TIn, TOut> : IThreadPoolWorkItem, IDisposable
 {
     /// <summary>After so many items it looks at the time.</summary>
@@ -31,10 +34,11 @@ internal sealed class PoolInstance<TIn, TOut> : IThreadPoolWorkItem, IDisposable
     // Handed over by the stream, taken by the instance.
     private WorkItem<TIn, TOut>? _checkpoint;
 
-    // Written by the instance, read by the stream.
+    // Written by the instance, read by the stream. While it has the baton, the item that it uses for one after another.
     private WorkItem<TIn, TOut>? _current;
 
-    // Set by the stream, which then queues the instance, or by the instance that finds more to do; cleared by the instance.
+    // Set by an exchange: by the stream, which then queues the instance, by the instance that finds more to do, or by who lends the baton to
+    // it. Cleared by the instance.
     private int _isActive;
 
     public PoolInstance(PoolStage<TIn, TOut> stage, ConcurrentQueue<WorkItem<TIn, TOut>> ready, ItemHandler<TIn, TOut> handler, InstanceControl control, StageContext context)
@@ -200,7 +204,7 @@ internal sealed class PoolInstance<TIn, TOut> : IThreadPoolWorkItem, IDisposable
 
     /// <summary>From here on it is active, and its outputs go to this item, which is used for one after another.</summary>
     /// <returns>False when it is not at rest: it may have found more to do just then, and sees by itself that somebody else did that.</returns>
-    public bool TryBorrow(WorkItem<TIn, TOut> work)
+    public bool TryOccupy(WorkItem<TIn, TOut> work)
     {
         if (Interlocked.Exchange(ref _isActive, 1) != 0)
             return false;
@@ -209,20 +213,20 @@ internal sealed class PoolInstance<TIn, TOut> : IThreadPoolWorkItem, IDisposable
         return true;
     }
 
-    /// <summary>Starts an item, or takes that back: user code has not seen it.</summary>
-    public void StartBorrowed(WorkItem<TIn, TOut> work, bool isStarted = true) => work.StartAlone(_token, isStarted);
+    /// <summary>Starts an item.</summary>
+    public void StartInTurn(WorkItem<TIn, TOut> work) => work.StartAlone(_token);
 
-    public ValueTask<Fate> HandleBorrowedAsync(WorkItem<TIn, TOut> work) => HandleAsync(work);
+    public ValueTask<Fate> HandleInTurnAsync(WorkItem<TIn, TOut> work) => HandleAsync(work);
 
     /// <summary>It is free again.</summary>
-    public void EndBorrowed()
+    public void Vacate()
     {
         Leave();
         Volatile.Write(ref _isActive, 0);
     }
 
     /// <summary>Goes on by itself with an item that takes longer: any thread then.</summary>
-    public void KeepBorrowed(WorkItem<TIn, TOut> work, ValueTask<Fate> handling) => _stage.Graph.Own(GoOnAsync(work, handling));
+    public void LeaveTurnWith(WorkItem<TIn, TOut> work, ValueTask<Fate> handling) => _stage.Graph.Own(GoOnAsync(work, handling));
 
     private async Task GoOnAsync(WorkItem<TIn, TOut> work, ValueTask<Fate> handling)
     {

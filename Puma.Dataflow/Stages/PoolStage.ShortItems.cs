@@ -17,7 +17,7 @@ internal sealed partial class PoolStage<TIn, TOut>
     private const int ItemsAfterLongOnes = 1024;
 
     /// <summary>The most items that are handled without a look at everything else.</summary>
-    private const int MostBorrowed = 4096;
+    private const int MostInARow = 4096;
 
     /// <summary>Of fewer items nobody says how long they take.</summary>
     private const int ItemsPerPace = 32;
@@ -32,8 +32,8 @@ internal sealed partial class PoolStage<TIn, TOut>
     private bool _canLend;
 
     // The instance to which the baton is lent, and the item that it may be in when the baton comes home.
-    private PoolInstance<TIn, TOut>? _borrower;
-    private WorkItem<TIn, TOut>? _borrowed;
+    private PoolInstance<TIn, TOut>? _lentTo;
+    private WorkItem<TIn, TOut>? _inUserCode;
 
     // The turn in which it was lent: what other turns of the stream keep back does not matter to it. Written by who has taken the baton, read by any thread.
     private Turn? _lentIn;
@@ -46,7 +46,7 @@ internal sealed partial class PoolStage<TIn, TOut>
     /// Whether items are so short that handing them to other threads takes longer than they do: then, when the instances have handled what they
     /// have, one of them handles what comes next in the stream's own turn.
     /// </summary>
-    private bool AreItemsShort => _canLend && Volatile.Read(ref _readyAhead) == MostReady && _number >= _shortFrom
+    private bool ShouldLend => _canLend && Volatile.Read(ref _readyAhead) == MostReady && _number >= _shortFrom
         && !NeedsAttention && !_lowestFailure.IsSet && !_isOutputFull && _input.Queued > 0 && Turn.IsKeeping(this)
         && !_workers.Exists(static w => w.IsCheckpointDue || w.HasCheckpoint);
 
@@ -71,18 +71,18 @@ internal sealed partial class PoolStage<TIn, TOut>
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
     private async ValueTask LendAsync()
     {
-        _borrower = _workers[(_workers.IndexOf(_borrower!) + 1) % _workers.Count];
+        _lentTo = _workers[(_workers.IndexOf(_lentTo!) + 1) % _workers.Count];
         Volatile.Write(ref _oldestSince, 0);
         _waits = 0;
         _baton.Offer();
         do
             await LeaveTurnAsync().ConfigureAwait(false);
         while (!(NeedsAttention ? _baton.Recall() : _baton.IsHome || _baton.TryWithdraw()));
-        if (_borrowed is { } left)
+        if (_inUserCode is { } left)
         {
             // It was taken from an instance in user code, which ends it by itself.
             CountStarted();
-            _borrowed = null;
+            _inUserCode = null;
             _window.Add(left);
             _shortFrom = _number + ItemsAfterLongOnes;
         }
@@ -95,7 +95,7 @@ internal sealed partial class PoolStage<TIn, TOut>
             Wake();
     }
 
-    protected override void GoOn(Turn turn)
+    protected override void UseRestOfTurn(Turn turn)
     {
         if (!_baton.TryTake())
             return;
@@ -108,7 +108,7 @@ internal sealed partial class PoolStage<TIn, TOut>
         bool hasBaton = true;
         try
         {
-            hasBaton = Borrow(_borrower!, turn);
+            hasBaton = HandleInTurn(_lentTo!, turn);
         }
         catch (Exception error)
         {
@@ -128,10 +128,10 @@ internal sealed partial class PoolStage<TIn, TOut>
 
     /// <summary>An instance handles what is there, as long as it is short. By who has the baton.</summary>
     /// <returns>False when the baton was taken away meanwhile: then the instance is on its own.</returns>
-    private bool Borrow(PoolInstance<TIn, TOut> worker, Turn turn)
+    private bool HandleInTurn(PoolInstance<TIn, TOut> worker, Turn turn)
     {
         WorkItem<TIn, TOut> work = Spare();
-        if (!worker.TryBorrow(work))
+        if (!worker.TryOccupy(work))
         {
             _spares.Push(work);
             return true;
@@ -146,40 +146,40 @@ internal sealed partial class PoolStage<TIn, TOut>
     }
 
     /// <summary>Handles one item after another, as long as each is delivered at once. All other instances rest, so nobody else counts what is started.</summary>
-    /// <inheritdoc cref="Borrow"/>
+    /// <inheritdoc cref="HandleInTurn"/>
     private bool HandleShort(PoolInstance<TIn, TOut> worker, WorkItem<TIn, TOut> work, Turn turn)
     {
-        long last = _number + MostBorrowed;
+        long last = _number + MostInARow;
         while (_number < last && !NeedsAttention && turn.KeepsBackFor(this) && _input.TryRead(out TIn item))
         {
             work.Take(item, ++_number, isCheckpoint: false, base.WorkingSince);
-            worker.StartBorrowed(work);
-            _borrowed = work;
+            worker.StartInTurn(work);
+            _inUserCode = work;
             if (!_baton.TryEnterUserCode())
             {
                 // Asked back before it began.
-                worker.StartBorrowed(work, isStarted: false);
-                _borrowed = null;
+                work.TakeBackStart();
+                _inUserCode = null;
                 _window.Add(work);
                 worker.Ready.Enqueue(work);
-                worker.EndBorrowed();
+                worker.Vacate();
                 return true;
             }
 
-            ValueTask<Fate> handling = worker.HandleBorrowedAsync(work);
+            ValueTask<Fate> handling = worker.HandleInTurnAsync(work);
             if (!_baton.TryLeaveUserCode())
             {
-                worker.KeepBorrowed(work, handling);
+                worker.LeaveTurnWith(work, handling);
                 return false;
             }
 
-            _borrowed = null;
+            _inUserCode = null;
             _input.CountReceived();
             if (!handling.IsCompletedSuccessfully)
             {
                 _window.Add(work);
                 _shortFrom = _number + ItemsAfterLongOnes;
-                worker.KeepBorrowed(work, handling);
+                worker.LeaveTurnWith(work, handling);
                 return true;
             }
 
@@ -190,7 +190,7 @@ internal sealed partial class PoolStage<TIn, TOut>
             {
                 _window.Add(work);
                 work.EndWith(fate);
-                worker.EndBorrowed();
+                worker.Vacate();
                 return true;
             }
 
@@ -199,7 +199,7 @@ internal sealed partial class PoolStage<TIn, TOut>
             _input.Release(1);
         }
 
-        worker.EndBorrowed();
+        worker.Vacate();
         _spares.Push(work);
         return true;
     }

@@ -9,7 +9,8 @@ namespace Puma.Dataflow.Stages;
 
 /// <summary>
 /// A stage with several instances. Its stream alone reads the input, makes items ready for instances, and writes and settles what they
-/// made, in the order of the input or as it comes. Instances run on the thread pool and touch nothing but their work item.
+/// made, in the order of the input or as it comes. Instances run on the thread pool and touch nothing but their work item, unless the stream
+/// has lent its baton to one of them, for short items.
 /// </summary>
 /// <remarks>
 /// Who takes an item out of the input takes it from whoever is free later; so the stream makes no more items ready than there are free
@@ -153,13 +154,14 @@ internal sealed partial class PoolStage<TIn, TOut> : StageNode, IControlledStage
         {
             if (IsDiscarding)
                 return;
-            MoveTurnsBehindWhatIsStarted();
+            MoveCheckpointsBehindWhatIsStarted();
             await SettleAsync().ConfigureAwait(false);
             if (IsDiscarding)
                 return;
             CancelHigherThanFailure();
-            if (AreItemsShort)
+            if (ShouldLend)
             {
+                // Nothing is in work: so whoever a baton was taken from before has learnt of that.
                 if (_window.Count == 0 && _workers.TrueForAll(static w => !w.IsActive))
                 {
                     await LendAsync().ConfigureAwait(false);
@@ -212,7 +214,7 @@ internal sealed partial class PoolStage<TIn, TOut> : StageNode, IControlledStage
         bool hadLastTurns = false;
         for (int next = 0; ;)
         {
-            MoveTurnsBehindWhatIsStarted();
+            MoveCheckpointsBehindWhatIsStarted();
             await SettleAsync().ConfigureAwait(false);
             if (IsDiscarding)
                 return;
@@ -515,10 +517,10 @@ internal sealed partial class PoolStage<TIn, TOut> : StageNode, IControlledStage
         }
     }
 
-    private void MoveTurnsBehindWhatIsStarted()
+    private void MoveCheckpointsBehindWhatIsStarted()
     {
         if (_workers.Exists(static w => w.HasCheckpoint))
-            _window.MoveTurnsBehindWhatIsStarted();
+            _window.MoveCheckpointsBehindWhatIsStarted();
     }
 
     private void GiveTurn(int instance, bool isCompletion = false)
@@ -528,7 +530,7 @@ internal sealed partial class PoolStage<TIn, TOut> : StageNode, IControlledStage
         WorkItem<TIn, TOut> turn = Make(default!, isCheckpoint: true);
         turn.IsCompletion = isCompletion;
         turn.Instance = _partition is null ? -1 : instance;
-        _window.InsertTurn(turn);
+        _window.InsertCheckpoint(turn);
         worker.Give(turn);
     }
 

@@ -65,7 +65,7 @@ internal sealed class PoolWindow<TIn, TOut>
     }
 
     /// <summary>Puts a turn before all that is not started, but behind what its instance has started.</summary>
-    public void InsertTurn(WorkItem<TIn, TOut> turn)
+    public void InsertCheckpoint(WorkItem<TIn, TOut> turn)
     {
         int next = _all.FindIndex(_head, static w => !w.IsStarted);
         _all.Insert(Math.Max(next < 0 ? _all.Count : next, LastStarted(turn.Instance) + 1), turn);
@@ -75,7 +75,7 @@ internal sealed class PoolWindow<TIn, TOut>
     /// An instance may have started an item while its turn was put before it: the item would wait for the turn, and the turn for the instance.
     /// It stays before what its instance has not started, for the same reason.
     /// </summary>
-    public void MoveTurnsBehindWhatIsStarted()
+    public void MoveCheckpointsBehindWhatIsStarted()
     {
         for (int i = _all.Count - 1; i >= _head; i--)
         {

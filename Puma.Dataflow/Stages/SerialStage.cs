@@ -158,9 +158,16 @@ internal sealed class SerialStage<TIn, TOut, TOutputs>(StageSetup setup, Func<It
             input.CountReceived();
             context.ItemNumber = ++_number;
             ValueTask now;
+            bool isDelivered;
             try
             {
+                // The task may be one of user code, and fail when it is looked at.
+#pragma warning disable CA2012, VSTHRD002 // On each path it is consumed once; here it has completed.
                 now = handler.HandleAsync(current, outputs, token);
+                isDelivered = now.IsCompletedSuccessfully && !outputs.WasRefused;
+                if (isDelivered)
+                    now.GetAwaiter().GetResult();
+#pragma warning restore CA2012, VSTHRD002
             }
             catch (Exception error)
             {
@@ -169,16 +176,13 @@ internal sealed class SerialStage<TIn, TOut, TOutputs>(StageSetup setup, Func<It
                 return true;
             }
 
-            if (!now.IsCompletedSuccessfully || outputs.WasRefused)
+            if (!isDelivered)
             {
                 item = current;
-                handling = _attempts.GoOnAsync(now, outputs, token);
+                handling = _attempts.AwaitAsync(now, outputs, token);
                 return true;
             }
 
-#pragma warning disable VSTHRD002 // It has completed.
-            now.GetAwaiter().GetResult();
-#pragma warning restore VSTHRD002
             Counters.CountDelivered();
             input.Release(1);
         }
@@ -230,7 +234,7 @@ internal sealed class SerialStage<TIn, TOut, TOutputs>(StageSetup setup, Func<It
     }
 
     [MethodImpl(MethodImplOptions.NoInlining)] // rare, and the frequent path is short without it
-    private ValueTask<Fate> PassOnAsync(TOut value) => _attempts.GoOnAsync(_outputs.PassAsync(value, DiscardToken), _outputs, DiscardToken);
+    private ValueTask<Fate> PassOnAsync(TOut value) => _attempts.AwaitAsync(_outputs.PassAsync(value, DiscardToken), _outputs, DiscardToken);
 
     protected override ValueTask EndInstanceAsync(RunState outcome, Exception? cause) => _handler.EndAsync(outcome, cause);
 

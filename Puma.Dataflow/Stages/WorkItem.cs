@@ -18,7 +18,7 @@ internal sealed class WorkItem<TIn, TOut>(StageNode stage, Action<long> noteFail
     private TaskCompletionSource? _room;
     private bool _wasRefused;
 
-    // Whether any of it was used for this item. Written under _gate.
+    // Whether anything that is guarded by the gate was used for this item. Written under _gate.
     private volatile bool _isTouched;
 
     // Written under _gate, read also without it.
@@ -99,8 +99,11 @@ internal sealed class WorkItem<TIn, TOut>(StageNode stage, Action<long> noteFail
         return true;
     }
 
-    /// <summary>Starts the item for an instance before anybody else can decide of it; or takes that back. By who has the stream's baton.</summary>
-    public void StartAlone(CancellationToken token, bool isStarted = true) => (_token, _isDecided, _isStarted) = (token, isStarted ? 1 : 0, isStarted);
+    /// <summary>Starts the item for an instance before anybody else can decide of it. By who has the stream's baton.</summary>
+    public void StartAlone(CancellationToken token) => (_token, _isDecided, _isStarted) = (token, 1, true);
+
+    /// <summary>Takes that back, before anybody else has seen it.</summary>
+    public void TakeBackStart() => (_isDecided, _isStarted) = (0, false);
 
     /// <summary>Gives up an item that no instance has started; none will. The stage's stream only.</summary>
     /// <returns>False when an instance has started it.</returns>
@@ -160,6 +163,7 @@ internal sealed class WorkItem<TIn, TOut>(StageNode stage, Action<long> noteFail
             Task room;
             lock (_gate)
             {
+                _isTouched = true;
                 ThrowIfRefusingLocked();
                 if (_outputs.Count < outputLimit)
                 {

@@ -104,7 +104,7 @@ internal sealed class PayloadReader
 
     /// <param name="payload">The encoded value.</param>
     /// <param name="hasBlocks">Whether it has blocks.</param>
-    /// <param name="longPayload">The pooled array in which it may be.</param>
+    /// <param name="longPayload">The array of a long frame, in which it may be.</param>
     /// <exception cref="ItemCodecException">The lengths do not fit the payload.</exception>
     public void Reset(ReadOnlySequence<byte> payload, bool hasBlocks, LongPayload? longPayload = null)
     {
