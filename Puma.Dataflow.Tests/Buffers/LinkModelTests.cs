@@ -9,14 +9,17 @@ public sealed class LinkModelTests
     private enum Step
     {
         Write,
-        WriteMany,
+        WriteOneByOne,
+        WriteBurst,
         Reserve,
         WriteReserved,
         CancelReserve,
         Offer,
         Read,
-        ReadMany,
+        ReadOneByOne,
+        ReadBurst,
         Release,
+        ReleaseBurst,
         Discard,
         AskForSlot,
         Flush,
@@ -27,14 +30,17 @@ public sealed class LinkModelTests
 
     private static readonly Gen<Step> GenStep = Gen.Frequency(
         (12, Gen.Const(Step.Write)),
-        (6, Gen.Const(Step.WriteMany)),
+        (4, Gen.Const(Step.WriteOneByOne)),
+        (4, Gen.Const(Step.WriteBurst)),
         (3, Gen.Const(Step.Reserve)),
         (3, Gen.Const(Step.WriteReserved)),
         (1, Gen.Const(Step.CancelReserve)),
         (4, Gen.Const(Step.Offer)),
         (10, Gen.Const(Step.Read)),
-        (5, Gen.Const(Step.ReadMany)),
+        (3, Gen.Const(Step.ReadOneByOne)),
+        (4, Gen.Const(Step.ReadBurst)),
         (14, Gen.Const(Step.Release)),
+        (4, Gen.Const(Step.ReleaseBurst)),
         (2, Gen.Const(Step.Discard)),
         (2, Gen.Const(Step.AskForSlot)),
         (2, Gen.Const(Step.Flush)),
@@ -78,14 +84,17 @@ public sealed class LinkModelTests
         public string Do(Step step) => step switch
         {
             Step.Write => $"{_link.TryWrite(Next())}",
-            Step.WriteMany => $"{Enumerable.Range(0, 40).Count(_ => _link.TryWrite(Next()))}",
+            Step.WriteBurst => $"{_link.WriteMany([.. Enumerable.Range(0, 40).Select(_ => Next())], turn: null)}",
+            Step.WriteOneByOne => $"{Enumerable.Range(0, 40).Count(_ => _link.TryWrite(Next()))}",
             Step.Reserve => Reserve(),
             Step.WriteReserved => _reserved == 0 ? "" : $"{--_reserved} {_link.WriteReserved(Next())}",
             Step.CancelReserve => _reserved == 0 ? "" : CancelReserve(),
             Step.Offer => $"{_link.TryOffer(Next(), out bool hasDropped, out string? dropped)} {hasDropped} {dropped}",
             Step.Read => Read(),
-            Step.ReadMany => string.Join(',', Enumerable.Range(0, 40).Select(_ => Read())),
+            Step.ReadOneByOne => string.Join(',', Enumerable.Range(0, 40).Select(_ => Read())),
+            Step.ReadBurst => ReadBurst(),
             Step.Release => Release(),
+            Step.ReleaseBurst => ReleaseBurst(),
             Step.Discard => Discard(),
             Step.AskForSlot => Told(_link.AskForSlot),
             Step.Flush => Told(_link.Flush),
@@ -124,6 +133,26 @@ public sealed class LinkModelTests
             _link.CountReceived();
             _inWork.Enqueue(item);
             return item;
+        }
+
+        private string ReadBurst()
+        {
+            if (_link.IsShut)
+                return "-";
+            string[] items = new string[40];
+            int count = _link.ReadMany(items);
+            _link.CountReceived(count);
+            Array.ForEach(items[..count], _inWork.Enqueue);
+            return string.Join(',', items[..count]);
+        }
+
+        private string ReleaseBurst()
+        {
+            int count = _inWork.Count / 2;
+            for (int i = 0; i < count; i++)
+                _inWork.Dequeue();
+            _link.Release(count);
+            return $"{count}";
         }
 
         private string Release()

@@ -66,6 +66,42 @@ public abstract class LinkContract
         Assert.Equal(Enumerable.Range(0, next), read);
     }
 
+    [Theory] // S34, S16
+    [InlineData(1)]
+    [InlineData(7)]
+    [InlineData(1024)]
+    public async Task Bursts_OfAnyLength_ComeInOrderAndOnce_AndWakeWhoWaits(int capacity)
+    {
+        const int Items = 200_000;
+        Link<int> link = Create<int>(capacity);
+        Task writing = Task.Run(async () =>
+        {
+            var random = new Random(capacity);
+            int[] burst = new int[100];
+            for (int next = 0; next < Items;)
+            {
+                int count = Math.Min(random.Next(1, burst.Length), Items - next);
+                for (int i = 0; i < count; i++)
+                    burst[i] = next + i;
+                int written = link.WriteMany(burst.AsSpan(0, count), turn: null);
+                next += written;
+                if (written == count)
+                    continue;
+                link.AskForSlot();
+                if (link.SlotsHeld == capacity)
+                    await _writer.Signal.WaitAsync();
+            }
+
+            link.Complete(EndMarker.Completed);
+        }, TestContext.Current.CancellationToken);
+
+        Assert.Equal(Items, await ReadAllAsync(link, inBursts: true));
+
+        await writing.Within();
+        Assert.Equal(0, link.SlotsHeld);
+        Assert.InRange(link.MaxSlotsHeld, 1, capacity);
+    }
+
     [Fact] // S34
     public void Reservation_GivenBack_LeavesTheWholeCapacity()
     {
@@ -275,17 +311,19 @@ public abstract class LinkContract
 
     /// <summary>Reads as a stage does until the end, and checks that the items count up from 0.</summary>
     /// <returns>How many there were.</returns>
-    private async Task<int> ReadAllAsync(Link<int> link)
+    private async Task<int> ReadAllAsync(Link<int> link, bool inBursts = false)
     {
         var links = new StageLinks { Inputs = [link] };
+        int[] burst = new int[inBursts ? 150 : 1];
         int next = 0;
         while (link.End is null)
         {
-            if (link.TryRead(out int item))
+            if (link.ReadMany(burst) is > 0 and int count)
             {
-                Assert.Equal(next++, item);
-                link.CountReceived();
-                link.Release(1);
+                Assert.Equal(Enumerable.Range(next, count), burst[..count]);
+                next += count;
+                link.CountReceived(count);
+                link.Release(count);
             }
             else if (link.End is null)
             {

@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Text;
 using Puma.Dataflow.Isolation.Protocol;
 using Puma.Dataflow.Isolation.Transport;
 using Puma.Dataflow.Tests.Infrastructure;
@@ -20,7 +21,7 @@ public sealed class FrameReceiverTests
     public async Task Frames_CutAnywhere_AreReadAsWritten(int mostAtOnce, int count, bool withLongOnes)
     {
         var random = new Random(20_260);
-        FrameType[] types = [.. Enum.GetValues<FrameType>().Where(static t => t is not (FrameType.None or FrameType.LastResult))];
+        FrameType[] types = [.. Enum.GetValues<FrameType>().Where(static t => t is not (FrameType.None or FrameType.LastResult or FrameType.PackedItems or FrameType.PackedResults))];
         List<byte[]> payloads = [.. Enumerable.Range(0, count).Select(_ => Bytes(random, random.Next(0, 300)))];
         foreach (int length in withLongOnes ? s_longOnes : [])
             payloads.Insert(random.Next(payloads.Count), Bytes(random, length));
@@ -70,6 +71,55 @@ public sealed class FrameReceiverTests
         await reader.EndAsync();
     }
 
+    [Theory]
+    [InlineData(1)]
+    [InlineData(7)]
+    [InlineData(1000)]
+    public async Task Packs_AreReadAsTheirItems_AndAsTheirResultsWithTheEnds(int mostAtOnce)
+    {
+        var stream = new ArrayBufferWriter<byte>();
+        Write(stream, FrameType.PackedItems, 0, Pack(7, "one", "", "three"), number: 7);
+        Write(stream, FrameType.PackedResults, 1, Pack(10, "four", "five"), number: 10);
+        Write(stream, FrameType.Item, 2, "six"u8.ToArray(), number: 12);
+        await using var reader = new Reader(new CutStream(stream.WrittenMemory, new Random(1), mostAtOnce));
+
+        List<string> read = [];
+        for (int i = 0; i < 8; i++)
+        {
+            Frame frame = await reader.NextAsync();
+            read.Add($"{frame.Type} {frame.Number} {Encoding.UTF8.GetString(frame.Payload)}");
+        }
+
+        Assert.Equal(["Item 7 one", "Item 8 ", "Item 9 three", "Result 10 four", "Done 10 ", "Result 11 five", "Done 11 ", "Item 12 six"], read);
+        await reader.EndAsync();
+    }
+
+    [Fact]
+    public async Task APack_CanBeReadInPartAtOnce_AndTheRestOneByOne()
+    {
+        var stream = new ArrayBufferWriter<byte>();
+        Write(stream, FrameType.PackedResults, 0, Pack(1, "a", "b", "c", "d"), number: 1);
+        Write(stream, FrameType.Item, 1, "e"u8.ToArray(), number: 5);
+        await using var reader = new Reader(new CutStream(stream.WrittenMemory, new Random(1), most: 1000));
+
+        // Of the first one what comes next is its end, which is of no pack.
+        Assert.Equal(1, (await reader.NextAsync()).Number);
+        Assert.False((await reader.PeekAsync()).TryPeekPack(out _));
+        Assert.Equal(FrameType.Done, (await reader.NextAsync()).Type);
+
+        FrameReceiver receiver = await reader.PeekAsync();
+        Assert.True(receiver.TryPeekPack(out FramePack pack));
+        Assert.Equal(2, pack.Number);
+        pack.Take();
+        pack.Take();
+        receiver.Advance(pack);
+
+        Assert.Equal((FrameType.Result, 4), ((await reader.NextAsync()) is var fourth ? fourth.Type : default, fourth.Number));
+        Assert.Equal(FrameType.Done, (await reader.NextAsync()).Type);
+        Assert.Equal((FrameType.Item, 5), ((await reader.NextAsync()) is var fifth ? fifth.Type : default, fifth.Number));
+        await reader.EndAsync();
+    }
+
     [Fact] // S40: the announced length is believed only so far
     public async Task AnEnormousLength_TakesNoEnormousMemory()
     {
@@ -90,6 +140,14 @@ public sealed class FrameReceiverTests
         FrameFormat.WriteHeader(stream.GetSpan(FrameFormat.HeaderLength), type, 0, 1, FrameFlags.None, payload.Length, sequence, number);
         stream.Advance(FrameFormat.HeaderLength);
         stream.Write(payload);
+    }
+
+    private static byte[] Pack(long first, params string[] payloads)
+    {
+        var packer = new FramePacker();
+        foreach (string payload in payloads)
+            packer.Add(first++, Encoding.UTF8.GetBytes(payload, packer.Room));
+        return packer.Payload.ToArray();
     }
 
     private static byte[] Bytes(Random random, int length)
@@ -114,15 +172,22 @@ public sealed class FrameReceiverTests
         /// <summary>The next frame; its payload until the one after it.</summary>
         public async Task<Frame> NextAsync()
         {
-            Frame frame;
-            while (!_receiver.TryPeek(out frame))
+            FrameReceiver receiver = await PeekAsync();
+            Assert.True(receiver.TryPeek(out Frame frame));
+            receiver.Advance();
+            return frame;
+        }
+
+        /// <summary>Waits for the next frame and leaves it there.</summary>
+        public async Task<FrameReceiver> PeekAsync()
+        {
+            while (!_receiver.TryPeek(out _))
             {
                 Assert.False(_receiver.HasEnded);
                 Assert.True(await _readable.WaitAsync(Waiting.Limit, TestContext.Current.CancellationToken));
             }
 
-            _receiver.Advance();
-            return frame;
+            return _receiver;
         }
 
         public async Task EndAsync()

@@ -23,6 +23,38 @@ public sealed class FrameTests
         Assert.Throws<ProtocolViolationException>(() => FrameFormat.Read(stream, MaxPayload, 0));
     }
 
+    [Fact]
+    public void APack_ThatIsEmptyOrCutOff_IsAViolation()
+    {
+        byte[] payload = PackPayload();
+        Assert.Throws<ProtocolViolationException>(() => Take([]));
+        Take(payload);
+        int whole = 0;
+        for (int length = 1; length < payload.Length; length++)
+        {
+            byte[] cut = payload[..length];
+            try
+            {
+                Take(cut);
+                whole++;
+            }
+            catch (ProtocolViolationException)
+            {
+                // Cut within an item.
+            }
+        }
+
+        // Cut behind an item, it is a pack with less in it.
+        Assert.Equal(4, whole);
+
+        static void Take(byte[] payload)
+        {
+            var pack = new FramePack(new FrameHeader(FrameType.PackedItems, 0, 1, FrameFlags.None, 7, payload.Length), payload, 0);
+            for (int i = 0; !pack.IsEmpty; i++)
+                Assert.Equal((7 + i, i), (pack.Number, pack.Take().Length));
+        }
+    }
+
     [Fact] // one million mutated frames: a frame, a violation or a wait; no other exception, no endless loop, no memory beyond the bytes given
     public void MutatedFrames_AMillion_DoNoHarm()
     {
@@ -30,6 +62,8 @@ public sealed class FrameTests
         byte[][] seeds =
         [
             Write([(FrameType.Item, Bytes(random, 64), 1)]),
+            Write([(FrameType.PackedItems, PackPayload(), 1)]),
+            Write([(FrameType.PackedResults, PackPayload(), 1)]),
             Write([(FrameType.Failed, ErrorPayload(), 2)]),
             Write([(FrameType.Log, LogPayload(), 0)]),
             Write([(FrameType.End, EndPayload(), 0)]),
@@ -51,7 +85,7 @@ public sealed class FrameTests
                 if (length - FrameFormat.HeaderLength >= header?.Length)
                 {
                     frames++;
-                    Parse(header.Value, new ReadOnlySequence<byte>(mutant, FrameFormat.HeaderLength, header.Value.Length));
+                    Parse(header.Value, mutant);
                 }
                 else
                 {
@@ -72,13 +106,22 @@ public sealed class FrameTests
         Assert.InRange((GC.GetAllocatedBytesForCurrentThread() - before) / 1_000_000, 0, 8 * 1024);
     }
 
-    private static void Parse(FrameHeader header, ReadOnlySequence<byte> payload)
+    private static void Parse(FrameHeader header, byte[] frame)
     {
-        var reader = new FieldReader(payload);
+        var reader = new FieldReader(new ReadOnlySequence<byte>(frame, FrameFormat.HeaderLength, header.Length));
         switch (header.Type)
         {
             case FrameType.Failed:
                 ErrorRecord.ReadFrom(ref reader).ToException();
+                break;
+            case FrameType.PackedItems or FrameType.PackedResults:
+                var pack = new FramePack(header, frame, FrameFormat.HeaderLength);
+                while (!pack.IsEmpty)
+                {
+                    (int at, int length) = pack.Take();
+                    Assert.True(at + length <= FrameFormat.HeaderLength + header.Length, "A payload lies in its pack.");
+                }
+
                 break;
             case FrameType.Log:
                 LogRecord.ReadFrom(ref reader);
@@ -93,6 +136,18 @@ public sealed class FrameTests
                 StartRecord.ReadFrom(ref reader);
                 break;
         }
+    }
+
+    private static byte[] PackPayload()
+    {
+        var packer = new FramePacker();
+        for (int i = 0; i < 5; i++)
+        {
+            packer.Room[..i].Fill((byte)i);
+            packer.Add(7 + i, i);
+        }
+
+        return packer.Payload.ToArray();
     }
 
     private static byte[] ErrorPayload() => Payload(static w => ErrorRecord.Of(new InvalidOperationException("outer", new FormatException("inner"))).WriteTo(w));

@@ -106,8 +106,8 @@ public sealed class UnmadeTests : ChildTest
     {
         var slot = new ChildSlot(0);
         (Held failed, Held next) = (new Held { Number = 1, OutputError = new ItemCodecException(typeof(Picky), null, "it is negative") }, new Held { Number = 2 });
-        slot.Sent.Enqueue(failed);
-        slot.Sent.Enqueue(next);
+        slot.AddSent(failed);
+        slot.AddSent(next);
 
         HeldInput[] unanswered = slot.TakeBack(isOneToOne: false, static (_, _) => false);
 

@@ -55,9 +55,12 @@ internal sealed class WorkerParent : IAsyncDisposable
     public static async Task<WorkerParent> StartAsync(StartRecord start, Func<IItemCodec>? codec = null, IWorkMark? mark = null, TimeProvider? time = null)
     {
         WorkerParent parent = Make(start, codec, mark, time);
-        await parent.HearAsync(FrameType.Started);
+        parent.TakesPacks = (await parent.HearAsync(FrameType.Started)).Number == 1;
         return parent;
     }
+
+    /// <summary>Whether the worker has said so.</summary>
+    public bool TakesPacks { get; private set; }
 
     public void Say(FrameType type, long number = 0, ReadOnlySpan<byte> payload = default, int attempt = 0) => _control.Send(type, number, payload, attempt);
 
@@ -74,6 +77,17 @@ internal sealed class WorkerParent : IAsyncDisposable
         _codecs.For<T>().Write(_writer, item);
         _data.Send(number, _writer, attempt);
     }
+
+    /// <summary>Sends items of consecutive numbers in one frame.</summary>
+    public void SendPack<T>(long first, params T[] items)
+    {
+        var packer = new FramePacker();
+        for (int i = 0; i < items.Length; i++)
+            packer.Add(first + i, _codecs.For<T>().WriteShort(_writer, packer.Room, items[i]));
+        SendPack(packer);
+    }
+
+    public void SendPack(FramePacker packer) => _data.Send(FrameType.PackedItems, packer.First, packer.Payload, attempt: 1);
 
     public void SendData(FrameType type) => _data.Send(type, 0, default, 0);
 
@@ -118,7 +132,7 @@ internal sealed class WorkerParent : IAsyncDisposable
     }
 
     /// <summary>What the worker said.</summary>
-    public sealed record Heard(FrameType Type, ushort Port, int Attempt, FrameFlags Flags, long Number, byte[] Payload)
+    public sealed record Heard(FrameType Type, ushort Port, int Attempt, FrameFlags Flags, long Number, byte[] Payload, bool IsPacked)
     {
         public RemoteRunnableException Error
         {
@@ -180,7 +194,7 @@ internal sealed class WorkerParent : IAsyncDisposable
             {
                 if (_channel.TryPeek(out Frame frame))
                 {
-                    var heard = new Heard(frame.Type, frame.Port, frame.Attempt, frame.Flags, frame.Number, System.Buffers.BuffersExtensions.ToArray(frame.Payload));
+                    var heard = new Heard(frame.Type, frame.Port, frame.Attempt, frame.Flags, frame.Number, System.Buffers.BuffersExtensions.ToArray(frame.Payload), _channel.TryPeekPack(out _));
                     _channel.Advance();
                     return heard;
                 }

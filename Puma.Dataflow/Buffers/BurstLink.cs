@@ -112,6 +112,31 @@ internal sealed class BurstLink<T> : Link<T>
         return Publish(write, position, item, turn);
     }
 
+    public override int WriteMany(ReadOnlySpan<T> items, Turn? turn)
+    {
+        WriterSide write = _write;
+        int written = 0;
+        while (written < items.Length)
+        {
+            long position = write.Published;
+            int count = (int)Math.Min(items.Length - written, write.RoomSeen - position);
+            if (count <= 0 || write.Taken != position || Closing != 0)
+            {
+                if (!TryWriteSlowly(items[written], turn))
+                    break;
+                written++;
+                continue;
+            }
+
+            Volatile.Write(ref write.Taken, position + count);
+            if (!Publish(write, position, items.Slice(written, count), turn))
+                break;
+            written += count;
+        }
+
+        return written;
+    }
+
     [MethodImpl(MethodImplOptions.NoInlining)] // rare, and the frequent path is short without it
     private bool TryWriteSlowly(T item, Turn? turn)
     {
@@ -152,6 +177,29 @@ internal sealed class BurstLink<T> : Link<T>
         if (Volatile.Read(ref _readerSleeps) != 0)
             WakeReader();
         if ((position & (2 * Turn.ItemsPerLook - 1)) == 0)
+            Turn.Look(Writer, ref _write.LookedAt);
+        return true;
+    }
+
+    /// <summary>The same for several items, which the reader sees all at once.</summary>
+    private bool Publish(WriterSide write, long position, ReadOnlySpan<T> items, Turn? turn)
+    {
+        Volatile.Write(ref write.IsWriting, 1);
+        if ((Closing & (Shutting | Completing)) != 0)
+        {
+            Volatile.Write(ref write.IsWriting, 0);
+            Volatile.Write(ref write.Taken, position);
+            return false;
+        }
+
+        write.Ring.Put(position, items);
+        Volatile.Write(ref write.Published, position + items.Length);
+        Volatile.Write(ref write.IsWriting, 0);
+        if (turn?.KeepsBackFor(Writer) != true)
+            Interlocked.MemoryBarrier();
+        if (Volatile.Read(ref _readerSleeps) != 0)
+            WakeReader();
+        if ((position ^ (position + items.Length)) >= 2 * Turn.ItemsPerLook)
             Turn.Look(Writer, ref _write.LookedAt);
         return true;
     }
@@ -206,6 +254,26 @@ internal sealed class BurstLink<T> : Link<T>
         return true;
     }
 
+    protected override int TakeMany(Span<T> items)
+    {
+        ReaderSide read = _read;
+        int taken = 0;
+        while (taken < items.Length)
+        {
+            long position = read.Position;
+            if (position == read.PublishedSeen && !TryTakeBurst(position))
+                break;
+            Ring ring = read.Ring;
+            while (position == ring.End)
+                ring = read.Ring = ring.Next!;
+            int count = ring.Take(position, Math.Min(read.PublishedSeen, ring.End), items[taken..]);
+            Volatile.Write(ref read.Position, position + count);
+            taken += count;
+        }
+
+        return taken;
+    }
+
     [MethodImpl(MethodImplOptions.NoInlining)] // rare, and the frequent path is short without it
     private bool TryTakeBurst(long position)
     {
@@ -233,14 +301,14 @@ internal sealed class BurstLink<T> : Link<T>
 
     public override void Release(int count)
     {
-        long released = _read.Released + count;
+        long before = _read.Released, released = before + count;
         Volatile.Write(ref _read.Released, released);
         AssertSlots((int)(Volatile.Read(ref _write.Taken) - released));
 
         // A writer that were woken for every single slot would switch threads for every item. The rest is for Flush.
         if (IsWriterWaiting && Capacity - SlotsHeld >= _wakeAt)
             WakeWriter();
-        if ((released & (Turn.ItemsPerLook - 1)) == 0)
+        if ((before ^ released) >= Turn.ItemsPerLook)
             Turn.Look(Reader, ref _read.LookedAt);
     }
 
@@ -346,6 +414,27 @@ internal sealed class BurstLink<T> : Link<T>
                 place = default!;
             return item;
         }
+
+        public void Put(long position, ReadOnlySpan<T> items)
+        {
+            Span<T> places = PlacesFrom(position);
+            int first = Math.Min(items.Length, places.Length);
+            items[..first].CopyTo(places);
+            items[first..].CopyTo(_places);
+        }
+
+        /// <returns>How many it took: those that lie together.</returns>
+        public int Take(long position, long end, Span<T> items)
+        {
+            Span<T> places = PlacesFrom(position);
+            places = places[..(int)Math.Min(Math.Min(end - position, places.Length), items.Length)];
+            places.CopyTo(items);
+            if (RuntimeHelpers.IsReferenceOrContainsReferences<T>())
+                places.Clear();
+            return places.Length;
+        }
+
+        private Span<T> PlacesFrom(long position) => _places.AsSpan((int)position & (_places.Length - 1));
 
         public void EndWith(long position, Ring next) => (End, Next) = (position, next);
     }

@@ -112,7 +112,7 @@ internal abstract class Link(string from, string to, int capacity, ILinkEnd writ
     public virtual bool HasNews() => false;
 
     /// <summary>Counts an item whose handling starts. Reader only.</summary>
-    public void CountReceived() => Volatile.Write(ref _reading.Received, _reading.Received + 1);
+    public void CountReceived(int count = 1) => Volatile.Write(ref _reading.Received, _reading.Received + count);
 
     /// <summary>The same for a reader whose instances count for themselves: all of them this way. Any thread.</summary>
     public void CountReceivedByAny() => Interlocked.Increment(ref _reading.Received);
@@ -283,6 +283,26 @@ internal abstract class Link<T>(string from, string to, int capacity, ILinkEnd w
         return isRead;
     }
 
+    /// <summary>Takes the next items out of the queue, as many as there are; their slots stay held. Reader only.</summary>
+    /// <returns>How many.</returns>
+    public int ReadMany(Span<T> items)
+    {
+        if (!TryEnterRead())
+            return 0;
+        int count = TakeMany(items);
+        LeaveRead();
+        return count;
+    }
+
+    /// <inheritdoc cref="TryTake"/>
+    protected virtual int TakeMany(Span<T> items)
+    {
+        int count = 0;
+        while (count < items.Length && TryTake(out items[count]))
+            count++;
+        return count;
+    }
+
     /// <summary>Takes the next item out of the queue. The reader, or who has shut the link, under the gate.</summary>
     protected abstract bool TryTake(out T item);
 
@@ -345,6 +365,18 @@ internal abstract class Link<T>(string from, string to, int capacity, ILinkEnd w
     /// <param name="item">The item.</param>
     /// <param name="turn"><see cref="Turn.Here"/>; null to do without.</param>
     public virtual bool TryWrite(T item, Turn? turn) => TryWrite(item);
+
+    /// <summary>Hands over several items at once, as many as have slots. Writer only.</summary>
+    /// <param name="items">The items.</param>
+    /// <param name="turn"><see cref="Turn.Here"/>; null to do without.</param>
+    /// <returns>How many were handed over.</returns>
+    public virtual int WriteMany(ReadOnlySpan<T> items, Turn? turn)
+    {
+        int written = 0;
+        while (written < items.Length && TryWrite(items[written], turn))
+            written++;
+        return written;
+    }
 
     /// <summary>Hands the item over by a slot, or by what the full mode allows instead. Writer only.</summary>
     /// <param name="item">The item.</param>

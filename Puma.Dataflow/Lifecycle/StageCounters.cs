@@ -30,7 +30,7 @@ internal sealed class StageCounters
 
     public long Settled => Delivered + Skipped + DeadLettered + Failed + Discarded;
 
-    public void CountDelivered() => Volatile.Write(ref _delivered, _delivered + 1);
+    public void CountDelivered(int count = 1) => Volatile.Write(ref _delivered, _delivered + count);
 
     public void CountSkipped() => Volatile.Write(ref _skipped, _skipped + 1);
 

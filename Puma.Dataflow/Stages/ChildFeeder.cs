@@ -11,6 +11,8 @@ namespace Puma.Dataflow.Stages;
 internal sealed class ChildFeeder(ChildStage stage, ChildPlan plan, ChildRoster roster, ItemOrder order, ChildInput[] inputs)
 {
     private readonly PayloadWriter _writer = new();
+    private readonly FramePacker _packer = new();
+    private readonly List<HeldInput> _singles = [];
     private int _nextInput;
 
     /// <summary>How many items one child is given at a time: enough to hide the way there and back, few enough that another child is not idle meanwhile.</summary>
@@ -20,6 +22,9 @@ internal sealed class ChildFeeder(ChildStage stage, ChildPlan plan, ChildRoster 
     {
         if (plan.HasBody || stage.IsFinishingEarly)
             return;
+
+        while (HandOutPacks())
+            await SendAsync(roster.Slots[0]).ConfigureAwait(false);
 
         // After a failure nothing new is begun, and a stage whose inputs have ended as far as needed takes nothing more.
         while (!order.HasFailure && !stage.HaveEnoughInputsEnded && ChooseSlot() is { } free && TryTake(out HeldInput? item))
@@ -75,6 +80,40 @@ internal sealed class ChildFeeder(ChildStage stage, ChildPlan plan, ChildRoster 
     {
         foreach (ChildInput input in inputs)
             input.IsEndTold = false;
+    }
+
+    /// <summary>Sends short items that are there together, if there is one child, which takes them so.</summary>
+    /// <returns>Whether it has met items that are to be sent one by one, which wait for that now.</returns>
+    private bool HandOutPacks()
+    {
+        ChildSlot slot = roster.Slots[0];
+        _singles.Clear();
+        if (!plan.MayPack || roster.Slots.Length > 1)
+            return false;
+        while (slot is { TakesItems: true, Waiting.Count: 0, Child: { TakesPacks: true } child } && !order.HasFailure && !stage.HaveEnoughInputsEnded)
+        {
+            if (inputs[0].TakePack(order.Next, _packer, _writer, stage.MaxPayload, _singles) is { } pack)
+            {
+                pack.Slot = slot;
+                order.Add(pack);
+                slot.AddSent(pack);
+                child.Data.Write(FrameType.PackedItems, pack.Number, _packer.Payload, attempt: 1);
+                _packer.Clear();
+            }
+            else if (_singles.Count == 0)
+            {
+                break;
+            }
+
+            foreach (HeldInput single in _singles)
+            {
+                single.Slot = slot;
+                order.Add(single);
+                slot.Waiting.Enqueue(single);
+            }
+        }
+
+        return _singles.Count > 0;
     }
 
     /// <summary>The child that holds the fewest items and may be given more. With a partition only whether there is any.</summary>
@@ -152,7 +191,7 @@ internal sealed class ChildFeeder(ChildStage stage, ChildPlan plan, ChildRoster 
         // Its blocks are the item's, which is held until it is settled.
         child.Data.Write(FrameType.Item, item.Number, _writer, (ushort)Array.IndexOf(inputs, item.Port), item.Attempt, keepsBlocks: true);
         _writer.Reset();
-        slot.Sent.Enqueue(item);
+        slot.AddSent(item);
         plan.OnSent?.Invoke(item, child);
         return true;
     }

@@ -79,6 +79,7 @@ internal sealed class ChildLosses(ChildStage stage, ChildPlan plan, ChildRoster 
         if (child.Violation is { } violation)
             exit = exit with { Description = $"{exit.Description} {violation.Message}" };
         await child.LastWordsAsync().ConfigureAwait(false);
+        stage.Unpack();
         HeldInput[] unanswered = slot.TakeBack(plan.IsOneToOne, reader.IsTriedAgain);
         Log.ChildLost(stage.Graph.Logger, stage.Name, exit.ProcessId, exit.Description, unanswered.Length);
         roster.Retire(child);

@@ -27,4 +27,8 @@ internal sealed record ChildPlan(
     bool HasPorts = false,
     bool IsForeign = false,
     bool OneAtATime = false,
-    Action<HeldInput, Child>? OnSent = null);
+    Action<HeldInput, Child>? OnSent = null)
+{
+    /// <summary>Whether short items may be held and sent in packs: each is settled by its one result, and nobody asks for a single one.</summary>
+    public bool MayPack => IsOneToOne && !OneAtATime && OnSent is null && Inputs.Count == 1;
+}

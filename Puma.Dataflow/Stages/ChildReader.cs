@@ -8,7 +8,7 @@ namespace Puma.Dataflow.Stages;
 
 /// <summary>Reads what the children of an isolated stage say: passes their outputs on, and tells how each item ended.</summary>
 /// <remarks>Belongs to the stage's stream, but for the waits before another attempt.</remarks>
-internal sealed class ChildReader(ChildStage stage)
+internal sealed class ChildReader(ChildStage stage, ItemOrder order)
 {
     /// <summary>In how many groups the slots of a window are given back while the link is full: a window of 16 or less one by one.</summary>
     private const int FullLinkGroups = 16;
@@ -34,10 +34,16 @@ internal sealed class ChildReader(ChildStage stage)
         while (slot.TryPeek(out Frame frame))
         {
             item = null;
-            if (frame.Number != 0 && !(slot.Sent.TryPeek(out item) && item.Number == frame.Number))
+            if (frame.Number != 0)
             {
-                Refuse(slot, $"A child of '{stage.Name}' sent a {frame.Type} frame for item {frame.Number}, which it does not hold.");
-                break;
+                if (slot.FirstSent is HeldPack)
+                    stage.Unpack();
+                item = slot.FirstSent as HeldInput;
+                if (item?.Number != frame.Number)
+                {
+                    Refuse(slot, $"A child of '{stage.Name}' sent a {frame.Type} frame for item {frame.Number}, which it does not hold.");
+                    break;
+                }
             }
 
             switch (frame.Type)
@@ -83,6 +89,37 @@ internal sealed class ChildReader(ChildStage stage)
 
         item = null;
         return false;
+    }
+
+    /// <summary>Passes on what comes next, if that is results of a pack of items, and settles these, as long as all goes its usual way.</summary>
+    /// <returns>False when what comes next is for <see cref="TryReadFate"/>.</returns>
+    public bool TryPassPack(ChildSlot slot)
+    {
+        if (slot.FirstSent is not HeldPack held || IsGivingUp || order.HasFailure || !slot.TryPeekPack(out FramePack pack)
+            || !pack.HasResults || pack.Number != held.Number || pack.Port >= slot.Outputs.Length)
+            return false;
+        ChildOutput output = slot.Outputs[pack.Port];
+        bool isFull = false;
+        try
+        {
+            output.PassMany(ref pack, Math.Min(held.Count, Turn.ItemsPerLook), out isFull);
+        }
+        catch (ProtocolViolationException violation)
+        {
+            Refuse(slot, violation.Message);
+        }
+
+        if (isFull)
+            Full = output.To;
+        int passed = (int)(pack.Number - held.Number);
+        if (passed == 0)
+            return isFull;
+        bool isLast = held.SettleDelivered(passed);
+        if (isLast)
+            order.RemovePack();
+        slot.TakeAnswered(pack, isLast);
+        Owe(slot, pack.Port, passed);
+        return true;
     }
 
     /// <summary>Whether a failure of an item is followed by another attempt.</summary>
@@ -162,9 +199,17 @@ internal sealed class ChildReader(ChildStage stage)
 
         bool isOwed = slot.Speaker is not null;
         slot.Advance();
-        if (isOwed && ++output.Owed * 2 >= stage.WindowOf(output.To))
-            PayCredits(slot, frame.Port);
+        if (isOwed)
+            Owe(slot, frame.Port, 1);
         return true;
+    }
+
+    /// <summary>Notes that slots of a link may be used again, and tells the child of many.</summary>
+    private void Owe(ChildSlot slot, int port, int count)
+    {
+        ChildOutput output = slot.Outputs[port];
+        if (!stage.IsWindowKept(output.To) && (output.Owed += count) * 2 >= stage.WindowOf(output.To))
+            PayCredits(slot, port);
     }
 
     /// <summary>How an item ended that its child has handled.</summary>

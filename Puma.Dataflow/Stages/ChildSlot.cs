@@ -8,6 +8,8 @@ namespace Puma.Dataflow.Stages;
 /// <summary>The place of one child of an isolated stage: the child itself, or the one that takes its place, and the items that it was given. Belongs to the stage's stream.</summary>
 internal sealed class ChildSlot(int index)
 {
+    private Queue<Held> _sent = [];
+
     // What a child that is gone has said and the stage has not read; comes before all that the next child says.
     private Queue<Frame> _unread = [];
 
@@ -22,7 +24,12 @@ internal sealed class ChildSlot(int index)
     public Task<Child>? Starting { get; set; }
 
     /// <summary>What the child was sent and has not settled, in order.</summary>
-    public Queue<HeldInput> Sent { get; private set; } = [];
+    public IEnumerable<HeldInput> Sent => _sent.SelectMany(static h => h.Items);
+
+    public bool HasSent => _sent.Count > 0;
+
+    /// <summary>The oldest of that, or the pack that begins with it.</summary>
+    public Held? FirstSent => _sent.TryPeek(out Held? first) ? first : null;
 
     /// <summary>What it is to be sent, in order.</summary>
     public Queue<HeldInput> Waiting { get; private set; } = [];
@@ -38,7 +45,7 @@ internal sealed class ChildSlot(int index)
     /// <summary>When, on the system's clock, the last restarts began.</summary>
     public Queue<long> Restarts { get; } = [];
 
-    public int Load => Sent.Count + Waiting.Count;
+    public int Load => _sent.Count + Waiting.Count;
 
     /// <summary>The child that said what is read next; null when that one is gone.</summary>
     public Child? Speaker => _unread.Count > 0 ? null : Child;
@@ -82,6 +89,14 @@ internal sealed class ChildSlot(int index)
         return Child is { } child && child.TryPeek(out frame);
     }
 
+    /// <summary>Shows the pack that comes next.</summary>
+    /// <returns>False when none does, or what the child said is kept.</returns>
+    public bool TryPeekPack(out FramePack pack)
+    {
+        pack = default;
+        return Speaker is { } child && child.TryPeek(out _) && child.Data.TryPeekPack(out pack);
+    }
+
     public void Advance()
     {
         if (_unread.Count > 0)
@@ -94,10 +109,26 @@ internal sealed class ChildSlot(int index)
     public void TakeAnswered(HeldInput item)
     {
         Advance();
-        HeldInput first = Sent.Dequeue();
+        Held first = _sent.Dequeue();
         Debug.Assert(first == item, "A child settles its items in order.");
         LossesInARow = 0;
     }
+
+    public void AddSent(Held held) => _sent.Enqueue(held);
+
+    /// <summary>Goes on behind what was read of a pack: the answers to the first items of the pack that was sent first.</summary>
+    /// <param name="pack">What was read.</param>
+    /// <param name="isLast">Whether all items of that are answered.</param>
+    public void TakeAnswered(in FramePack pack, bool isLast)
+    {
+        Child!.Data.Advance(pack);
+        if (isLast)
+            _sent.Dequeue();
+        LossesInARow = 0;
+    }
+
+    /// <summary>Takes all packs apart.</summary>
+    public void Unpack() => _sent = new Queue<Held>(Sent);
 
     /// <summary>Keeps what a child that has exited still said, so that its loss need not wait until the order lets it be read.</summary>
     public void KeepUnread(Child lost)
@@ -117,7 +148,8 @@ internal sealed class ChildSlot(int index)
     {
         Child = null;
         IsCompleteSent = false;
-        var answered = new Queue<HeldInput>();
+        var sent = new Queue<HeldInput>(Sent);
+        var answered = new Queue<Held>();
         var read = new Queue<Frame>();
         foreach (Frame frame in _unread)
         {
@@ -125,7 +157,7 @@ internal sealed class ChildSlot(int index)
             if (frame.Type == FrameType.StatusMark)
                 continue;
             HeldInput? item = null;
-            if (frame.Number != 0 && !(Sent.TryPeek(out item) && item.Number == frame.Number))
+            if (frame.Number != 0 && !(sent.TryPeek(out item) && item.Number == frame.Number))
                 break; // From here on it cannot be believed.
             if (frame.Type is FrameType.Done or FrameType.Failed && item is not null)
             {
@@ -135,19 +167,19 @@ internal sealed class ChildSlot(int index)
                     break;
                 }
 
-                answered.Enqueue(Sent.Dequeue());
+                answered.Enqueue(sent.Dequeue());
             }
 
             read.Enqueue(frame);
         }
 
-        if (Sent.TryPeek(out HeldInput? first))
+        if (sent.TryPeek(out HeldInput? first))
         {
             if (first.OutputError is not null || (isOneToOne && (first.Passed > 0 || read.Any(f => f.Number == first.Number))))
             {
                 // It has failed, or its one output has left, of which handling it again would make a second one.
                 read.Enqueue(new Frame(FrameType.Done, 0, 0, FrameFlags.None, first.Number, default));
-                answered.Enqueue(Sent.Dequeue());
+                answered.Enqueue(sent.Dequeue());
             }
             else
             {
@@ -156,9 +188,9 @@ internal sealed class ChildSlot(int index)
             }
         }
 
-        HeldInput[] unanswered = [.. Sent];
+        HeldInput[] unanswered = [.. sent];
         Waiting = new Queue<HeldInput>(unanswered.Concat(Waiting));
-        (Sent, _unread) = (answered, read);
+        (_sent, _unread) = (answered, read);
         return unanswered;
     }
 
@@ -168,7 +200,7 @@ internal sealed class ChildSlot(int index)
     /// <summary>Forgets all items, which were settled.</summary>
     public void Clear()
     {
-        Sent.Clear();
+        _sent.Clear();
         Waiting.Clear();
     }
 }

@@ -40,7 +40,7 @@ internal sealed class ChildStage : StageNode, IControlledStage
         _codecs = new(() => new ItemCodecs(Graph.Options.ItemCodec?.Invoke(), Graph.Options.DerivedTypes));
         _order = new ItemOrder(this, Options.EnsureOrdered || Options.MaxDegreeOfParallelism == 1);
         _roster = new ChildRoster(this, plan);
-        _reader = new ChildReader(this);
+        _reader = new ChildReader(this, _order);
         _losses = new ChildLosses(this, plan, _roster, _order, _reader);
         Instances = plan.IsForeign ? [] : [.. _roster.Calls.Select(static c => c.Target)];
     }
@@ -69,6 +69,9 @@ internal sealed class ChildStage : StageNode, IControlledStage
     /// <summary>How many outputs a child may have sent that a link has not accepted: as many as the link holds, or the stage itself if that is less. In an ordered pool they wait for their turn, as its results do in this process.</summary>
     public int WindowOf(Link output) =>
         _order.IsOrdered && Options.MaxDegreeOfParallelism > 1 ? Options.BoundedCapacity : Math.Min(Options.BoundedCapacity, output.Capacity);
+
+    /// <summary>Whether the slots of the stage itself keep the outputs of its children within their window, so that nothing need be paid.</summary>
+    public bool IsWindowKept(Link output) => _plan.IsOneToOne && WindowOf(output) == Options.BoundedCapacity;
 
     public int MaxPayload => _roster.StartRecord.MaxPayload;
 
@@ -211,6 +214,13 @@ internal sealed class ChildStage : StageNode, IControlledStage
             await SkipToFailureAsync().ConfigureAwait(false);
         while (_order.IsOrdered && await _order.SettleDecidedAsync().ConfigureAwait(false) is { } head && !IsDiscarding)
         {
+            if (_reader.TryPassPack(head.Slot!))
+            {
+                if (_reader.Full is not null)
+                    break;
+                continue;
+            }
+
             if (!_reader.TryReadFate(head.Slot!, out HeldInput? item, out Fate fate))
                 break;
             await _order.DecideAsync(item, fate).ConfigureAwait(false);
@@ -221,7 +231,7 @@ internal sealed class ChildStage : StageNode, IControlledStage
         for (int i = 0; i < _roster.Slots.Length && _reader.Full is null && !IsDiscarding; i++)
         {
             ChildSlot slot = _roster.Slots[(_firstRead + i) % _roster.Slots.Length];
-            if (_order.IsOrdered && slot.Sent.Count > 0)
+            if (_order.IsOrdered && slot.HasSent)
                 continue;
             while (!IsDiscarding && _reader.TryReadFate(slot, out HeldInput? item, out Fate fate))
                 await _order.DecideAsync(item, fate).ConfigureAwait(false);
@@ -231,11 +241,20 @@ internal sealed class ChildStage : StageNode, IControlledStage
     /// <summary>Reads on to the failure that does not wait for the items before it; what those made is given up.</summary>
     private async ValueTask SkipToFailureAsync()
     {
+        Unpack();
         foreach (ChildSlot slot in _roster.Slots.Where(s => s.Sent.Any(i => i.Number == _order.LowestFailure)))
         {
             while (!IsDiscarding && _reader.TryReadFate(slot, out HeldInput? item, out Fate fate, dropsOutputs: true))
                 await _order.DecideAsync(item, fate).ConfigureAwait(false);
         }
+    }
+
+    /// <summary>Takes all packs apart: an item of one needs more than to be settled as delivered.</summary>
+    public void Unpack()
+    {
+        foreach (ChildSlot slot in _roster.Slots)
+            slot.Unpack();
+        _order.Unpack();
     }
 
     private bool IsDone()
@@ -266,6 +285,7 @@ internal sealed class ChildStage : StageNode, IControlledStage
 
     protected override async ValueTask ReturnAllAsync()
     {
+        Unpack();
         HeldInput[] held = [.. _roster.Slots.SelectMany(static s => s.Sent.Concat(s.Waiting)).Concat(_order.Items).Distinct().OrderBy(static i => i.Number)];
         if (Array.TrueForAll(_roster.Slots, static s => s.IsOver) || await CancelChildrenAsync().ConfigureAwait(false))
         {
@@ -320,7 +340,7 @@ internal sealed class ChildStage : StageNode, IControlledStage
             if (slot.Child is not { HasEnded: true } lost)
                 continue;
             slot.Child = null;
-            AddSecondary(new ChildProcessLostException(Name, await lost.Exited.ConfigureAwait(false), slot.Sent.Count));
+            AddSecondary(new ChildProcessLostException(Name, await lost.Exited.ConfigureAwait(false), slot.Sent.Count()));
             _roster.Retire(lost);
         }
 

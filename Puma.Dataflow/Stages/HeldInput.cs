@@ -5,11 +5,11 @@ using Puma.Dataflow.Lifecycle;
 namespace Puma.Dataflow.Stages;
 
 /// <summary>An item between the moment when an isolated stage took it and the moment when it is settled. Belongs to the stage's stream.</summary>
-internal abstract class HeldInput(ChildInput port)
+internal abstract class HeldInput(ChildInput port) : Held
 {
     public ChildInput Port => port;
 
-    public long Number { get; set; }
+    public override IReadOnlyList<HeldInput> Items => [this];
 
     /// <summary>The attempt that is under way or comes next.</summary>
     public int Attempt { get; set; } = 1;
@@ -31,12 +31,6 @@ internal abstract class HeldInput(ChildInput port)
 
     /// <summary>Why one of its outputs could not be decoded here, with which the item has failed, whatever its child made of it.</summary>
     public ItemCodecException? OutputError { get; set; }
-
-    /// <summary>Which child it is for.</summary>
-    public ChildSlot? Slot { get; set; }
-
-    /// <summary>How it ends, once that is decided. In an ordered stage it is settled later, when its turn comes.</summary>
-    public Fate? Fate { get; set; }
 
     public bool IsSettled { get; private set; }
 

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Diagnostics.CodeAnalysis;
 using Puma.Dataflow.Lifecycle;
 
@@ -10,17 +11,20 @@ namespace Puma.Dataflow.Stages;
 /// <remarks>Belongs to the stage's stream, but for <see cref="NoteFailure"/> and <see cref="LowestFailure"/>, which are for any thread.</remarks>
 internal sealed class ItemOrder(StageNode stage, bool isOrdered)
 {
-    private readonly Queue<HeldInput> _items = [];
+    private Queue<Held> _held = [];
     private readonly LowestFailure _lowestFailure = new();
     private long _last;
 
     public bool IsOrdered => isOrdered;
 
     /// <summary>The items that are not settled yet, oldest first; none without an order.</summary>
-    public IEnumerable<HeldInput> Items => _items.Where(static i => !i.IsSettled);
+    public IEnumerable<HeldInput> Items => _held.SelectMany(static h => h.Items).Where(static i => !i.IsSettled);
 
-    /// <summary>The oldest item that has not been settled.</summary>
-    public HeldInput? Head => _items.TryPeek(out HeldInput? head) ? head : null;
+    /// <summary>The oldest that has not been settled, or the pack that begins with it.</summary>
+    public Held? Head => _held.TryPeek(out Held? head) ? head : null;
+
+    /// <summary>The number of the next item that is added.</summary>
+    public long Next => _last + 1;
 
     /// <summary>The lowest item that failed for good; the highest number when none has.</summary>
     public long LowestFailure => _lowestFailure.Number;
@@ -34,8 +38,26 @@ internal sealed class ItemOrder(StageNode stage, bool isOrdered)
     {
         item.Number = ++_last;
         if (isOrdered)
-            _items.Enqueue(item);
+            _held.Enqueue(item);
     }
+
+    /// <summary>Adds items that are numbered already. With an order only.</summary>
+    public void Add(HeldPack pack)
+    {
+        Debug.Assert(isOrdered && pack.Number == Next, "Packs are settled in their order.");
+        _last += pack.Count;
+        _held.Enqueue(pack);
+    }
+
+    /// <summary>Takes the head away, a pack all of whose items are settled.</summary>
+    public void RemovePack()
+    {
+        Held head = _held.Dequeue();
+        Debug.Assert(head is HeldPack { Count: 0 }, "The pack was settled.");
+    }
+
+    /// <summary>Takes all packs apart.</summary>
+    public void Unpack() => _held = new Queue<Held>(_held.SelectMany(static h => h.Items));
 
     public void NoteFailure(long number) => _lowestFailure.Note(number);
 
@@ -56,8 +78,8 @@ internal sealed class ItemOrder(StageNode stage, bool isOrdered)
     }
 
     /// <summary>Settles the oldest items as far as they are decided.</summary>
-    /// <returns>The oldest item that is not decided.</returns>
-    public ValueTask<HeldInput?> SettleDecidedAsync()
+    /// <returns>The oldest that is not decided.</returns>
+    public ValueTask<Held?> SettleDecidedAsync()
     {
         while (TryTakeDecided(out HeldInput? head))
         {
@@ -79,7 +101,7 @@ internal sealed class ItemOrder(StageNode stage, bool isOrdered)
         return settling;
     }
 
-    private async ValueTask<HeldInput?> SettleMoreAsync(ValueTask settling)
+    private async ValueTask<Held?> SettleMoreAsync(ValueTask settling)
     {
         await settling.ConfigureAwait(false);
         while (TryTakeDecided(out HeldInput? head))
@@ -93,9 +115,10 @@ internal sealed class ItemOrder(StageNode stage, bool isOrdered)
 
     private bool TryTakeDecided([NotNullWhen(true)] out HeldInput? head)
     {
-        if (!_items.TryPeek(out head) || head.Fate is null || stage.IsDiscarding)
+        head = null;
+        if (!_held.TryPeek(out Held? held) || held.Fate is null || stage.IsDiscarding)
             return false;
-        _items.Dequeue();
+        head = (HeldInput)_held.Dequeue();
         return true;
     }
 }

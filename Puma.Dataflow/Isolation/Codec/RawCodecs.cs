@@ -15,6 +15,33 @@ internal abstract class ItemCodec<T>
 
     /// <exception cref="ItemCodecException">The payload is no such value: malformed, or its type or codec does not take it.</exception>
     public abstract T Read(PayloadReader reader);
+
+    /// <summary>Writes a value if its payload is short and has no blocks.</summary>
+    /// <param name="writer">Is empty again afterwards.</param>
+    /// <param name="target">Where to.</param>
+    /// <param name="item">The value.</param>
+    /// <returns>The length; negative when the payload is none of that kind.</returns>
+    /// <inheritdoc cref="Write" path="/exception"/>
+    public virtual int WriteShort(PayloadWriter writer, Span<byte> target, T item)
+    {
+        try
+        {
+            Write(writer, item);
+            return !writer.HasBlocks && writer.Head.TryCopyTo(target) ? writer.Head.Length : -1;
+        }
+        finally
+        {
+            writer.Reset();
+        }
+    }
+
+    /// <summary>Reads a short payload, which has no blocks. What it leaves in the reader is to be released or kept, as with any other.</summary>
+    /// <inheritdoc cref="Read(PayloadReader)" path="/exception"/>
+    public virtual T ReadShort(PayloadReader reader, byte[] bytes, int at, int length)
+    {
+        reader.Reset(new ReadOnlySequence<byte>(bytes, at, length), hasBlocks: false);
+        return Read(reader);
+    }
 }
 
 /// <summary>Values without references, as they lie in memory: both processes run the same program on the same machine.</summary>
@@ -32,7 +59,7 @@ internal sealed class UnmanagedCodec<T> : ItemCodec<T>
     {
         ReadOnlySequence<byte> head = reader.Head;
         if (head.Length != Size)
-            throw PayloadReader.Corrupt($"a {typeof(T).Name} has {Size} bytes, not {head.Length}");
+            throw WrongLength(head.Length);
         ReadOnlySpan<byte> all = head.FirstSpan;
         if (all.Length == Size)
             return Unsafe.ReadUnaligned<T>(ref MemoryMarshal.GetReference(all));
@@ -40,6 +67,19 @@ internal sealed class UnmanagedCodec<T> : ItemCodec<T>
         head.CopyTo(copy);
         return Unsafe.ReadUnaligned<T>(ref MemoryMarshal.GetReference(copy));
     }
+
+    public override int WriteShort(PayloadWriter writer, Span<byte> target, T item)
+    {
+        if (Size > target.Length)
+            return -1;
+        Unsafe.WriteUnaligned(ref MemoryMarshal.GetReference(target), item);
+        return Size;
+    }
+
+    public override T ReadShort(PayloadReader reader, byte[] bytes, int at, int length) =>
+        length == Size ? Unsafe.ReadUnaligned<T>(ref MemoryMarshal.GetReference(bytes.AsSpan(at, length))) : throw WrongLength(length);
+
+    private static ItemCodecException WrongLength(long length) => PayloadReader.Corrupt($"a {typeof(T).Name} has {Size} bytes, not {length}");
 }
 
 /// <summary>Texts, unchanged to the last surrogate.</summary>

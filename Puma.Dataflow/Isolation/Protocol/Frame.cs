@@ -12,7 +12,7 @@ internal enum FrameType : byte
     /// <summary>P: makes and starts the user code; the payload is a <see cref="StartRecord"/>.</summary>
     Start,
 
-    /// <summary>C: the user code has started.</summary>
+    /// <summary>C: the user code has started; Number is 1 when it takes short items in packs.</summary>
     Started,
 
     /// <summary>C: the user code could not be made or started; the payload is an <see cref="ErrorRecord"/>.</summary>
@@ -113,6 +113,9 @@ internal enum FrameType : byte
     /// <summary>P: an item (Number) for an input port.</summary>
     Item,
 
+    /// <summary>P: short items of consecutive numbers (the first one is Number) for an input port; the payload is a <see cref="FramePack"/>. Shown to who reads as so many of Item.</summary>
+    PackedItems,
+
     /// <summary>P: an input port has ended.</summary>
     InputEnded,
 
@@ -124,6 +127,9 @@ internal enum FrameType : byte
 
     /// <summary>C: an output of an item (Number), which is handled with it. Shown to who reads as Result and Done.</summary>
     LastResult,
+
+    /// <summary>C: outputs of items of consecutive numbers (the first one is Number), one of each, which are handled with them; the payload is a <see cref="FramePack"/>. Shown to who reads as so many of Result and Done.</summary>
+    PackedResults,
 
     /// <summary>C: what follows came after a report; the payload is the report's number. A <see cref="StatusRecord"/> of that number or a higher one is read before it.</summary>
     StatusMark,

@@ -78,6 +78,9 @@ internal sealed class Child : IAsyncDisposable
     /// <summary>Ends with how the child ended.</summary>
     public Task<ChildExit> Exited => _body.Exited;
 
+    /// <summary>Whether short items may be sent to it in packs. Known when it has started.</summary>
+    public bool TakesPacks { get; private set; }
+
     /// <summary>What the child did against the protocol, if it did.</summary>
     public ProtocolViolationException? Violation { get; private set; }
 
@@ -304,6 +307,8 @@ internal sealed class Child : IAsyncDisposable
         switch (frame.Type)
         {
             case FrameType.Started:
+                // Before it is known to have started.
+                TakesPacks = frame.Number != 0;
                 _started.TrySetResult(null);
                 break;
             case FrameType.StartFailed:

@@ -62,8 +62,14 @@ internal sealed class FrameChannel(Stream stream, int maxPayload, Action onReada
     /// <inheritdoc cref="FrameReceiver.TryPeek"/>
     public bool TryPeek(out Frame frame) => _receiver.TryPeek(out frame);
 
-    /// <inheritdoc cref="FrameReceiver.Advance"/>
+    /// <inheritdoc cref="FrameReceiver.TryPeekPack"/>
+    public bool TryPeekPack(out FramePack pack) => _receiver.TryPeekPack(out pack);
+
+    /// <inheritdoc cref="FrameReceiver.Advance()"/>
     public void Advance() => _receiver.Advance();
+
+    /// <inheritdoc cref="FrameReceiver.Advance(in FramePack)"/>
+    public void Advance(in FramePack pack) => _receiver.Advance(pack);
 
     /// <summary>Whether an error says that the connection has ended, or is given up.</summary>
     public static bool IsEnd(Exception error) => error is IOException or OperationCanceledException or ObjectDisposedException;

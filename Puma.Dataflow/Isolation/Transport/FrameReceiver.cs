@@ -54,6 +54,11 @@ internal sealed class FrameReceiver(Stream stream, int maxLength, Action onReada
     private bool _hasFrame;
     private bool _endsItem;
 
+    // What is left of the pack that is read, and where in it the frame begins that is shown.
+    private FramePack _pack;
+    private FramePack _packAtFrame;
+    private bool _isOfPack;
+
     /// <summary>The array of the last frame, if that is a long one.</summary>
     public LongPayload Long { get; } = new();
 
@@ -69,11 +74,11 @@ internal sealed class FrameReceiver(Stream stream, int maxLength, Action onReada
         Receiving = ownThread ? PumpThread.RunAsync(ReceiveOnThread, "puma-receive") : Task.Run(ReceiveAsync);
     }
 
-    /// <summary>Shows the next frame, which stays until <see cref="Advance"/>; its payload stays until the next one is looked for.</summary>
+    /// <summary>Shows the next frame, which stays until <see cref="Advance()"/>; its payload stays until the next one is looked for.</summary>
     /// <exception cref="ProtocolViolationException">The other side sent what is no frame.</exception>
     public bool TryPeek(out Frame frame)
     {
-        while (!_hasFrame && !TryTake() && TryMakeRoom())
+        while (!_hasFrame && !TryTakeOfPack() && !TryTake() && TryMakeRoom())
         {
         }
 
@@ -81,11 +86,27 @@ internal sealed class FrameReceiver(Stream stream, int maxLength, Action onReada
         return _hasFrame;
     }
 
+    /// <summary>Shows the rest of the pack that the frame begins which is shown; <see cref="Advance(in FramePack)"/> goes on behind what was read of it.</summary>
+    /// <returns>False when that frame is of no pack.</returns>
+    public bool TryPeekPack(out FramePack pack)
+    {
+        pack = _packAtFrame;
+        return _hasFrame && _isOfPack;
+    }
+
     /// <summary>Goes on to the next frame. The last result of an item is followed by the end of the item, which came with it.</summary>
     public void Advance()
     {
         _frame = _endsItem ? new Frame(FrameType.Done, 0, _frame.Attempt, FrameFlags.None, _frame.Number, default) : default;
-        (_hasFrame, _endsItem) = (_endsItem, false);
+        (_hasFrame, _endsItem, _isOfPack) = (_endsItem, false, false);
+    }
+
+    /// <summary>Goes on behind what was read of the pack.</summary>
+    public void Advance(in FramePack pack)
+    {
+        Debug.Assert(_hasFrame && _isOfPack, "The pack was shown.");
+        _pack = pack;
+        (_frame, _hasFrame, _endsItem, _isOfPack) = (default, false, false, false);
     }
 
     /// <summary>Ends the pump at once. The stream is the caller's to dispose, before this if the pump has a thread of its own.</summary>
@@ -99,6 +120,20 @@ internal sealed class FrameReceiver(Stream stream, int maxLength, Action onReada
     }
 
     // ---- The reader's. ---------------------------------------------------------------------------------------------------------------
+
+    /// <summary>Takes a payload off the front of the pack.</summary>
+    private bool TryTakeOfPack()
+    {
+        if (_pack.IsEmpty)
+            return false;
+        _packAtFrame = _pack;
+        long number = _pack.Number;
+        (int at, int length) = _pack.Take();
+        _endsItem = _pack.HasResults;
+        _frame = new Frame(_endsItem ? FrameType.Result : FrameType.Item, _pack.Port, _pack.Attempt, FrameFlags.None, number, new ReadOnlySequence<byte>(_pack.Bytes, at, length));
+        _hasFrame = _isOfPack = true;
+        return true;
+    }
 
     /// <summary>Takes a whole frame off the front.</summary>
     private bool TryTake()
@@ -114,11 +149,18 @@ internal sealed class FrameReceiver(Stream stream, int maxLength, Action onReada
             return false;
         }
 
-        _endsItem = header.Type == FrameType.LastResult;
-        _frame = new Frame(_endsItem ? FrameType.Result : header.Type, header.Port, header.Attempt, header.Flags, header.Number, new ReadOnlySequence<byte>(buffer, _begin + FrameFormat.HeaderLength, header.Length));
-        _begin += FrameFormat.HeaderLength + header.Length;
+        int payload = _begin + FrameFormat.HeaderLength;
+        _begin = payload + header.Length;
         _needed = FrameFormat.HeaderLength;
         _sequence++;
+        if (header.Type is FrameType.PackedItems or FrameType.PackedResults)
+        {
+            _pack = new FramePack(header, buffer, payload);
+            return TryTakeOfPack();
+        }
+
+        _endsItem = header.Type == FrameType.LastResult;
+        _frame = new Frame(_endsItem ? FrameType.Result : header.Type, header.Port, header.Attempt, header.Flags, header.Number, new ReadOnlySequence<byte>(buffer, payload, header.Length));
         _hasFrame = true;
         return true;
     }

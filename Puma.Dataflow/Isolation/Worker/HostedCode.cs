@@ -16,6 +16,15 @@ internal abstract class HostedCode : IControlledCode
     /// <summary>Decodes an item; it stays until it is left.</summary>
     public virtual HeldItem Read(int port, PayloadReader payload) => throw new NotSupportedException("This code handles no items.");
 
+    /// <summary>Whether it handles the items of a pack in one go, as long as each takes no wait.</summary>
+    public virtual bool HandlesPacks => false;
+
+    /// <summary>Handles items of a pack, one after the other, as long as each may be begun and its result goes out at once.</summary>
+    /// <param name="pack">Goes on behind those that were handled.</param>
+    /// <param name="work">Who lets them begin and takes their results.</param>
+    /// <returns>What the last of them threw; null when none did.</returns>
+    public virtual Exception? HandlePack(ref FramePack pack, PackInWork work) => throw new NotSupportedException("This code handles single items.");
+
     public virtual ValueTask InputEndedAsync(int port, CancellationToken cancellationToken) => default;
 
     public virtual ValueTask RunCommandAsync(Command command, InstanceControl instance, CancellationToken cancellationToken)

@@ -1,5 +1,7 @@
+using System.Runtime.CompilerServices;
 using Puma.Dataflow.Control;
 using Puma.Dataflow.Isolation.Codec;
+using Puma.Dataflow.Isolation.Protocol;
 using Puma.Dataflow.Isolation.Recipes;
 using Puma.Dataflow.Runnables;
 
@@ -13,12 +15,17 @@ internal sealed class HostedItems<TIn, TOut> : HostedCode
     private readonly ItemCodec<TIn> _codec;
     private readonly Held _held;
 
+    // Set when the code is no more than a delegate that returns one output for each item.
+    private readonly Func<TIn, CancellationToken, TOut>? _transform;
+    private readonly PayloadReader _packReader = new();
+
     private HostedItems(ItemHandler<TIn, TOut> handler, HostSetup setup)
     {
         _handler = handler;
         _output = setup.Output<TOut>(0);
         _codec = setup.Codecs.For<TIn>();
         _held = new Held(this);
+        _transform = (handler as TransformHandler<TIn, TOut>)?.Transform;
     }
 
     public static HostedCode Make(Recipe recipe, HostSetup setup)
@@ -33,6 +40,51 @@ internal sealed class HostedItems<TIn, TOut> : HostedCode
     {
         _held.Item = _codec.Read(payload);
         return _held;
+    }
+
+    public override bool HandlesPacks => _transform is not null && _output is ChildEmitter<TOut>;
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)] // A new child has much to do at once, and a loop that is optimized late is a slow start.
+    public override Exception? HandlePack(ref FramePack pack, PackInWork work)
+    {
+        Func<TIn, CancellationToken, TOut> transform = _transform!;
+        var output = (ChildEmitter<TOut>)_output;
+        CancellationToken token = work.Token;
+        FramePack rest = pack;
+        Exception? failure = null;
+        int room = output.Room, handled = 0;
+        while (handled < room && failure is null && !rest.IsEmpty && work.TryBegin(rest.Number))
+        {
+            long number = rest.Number;
+            (int at, int length) = rest.Take();
+            TIn item;
+            try
+            {
+                item = _codec.ReadShort(_packReader, rest.Bytes, at, length);
+            }
+            catch (Exception)
+            {
+                // It stays in the pack: who handles it by itself meets the same and tells of it.
+                _packReader.Release();
+                break;
+            }
+
+            try
+            {
+                output.SendPacked(number, transform(item, token));
+                handled++;
+            }
+            catch (Exception error)
+            {
+                failure = error;
+            }
+
+            _packReader.Release();
+            pack = rest;
+        }
+
+        output.TakeCredits(handled);
+        return failure;
     }
 
     public override ValueTask RunCommandAsync(Command command, InstanceControl instance, CancellationToken cancellationToken) => _handler.RunCommandAsync(command, instance, cancellationToken);

@@ -87,6 +87,18 @@ internal sealed class ItemInWork(IWorkMark? mark, CancellationToken discardToken
         return true;
     }
 
+    /// <summary>Goes on with the next item of a pack, whose items share a token. The stream only; without the lock.</summary>
+    /// <returns>False when the next item is not to be begun with that token.</returns>
+    public bool TryGoOn(long number, CancellationToken token)
+    {
+        // First the number, then the look at what was said of it: who says it passes a barrier for all processors before it looks at the number.
+        Volatile.Write(ref _number, number);
+        if (IsAboveLimit(number) || Volatile.Read(ref _canceled) == number || token.IsCancellationRequested)
+            return false;
+        mark?.Begin(number);
+        return true;
+    }
+
     /// <summary>Ends an attempt.</summary>
     /// <returns>Whether its time had run out.</returns>
     public bool EndAttempt()
@@ -126,7 +138,8 @@ internal sealed class ItemInWork(IWorkMark? mark, CancellationToken discardToken
     {
         lock (_gate)
         {
-            _canceled = number;
+            Volatile.Write(ref _canceled, number);
+            Interlocked.MemoryBarrierProcessWide();
             return _isRunning && _number == number ? _source.CancelAsync() : Task.CompletedTask;
         }
     }
@@ -137,6 +150,7 @@ internal sealed class ItemInWork(IWorkMark? mark, CancellationToken discardToken
         lock (_gate)
         {
             Volatile.Write(ref _limit, number);
+            Interlocked.MemoryBarrierProcessWide();
             return _number > number ? _source.CancelAsync() : Task.CompletedTask;
         }
     }

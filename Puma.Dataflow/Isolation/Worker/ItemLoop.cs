@@ -12,6 +12,11 @@ internal sealed class ItemLoop(StartRecord start, HostedCode code, StageContext 
     private readonly ChildOutputs _outputs = control.Outputs;
     private readonly PayloadReader _reader = new();
 
+    private readonly PackInWork? _pack = TakesPacks(start, code) ? new PackInWork(context, control) : null;
+
+    /// <summary>Whether short items may come in packs: none is tried again, and their times are not measured.</summary>
+    public static bool TakesPacks(StartRecord start, HostedCode code) => code.HandlesPacks && start.Retries == 0 && !start.TellsItems;
+
     /// <returns>True when all input was handled and the code was told so.</returns>
     public async Task<bool> RunAsync()
     {
@@ -47,7 +52,10 @@ internal sealed class ItemLoop(StartRecord start, HostedCode code, StageContext 
                     await results.WaitAsync().ConfigureAwait(false);
                     break;
                 case FrameType.Item:
-                    await HandleAsync(frame).ConfigureAwait(false);
+                    if (!TryHandlePack(out Exception? failure))
+                        await HandleAsync(frame).ConfigureAwait(false);
+                    else if (failure is not null)
+                        await TellFailedAsync(failure).ConfigureAwait(false);
                     break;
                 case FrameType.InputEnded:
                     data.Advance();
@@ -61,6 +69,34 @@ internal sealed class ItemLoop(StartRecord start, HostedCode code, StageContext 
                     throw new ProtocolViolationException($"The parent sent a {frame.Type} frame on the data connection.");
             }
         }
+    }
+
+    /// <summary>Handles the items of a pack that can be handled in one go.</summary>
+    /// <param name="failure">What the last of them threw; it is in work still. Null when none did.</param>
+    /// <returns>False when there is none.</returns>
+    private bool TryHandlePack(out Exception? failure)
+    {
+        failure = null;
+        if (_pack is null || !data.TryPeekPack(out FramePack pack) || !_pack.TryStart(pack.Number))
+            return false;
+        long first = pack.Number;
+        failure = code.HandlePack(ref pack, _pack);
+        results.EndPack();
+        _pack.End();
+        if (failure is null)
+            _item.Leave();
+        if (pack.Number == first)
+            return false;
+        data.Advance(pack);
+        return true;
+    }
+
+    private async ValueTask TellFailedAsync(Exception failure)
+    {
+        long number = _item.Number;
+        Tell(Threw(failure, number), isTimedOut: false, number, attempt: 1, _pack!.Token);
+        await WaitForVerdictAsync(number).ConfigureAwait(false);
+        _item.Leave();
     }
 
     /// <summary>Handles an item to its end. Most are handled at once, without any wait.</summary>

@@ -95,6 +95,9 @@ internal sealed class WorkerControl : IAsyncDisposable
     /// <summary>Whether no further item is handled.</summary>
     public bool IsOver => Has(WorkerAttention.Finish | WorkerAttention.Discard);
 
+    /// <summary>Whether the stream must look at what it was told before the next item.</summary>
+    public bool NeedsAttention => Volatile.Read(ref _attention) != 0;
+
     public bool Has(WorkerAttention bits) => (Volatile.Read(ref _attention) & (int)bits) != 0;
 
     public void Listen() => _channel.Start();

@@ -1,0 +1,252 @@
+using System.Runtime.InteropServices;
+using Puma.Dataflow.Isolation.Protocol;
+using Puma.Dataflow.Isolation.Recipes;
+using Puma.Dataflow.Isolation.Worker;
+using Puma.Dataflow.Runnables;
+using Puma.Dataflow.Stages;
+using Puma.Dataflow.Tests.Infrastructure;
+
+namespace Puma.Dataflow.Tests.Isolation;
+
+/// <summary>What a worker makes of short items that come in one frame: each is handled as if it had come alone, and what it makes goes out together.</summary>
+public sealed class PackTests
+{
+    // The code of a worker is made by static factories, so what it shares with its test is static; each test makes it anew.
+    private static Gate s_entered = new();
+    private static Gate s_open = new();
+
+    public PackTests() => (s_entered, s_open) = (new Gate(), new Gate());
+
+    [Fact]
+    public async Task Results_GoOutInOnePack()
+    {
+        await using WorkerParent parent = await StartAsync(static (x, _) => 10 * x);
+        Assert.True(parent.TakesPacks);
+
+        parent.SendPack(1, 1, 2, 3);
+
+        for (int i = 1; i <= 3; i++)
+            await ReadPackedAsync(parent, i, 10 * i);
+        parent.SendItem(4, 4);
+        Assert.Equal(40, await parent.ReadResultAsync<int>());
+        Assert.Equal(4, (await parent.ReadAsync(FrameType.Done)).Number);
+    }
+
+    [Theory]
+    [InlineData(1, false)]
+    [InlineData(0, true)]
+    public async Task CodeWhoseItemsAreTriedAgainOrTimed_TakesNone(int retries, bool tellsItems)
+    {
+        await using WorkerParent parent = await WorkerParent.StartAsync(Record(static (x, _) => x) with { Retries = retries, TellsItems = tellsItems });
+
+        Assert.False(parent.TakesPacks);
+    }
+
+    [Fact] // S36: what is done is known, whatever happens next
+    public async Task Results_GoOutSoon_ThoughTheNextItemTakesLong()
+    {
+        await using WorkerParent parent = await StartAsync(static (x, _) =>
+        {
+            if (x != 3)
+                return x;
+            s_entered.Open();
+            s_open.Block();
+            return x;
+        });
+
+        parent.SendPack(1, 1, 2, 3, 4);
+        await s_entered.WaitAsync();
+
+        await ReadPackedAsync(parent, 1, 1);
+        await ReadPackedAsync(parent, 2, 2);
+        s_open.Open();
+        await ReadPackedAsync(parent, 3, 3);
+        await ReadPackedAsync(parent, 4, 4);
+    }
+
+    [Theory] // S35
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task AnItemThatFails_FailsAlone_AndWaitsForItsVerdict(bool faultsAtError)
+    {
+        await using WorkerParent parent = await WorkerParent.StartAsync(Record(static (x, _) => x == 2 ? throw new FormatException("two") : x) with { FaultsAtError = faultsAtError });
+
+        parent.SendPack(1, 1, 2, 3);
+
+        await ReadPackedAsync(parent, 1, 1);
+        WorkerParent.Heard failed = await parent.ReadAsync(FrameType.Failed);
+        Assert.Equal((2, 1, "two"), (failed.Number, failed.Attempt, failed.Error.Message));
+        if (faultsAtError)
+        {
+            Assert.Equal(2, (await parent.HearAsync(FrameType.Failing)).Number);
+            parent.Say(FrameType.Proceed, 2);
+        }
+
+        await ReadPackedAsync(parent, 3, 3);
+    }
+
+    [Fact] // S38
+    public async Task AnItemThatCannotBeRead_FailsAlone()
+    {
+        await using WorkerParent parent = await WorkerParent.StartAsync(Record(static (x, _) => x) with { FaultsAtError = false });
+        var packer = new FramePacker();
+        foreach ((int number, int length) in ((int, int)[])[(1, 4), (2, 3), (3, 4)])
+        {
+            MemoryMarshal.Write(packer.Room, number);
+            packer.Add(number, length);
+        }
+
+        parent.SendPack(packer);
+
+        await ReadPackedAsync(parent, 1, 1);
+        WorkerParent.Heard failed = await parent.ReadAsync(FrameType.Failed);
+        Assert.Equal((2, FrameFlags.NotCarried), (failed.Number, failed.Flags));
+        await ReadPackedAsync(parent, 3, 3);
+    }
+
+    [Fact]
+    public async Task AResultThatIsLong_GoesOutAlone_InItsPlace()
+    {
+        await using WorkerParent parent = await WorkerParent.StartAsync(Record<string>(static (x, _) => x == 2 ? new string('x', 5_000) : $"{x}"));
+
+        parent.SendPack(1, 1, 2, 3);
+
+        WorkerParent.Heard first = await parent.ReadAsync(FrameType.Result);
+        Assert.Equal((1, true), (first.Number, first.IsPacked));
+        await parent.ReadAsync(FrameType.Done);
+        WorkerParent.Heard second = await parent.ReadAsync(FrameType.Result);
+        Assert.Equal((2, false, true), (second.Number, second.IsPacked, second.Payload.Length > 5_000));
+        await parent.ReadAsync(FrameType.Done);
+        Assert.Equal(3, (await parent.ReadAsync(FrameType.Result)).Number);
+        await parent.ReadAsync(FrameType.Done);
+    }
+
+    [Fact] // S37
+    public async Task AResultThatIsTooLongToTravel_FailsItsItem()
+    {
+        await using WorkerParent parent = await WorkerParent.StartAsync(Record<string>(static (x, _) => new string('x', x)) with { FaultsAtError = false, MaxPayload = 100 });
+
+        parent.SendPack(1, 1, 90, 2);
+
+        Assert.Equal(1, (await parent.ReadAsync(FrameType.Result)).Number);
+        await parent.ReadAsync(FrameType.Done);
+        WorkerParent.Heard failed = await parent.ReadAsync(FrameType.Failed);
+        Assert.Equal((2, FrameFlags.NotCarried), (failed.Number, failed.Flags));
+        Assert.Contains("MaxItemSize", failed.Error.Message, StringComparison.Ordinal);
+        Assert.Equal(3, (await parent.ReadAsync(FrameType.Result)).Number);
+        await parent.ReadAsync(FrameType.Done);
+    }
+
+    [Fact] // S34: no more outputs than are granted
+    public async Task Credits_AreKept()
+    {
+        await using WorkerParent parent = await WorkerParent.StartAsync(Record(static (x, _) =>
+        {
+            if (x == 3)
+                s_entered.Open();
+            return x;
+        }) with { Credits = [2] });
+
+        parent.SendPack(1, 1, 2, 3, 4, 5);
+        await ReadPackedAsync(parent, 1, 1);
+        await ReadPackedAsync(parent, 2, 2);
+
+        // The third is handled, and waits with its result.
+        await s_entered.WaitAsync();
+        await parent.UntilHeardAsync();
+        parent.Say(FrameType.Credit, 10);
+
+        Assert.Equal(3, await parent.ReadResultAsync<int>());
+        Assert.Equal(3, (await parent.ReadAsync(FrameType.Done)).Number);
+        await ReadPackedAsync(parent, 4, 4);
+        await ReadPackedAsync(parent, 5, 5);
+    }
+
+    [Fact] // S10
+    public async Task Finish_LetsTheItemInWorkEnd_AndNoOtherBegin()
+    {
+        await using WorkerParent parent = await StartAsync(static (x, _) => Stop(x));
+
+        parent.SendPack(1, 1, 2, 3);
+        await s_entered.WaitAsync();
+        parent.Say(FrameType.Finish);
+        await parent.UntilHeardAsync();
+        s_open.Open();
+
+        await ReadPackedAsync(parent, 1, 1);
+        await parent.ReadAsync(FrameType.Idle);
+    }
+
+    [Fact] // S24
+    public async Task ALimit_LetsNoItemAboveItBegin_AndFiresTheTokenOfOneInWork()
+    {
+        await using WorkerParent parent = await StartAsync(static (x, token) =>
+        {
+            if (x != 2)
+                return x;
+            s_entered.Open();
+            return token.WaitHandle.WaitOne(Waiting.Limit) ? throw new OperationCanceledException(token) : x;
+        });
+
+        parent.SendPack(1, 1, 2, 3);
+        await s_entered.WaitAsync();
+        await ReadPackedAsync(parent, 1, 1);
+        parent.Say(FrameType.Limit, 1);
+
+        WorkerParent.Heard failed = await parent.ReadAsync(FrameType.Failed);
+        Assert.Equal((2, FrameFlags.Canceled), (failed.Number, failed.Flags));
+        parent.Say(FrameType.Finish);
+        await parent.ReadAsync(FrameType.Idle);
+    }
+
+    [Fact] // S36: for the search for the guilty one
+    public async Task TheItemInWork_IsNoted()
+    {
+        var mark = new Mark();
+        await using WorkerParent parent = await WorkerParent.StartAsync(Record(static (x, _) => x == 3 ? Stop(x) : x), mark: mark);
+
+        parent.SendPack(5, 1, 2, 3, 4);
+        await s_entered.WaitAsync();
+        Assert.Equal(7, mark.Number);
+        s_open.Open();
+
+        for (int i = 1; i <= 4; i++)
+            await ReadPackedAsync(parent, 4 + i, i);
+        Assert.Equal(0, mark.Number);
+    }
+
+    private static int Stop(int x)
+    {
+        s_entered.Open();
+        s_open.Block();
+        return x;
+    }
+
+    private static Task<WorkerParent> StartAsync(Func<int, CancellationToken, int> transform) => WorkerParent.StartAsync(Record(transform));
+
+    private static StartRecord Record(Func<int, CancellationToken, int> transform) => Record<int>(transform);
+
+    private static StartRecord Record<TOut>(Func<int, CancellationToken, TOut> transform) =>
+        WorkerParent.Record(new Recipe<ItemHandler<int, TOut>>(HostedItems<int, TOut>.Make, static (code, _) => new TransformHandler<int, TOut>((Func<int, CancellationToken, TOut>)code!), transform));
+
+    private static async Task ReadPackedAsync(WorkerParent parent, long number, int result)
+    {
+        WorkerParent.Heard heard = await parent.ReadAsync(FrameType.Result);
+        Assert.Equal((number, true, result), (heard.Number, heard.IsPacked, MemoryMarshal.Read<int>(heard.Payload)));
+        Assert.Equal(number, (await parent.ReadAsync(FrameType.Done)).Number);
+    }
+
+    /// <summary>The item in work.</summary>
+    private sealed class Mark : IWorkMark
+    {
+        private long _number;
+
+        public long Number => Volatile.Read(ref _number);
+
+        public void Begin(long number) => Volatile.Write(ref _number, number);
+
+        public void End() => Volatile.Write(ref _number, 0);
+
+        public void GiveUp(string reason) => throw new NotSupportedException(reason);
+    }
+}

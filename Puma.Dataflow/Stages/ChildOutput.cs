@@ -1,0 +1,154 @@
+using System.Runtime.CompilerServices;
+using Puma.Dataflow.Buffers;
+using Puma.Dataflow.Isolation.Codec;
+using Puma.Dataflow.Isolation.Protocol;
+using Puma.Dataflow.Isolation.Transport;
+using Puma.Dataflow.Lifecycle;
+
+namespace Puma.Dataflow.Stages;
+
+/// <summary>An output of one child. Belongs to the stage's stream.</summary>
+internal abstract class ChildOutput
+{
+    /// <summary>Slots that the child may use again and was not told of.</summary>
+    public long Owed { get; set; }
+
+    /// <summary>Passes a result on.</summary>
+    /// <returns>False when the next link has no slot, or is the only one and shut, so that the stage is about to give up; the same result must then be tried again first.</returns>
+    /// <exception cref="ItemCodecException">The type of the result, or its codec, threw when it was made again. It is given up.</exception>
+    /// <exception cref="ProtocolViolationException">The result is malformed.</exception>
+    /// <param name="frame">The result.</param>
+    /// <param name="longPayload">The array of a long frame, in which it may be.</param>
+    public abstract bool TryPass(in Frame frame, LongPayload? longPayload);
+
+    /// <summary>Passes results of a pack on, as long as all goes its usual way.</summary>
+    /// <param name="pack">Goes on behind those that were passed on.</param>
+    /// <param name="most">How many at most.</param>
+    /// <param name="isFull">Whether the next link has no slot for the next one. What comes next otherwise, if there is more, is for <see cref="TryPass"/>.</param>
+    /// <exception cref="ProtocolViolationException">The pack is malformed.</exception>
+    public abstract void PassMany(ref FramePack pack, int most, out bool isFull);
+
+    public abstract Link To { get; }
+}
+
+/// <inheritdoc/>
+internal sealed class ChildOutput<T>(StageNode stage, Link<T> link, ItemCodecs codecs) : ChildOutput
+{
+    private readonly ItemCodec<T> _codec = codecs.For<T>();
+    private readonly PayloadReader _reader = new();
+    private readonly T[] _burst = new T[Turn.ItemsPerLook];
+    private T _value = default!;
+    private bool _hasValue;
+
+    public override Link To => link;
+
+    public override bool TryPass(in Frame frame, LongPayload? longPayload)
+    {
+        if (!_hasValue)
+        {
+            try
+            {
+                _reader.Reset(frame.Payload, (frame.Flags & FrameFlags.HasBlocks) != 0, longPayload);
+                _value = _codec.Read(_reader);
+                _reader.Keep();
+            }
+            catch (Exception error)
+            {
+                _reader.Release();
+                if (error is ItemCodecException { IsMalformed: false })
+                    throw;
+                throw new ProtocolViolationException($"A result for '{link.To}' cannot be decoded: {ExceptionText.MessageOf(error)}", error);
+            }
+
+            _hasValue = true;
+        }
+
+        if (link.IsShut && stage.Outputs.Length > 1)
+        {
+            // One of several outputs is finished: what goes there is given up, the others go on.
+            stage.NoteDiscarded(_value, DiscardReason.NoDemand);
+        }
+        else if (!TryOffer(_value))
+        {
+            return link.IsShut && stage.Outputs.Length > 1 && TryPass(frame, longPayload);
+        }
+
+        (_value, _hasValue) = (default!, false);
+        return true;
+    }
+
+    public override void PassMany(ref FramePack pack, int most, out bool isFull)
+    {
+        isFull = false;
+        int room = Math.Min(Math.Min(most, _burst.Length), link.Capacity - link.SlotsHeld);
+        if (_hasValue || room == 0)
+        {
+            PassOne(ref pack, out isFull);
+            return;
+        }
+
+        FramePack rest = pack;
+        Span<T> values = _burst;
+        int count = 0;
+        while (count < room && !rest.IsEmpty)
+        {
+            (int at, int length) = rest.Take();
+            if (!TryRead(rest.Bytes, at, length, out values[count]))
+                break;
+            count++;
+        }
+
+        // Only a link that is shut meanwhile takes less: the stage is about to give up.
+        int passed = link.WriteMany(values[..count], Turn.Here);
+        if (RuntimeHelpers.IsReferenceOrContainsReferences<T>())
+            values[..count].Clear();
+        while (passed-- > 0)
+            pack.Take();
+    }
+
+    /// <summary>The same for the next one alone, which may be there already, or find a link that has no slot.</summary>
+    private void PassOne(ref FramePack pack, out bool isFull)
+    {
+        isFull = false;
+        FramePack rest = pack;
+        (int at, int length) = rest.Take();
+        if (!_hasValue && !TryRead(rest.Bytes, at, length, out _value))
+            return;
+        _hasValue = true;
+        if (!TryOffer(_value))
+        {
+            isFull = !link.IsShut;
+            return;
+        }
+
+        (_value, _hasValue) = (default!, false);
+        pack = rest;
+    }
+
+    /// <returns>False when it is no value that can be read without more ado.</returns>
+    private bool TryRead(byte[] bytes, int at, int length, out T value)
+    {
+        try
+        {
+            value = _codec.ReadShort(_reader, bytes, at, length);
+            _reader.Keep();
+            return true;
+        }
+        catch (Exception)
+        {
+            // Who reads it by itself meets the same and tells of it.
+            _reader.Release();
+            value = default!;
+            return false;
+        }
+    }
+
+    /// <returns>False when the link has no slot, which it was asked for, or is shut.</returns>
+    private bool TryOffer(T value)
+    {
+        if (stage.TryOffer(link, value))
+            return true;
+        link.AskForSlot();
+        return stage.TryOffer(link, value);
+    }
+}
