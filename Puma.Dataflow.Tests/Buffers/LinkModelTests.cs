@@ -84,8 +84,8 @@ public sealed class LinkModelTests
         public string Do(Step step) => step switch
         {
             Step.Write => $"{_link.TryWrite(Next())}",
-            Step.WriteBurst => $"{_link.WriteMany([.. Enumerable.Range(0, 40).Select(_ => Next())], turn: null)}",
             Step.WriteOneByOne => $"{Enumerable.Range(0, 40).Count(_ => _link.TryWrite(Next()))}",
+            Step.WriteBurst => $"{_link.WriteMany([.. Enumerable.Range(0, 40).Select(_ => Next())], turn: null)}",
             Step.Reserve => Reserve(),
             Step.WriteReserved => _reserved == 0 ? "" : $"{--_reserved} {_link.WriteReserved(Next())}",
             Step.CancelReserve => _reserved == 0 ? "" : CancelReserve(),

@@ -318,7 +318,7 @@ public abstract class LinkContract
         int next = 0;
         while (link.End is null)
         {
-            if (link.ReadMany(burst) is > 0 and int count)
+            if ((inBursts ? link.ReadMany(burst) : link.TryRead(out burst[0]) ? 1 : 0) is > 0 and int count)
             {
                 Assert.Equal(Enumerable.Range(next, count), burst[..count]);
                 next += count;

@@ -78,8 +78,8 @@ public sealed class FrameReceiverTests
     public async Task Packs_AreReadAsTheirItems_AndAsTheirResultsWithTheEnds(int mostAtOnce)
     {
         var stream = new ArrayBufferWriter<byte>();
-        Write(stream, FrameType.PackedItems, 0, Pack(7, "one", "", "three"), number: 7);
-        Write(stream, FrameType.PackedResults, 1, Pack(10, "four", "five"), number: 10);
+        Write(stream, FrameType.PackedItems, 0, Pack("one", "", "three"), number: 7);
+        Write(stream, FrameType.PackedResults, 1, Pack("four", "five"), number: 10);
         Write(stream, FrameType.Item, 2, "six"u8.ToArray(), number: 12);
         await using var reader = new Reader(new CutStream(stream.WrittenMemory, new Random(1), mostAtOnce));
 
@@ -94,11 +94,25 @@ public sealed class FrameReceiverTests
         await reader.EndAsync();
     }
 
+    [Theory] // S40
+    [InlineData(3)]
+    [InlineData(-1)]
+    public async Task APack_WhoseItemIsLongerThanIt_IsAViolation(int length)
+    {
+        var stream = new ArrayBufferWriter<byte>();
+        byte[] payload = Pack("ab");
+        BitConverter.TryWriteBytes(payload, length);
+        Write(stream, FrameType.PackedItems, 0, payload, number: 1);
+        await using var reader = new Reader(new CutStream(stream.WrittenMemory, new Random(1), most: 1000));
+
+        await Assert.ThrowsAsync<ProtocolViolationException>(reader.NextAsync);
+    }
+
     [Fact]
     public async Task APack_CanBeReadInPartAtOnce_AndTheRestOneByOne()
     {
         var stream = new ArrayBufferWriter<byte>();
-        Write(stream, FrameType.PackedResults, 0, Pack(1, "a", "b", "c", "d"), number: 1);
+        Write(stream, FrameType.PackedResults, 0, Pack("a", "b", "c", "d"), number: 1);
         Write(stream, FrameType.Item, 1, "e"u8.ToArray(), number: 5);
         await using var reader = new Reader(new CutStream(stream.WrittenMemory, new Random(1), most: 1000));
 
@@ -110,13 +124,14 @@ public sealed class FrameReceiverTests
         FrameReceiver receiver = await reader.PeekAsync();
         Assert.True(receiver.TryPeekPack(out FramePack pack));
         Assert.Equal(2, pack.Number);
-        pack.Take();
-        pack.Take();
+        Assert.True(pack.TryTake(out _, out _) && pack.TryTake(out _, out _));
         receiver.Advance(pack);
 
-        Assert.Equal((FrameType.Result, 4), ((await reader.NextAsync()) is var fourth ? fourth.Type : default, fourth.Number));
+        Frame fourth = await reader.NextAsync();
+        Assert.Equal((FrameType.Result, 4), (fourth.Type, fourth.Number));
         Assert.Equal(FrameType.Done, (await reader.NextAsync()).Type);
-        Assert.Equal((FrameType.Item, 5), ((await reader.NextAsync()) is var fifth ? fifth.Type : default, fifth.Number));
+        Frame fifth = await reader.NextAsync();
+        Assert.Equal((FrameType.Item, 5), (fifth.Type, fifth.Number));
         await reader.EndAsync();
     }
 
@@ -142,11 +157,11 @@ public sealed class FrameReceiverTests
         stream.Write(payload);
     }
 
-    private static byte[] Pack(long first, params string[] payloads)
+    private static byte[] Pack(params string[] payloads)
     {
         var packer = new FramePacker();
         foreach (string payload in payloads)
-            packer.Add(first++, Encoding.UTF8.GetBytes(payload, packer.Room));
+            packer.Add(Encoding.UTF8.GetBytes(payload, packer.Room));
         return packer.Payload.ToArray();
     }
 

@@ -14,11 +14,12 @@ public sealed class PackTests
     // The code of a worker is made by static factories, so what it shares with its test is static; each test makes it anew.
     private static Gate s_entered = new();
     private static Gate s_open = new();
+    private static int s_begun;
 
-    public PackTests() => (s_entered, s_open) = (new Gate(), new Gate());
+    public PackTests() => (s_entered, s_open, s_begun) = (new Gate(), new Gate(), 0);
 
     [Fact]
-    public async Task Results_GoOutInOnePack()
+    public async Task Results_ComePacked_InOrder()
     {
         await using WorkerParent parent = await StartAsync(static (x, _) => 10 * x);
         Assert.True(parent.TakesPacks);
@@ -33,11 +34,12 @@ public sealed class PackTests
     }
 
     [Theory]
-    [InlineData(1, false)]
-    [InlineData(0, true)]
-    public async Task CodeWhoseItemsAreTriedAgainOrTimed_TakesNone(int retries, bool tellsItems)
+    [InlineData(1, false, false)]
+    [InlineData(0, true, false)]
+    [InlineData(0, false, true)]
+    public async Task CodeWhoseItemsAreTriedAgainOrTimed_OrThatHasAThread_TakesNone(int retries, bool tellsItems, bool ownThread)
     {
-        await using WorkerParent parent = await WorkerParent.StartAsync(Record(static (x, _) => x) with { Retries = retries, TellsItems = tellsItems });
+        await using WorkerParent parent = await WorkerParent.StartAsync(Record(static (x, _) => x) with { Retries = retries, TellsItems = tellsItems, OwnThread = ownThread });
 
         Assert.False(parent.TakesPacks);
     }
@@ -69,7 +71,7 @@ public sealed class PackTests
     [InlineData(true)]
     public async Task AnItemThatFails_FailsAlone_AndWaitsForItsVerdict(bool faultsAtError)
     {
-        await using WorkerParent parent = await WorkerParent.StartAsync(Record(static (x, _) => x == 2 ? throw new FormatException("two") : x) with { FaultsAtError = faultsAtError });
+        await using WorkerParent parent = await WorkerParent.StartAsync(Record(static (x, _) => Interlocked.Increment(ref s_begun) == 2 ? throw new FormatException("two") : x) with { FaultsAtError = faultsAtError });
 
         parent.SendPack(1, 1, 2, 3);
 
@@ -79,6 +81,8 @@ public sealed class PackTests
         if (faultsAtError)
         {
             Assert.Equal(2, (await parent.HearAsync(FrameType.Failing)).Number);
+            await parent.UntilHeardAsync();
+            Assert.Equal(2, Volatile.Read(ref s_begun));
             parent.Say(FrameType.Proceed, 2);
         }
 
@@ -93,10 +97,10 @@ public sealed class PackTests
         foreach ((int number, int length) in ((int, int)[])[(1, 4), (2, 3), (3, 4)])
         {
             MemoryMarshal.Write(packer.Room, number);
-            packer.Add(number, length);
+            packer.Add(length);
         }
 
-        parent.SendPack(packer);
+        parent.SendPack(1, packer);
 
         await ReadPackedAsync(parent, 1, 1);
         WorkerParent.Heard failed = await parent.ReadAsync(FrameType.Failed);
@@ -142,7 +146,7 @@ public sealed class PackTests
     {
         await using WorkerParent parent = await WorkerParent.StartAsync(Record(static (x, _) =>
         {
-            if (x == 3)
+            if (Interlocked.Increment(ref s_begun) == 3)
                 s_entered.Open();
             return x;
         }) with { Credits = [2] });
@@ -151,12 +155,14 @@ public sealed class PackTests
         await ReadPackedAsync(parent, 1, 1);
         await ReadPackedAsync(parent, 2, 2);
 
-        // The third is handled, and waits with its result.
+        // The third is handled, and waits with its result, which goes out alone.
         await s_entered.WaitAsync();
         await parent.UntilHeardAsync();
+        Assert.Equal(3, Volatile.Read(ref s_begun));
         parent.Say(FrameType.Credit, 10);
 
-        Assert.Equal(3, await parent.ReadResultAsync<int>());
+        WorkerParent.Heard third = await parent.ReadAsync(FrameType.Result);
+        Assert.Equal((3, false), (third.Number, third.IsPacked));
         Assert.Equal(3, (await parent.ReadAsync(FrameType.Done)).Number);
         await ReadPackedAsync(parent, 4, 4);
         await ReadPackedAsync(parent, 5, 5);
@@ -177,28 +183,6 @@ public sealed class PackTests
         await parent.ReadAsync(FrameType.Idle);
     }
 
-    [Fact] // S24
-    public async Task ALimit_LetsNoItemAboveItBegin_AndFiresTheTokenOfOneInWork()
-    {
-        await using WorkerParent parent = await StartAsync(static (x, token) =>
-        {
-            if (x != 2)
-                return x;
-            s_entered.Open();
-            return token.WaitHandle.WaitOne(Waiting.Limit) ? throw new OperationCanceledException(token) : x;
-        });
-
-        parent.SendPack(1, 1, 2, 3);
-        await s_entered.WaitAsync();
-        await ReadPackedAsync(parent, 1, 1);
-        parent.Say(FrameType.Limit, 1);
-
-        WorkerParent.Heard failed = await parent.ReadAsync(FrameType.Failed);
-        Assert.Equal((2, FrameFlags.Canceled), (failed.Number, failed.Flags));
-        parent.Say(FrameType.Finish);
-        await parent.ReadAsync(FrameType.Idle);
-    }
-
     [Fact] // S36: for the search for the guilty one
     public async Task TheItemInWork_IsNoted()
     {
@@ -212,6 +196,8 @@ public sealed class PackTests
 
         for (int i = 1; i <= 4; i++)
             await ReadPackedAsync(parent, 4 + i, i);
+        parent.Say(FrameType.Finish);
+        await parent.ReadAsync(FrameType.Idle);
         Assert.Equal(0, mark.Number);
     }
 

@@ -55,7 +55,7 @@ internal sealed class WorkerParent : IAsyncDisposable
     public static async Task<WorkerParent> StartAsync(StartRecord start, Func<IItemCodec>? codec = null, IWorkMark? mark = null, TimeProvider? time = null)
     {
         WorkerParent parent = Make(start, codec, mark, time);
-        parent.TakesPacks = (await parent.HearAsync(FrameType.Started)).Number == 1;
+        parent.TakesPacks = (await parent.HearAsync(FrameType.Started)).Number != 0;
         return parent;
     }
 
@@ -82,12 +82,12 @@ internal sealed class WorkerParent : IAsyncDisposable
     public void SendPack<T>(long first, params T[] items)
     {
         var packer = new FramePacker();
-        for (int i = 0; i < items.Length; i++)
-            packer.Add(first + i, _codecs.For<T>().WriteShort(_writer, packer.Room, items[i]));
-        SendPack(packer);
+        foreach (T item in items)
+            packer.Add(_codecs.For<T>().WriteShort(_writer, packer.Room, item));
+        SendPack(first, packer);
     }
 
-    public void SendPack(FramePacker packer) => _data.Send(FrameType.PackedItems, packer.First, packer.Payload, attempt: 1);
+    public void SendPack(long first, FramePacker packer) => _data.Send(FrameType.PackedItems, first, packer.Payload, attempt: 1);
 
     public void SendData(FrameType type) => _data.Send(type, 0, default, 0);
 

@@ -294,7 +294,8 @@ internal abstract class Link<T>(string from, string to, int capacity, ILinkEnd w
         return count;
     }
 
-    /// <inheritdoc cref="TryTake"/>
+    /// <summary>The same as <see cref="TryTake"/> for as many as there are, and fit.</summary>
+    /// <returns>How many.</returns>
     protected virtual int TakeMany(Span<T> items)
     {
         int count = 0;
@@ -366,10 +367,10 @@ internal abstract class Link<T>(string from, string to, int capacity, ILinkEnd w
     /// <param name="turn"><see cref="Turn.Here"/>; null to do without.</param>
     public virtual bool TryWrite(T item, Turn? turn) => TryWrite(item);
 
-    /// <summary>Hands over several items at once, as many as have slots. Writer only.</summary>
+    /// <summary>Hands over items, which the reader sees together. Writer only.</summary>
     /// <param name="items">The items.</param>
     /// <param name="turn"><see cref="Turn.Here"/>; null to do without.</param>
-    /// <returns>How many were handed over.</returns>
+    /// <returns>How many, from the first one on: fewer when no slot is free, or the link is shut or completed.</returns>
     public virtual int WriteMany(ReadOnlySpan<T> items, Turn? turn)
     {
         int written = 0;

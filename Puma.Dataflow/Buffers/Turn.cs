@@ -90,6 +90,9 @@ internal sealed class Turn
     /// <returns>False when it is not kept.</returns>
     public static bool TryKeep(Wakeup wakeup) => wakeup is { IsQuick: true, Stream: not null } && t_here is { _keeper: not null } turn && turn.TryAdd(wakeup);
 
+    /// <summary>Whether a count has reached or passed a multiple of a power of two.</summary>
+    public static bool IsLookDue(long before, long after, int every) => (before ^ after) >= every;
+
     /// <summary>Called by a stream after every <see cref="ItemsPerLook"/> items on one of its links.</summary>
     /// <param name="stream">The stream.</param>
     /// <param name="lookedAt">When it was called for this link before.</param>

@@ -92,7 +92,7 @@ internal sealed class ChildFeeder(ChildStage stage, ChildPlan plan, ChildRoster 
             return false;
         while (slot is { TakesItems: true, Waiting.Count: 0, Child: { TakesPacks: true } child } && !order.HasFailure && !stage.HaveEnoughInputsEnded)
         {
-            if (inputs[0].TakePack(order.Next, _packer, _writer, stage.MaxPayload, _singles) is { } pack)
+            if (inputs[0].TakePack(_packer, _writer, stage.MaxPayload, _singles) is { } pack)
             {
                 pack.Slot = slot;
                 order.Add(pack);

@@ -18,22 +18,27 @@ internal abstract class ChildInput
     public abstract bool TryTake(out HeldInput item);
 
     /// <summary>Takes short items, and writes their payloads into an empty packer.</summary>
-    /// <param name="number">The number of the first one.</param>
     /// <param name="packer">Stays empty when there is no pack.</param>
     /// <param name="writer">Is empty, and so again afterwards.</param>
     /// <param name="maxPayload">The most bytes of a payload.</param>
-    /// <param name="singles">Becomes what comes behind the pack and is to be sent one by one.</param>
-    /// <returns>Null when there are less than two that belong together.</returns>
-    public abstract HeldPack? TakePack(long number, FramePacker packer, PayloadWriter writer, int maxPayload, List<HeldInput> singles);
+    /// <param name="singles">Gets what was taken behind the pack and is to be sent one by one.</param>
+    /// <returns>Null when the next item is none that is short, or there is none.</returns>
+    public abstract HeldPack? TakePack(FramePacker packer, PayloadWriter writer, int maxPayload, List<HeldInput> singles);
 }
 
 /// <inheritdoc/>
 internal sealed class ChildInput<T>(StageNode stage, Link<T> link, ItemCodecs codecs, Func<T, int>? keyHash) : ChildInput
 {
     private readonly ItemCodec<T> _codec = codecs.For<T>();
-    private readonly Stack<HeldOne> _spares = [];
-    private readonly Stack<HeldMany> _sparePacks = [];
+    private readonly Stack<TypedItem> _spares = [];
+    private readonly Stack<TypedPack> _sparePacks = [];
     private readonly T[] _burst = new T[Turn.ItemsPerLook];
+
+    private StageNode Stage => stage;
+
+    private Link<T> Link => link;
+
+    private Func<T, int>? KeyHashOf => keyHash;
 
     public override bool HasEnded => link.End is not null;
 
@@ -47,74 +52,66 @@ internal sealed class ChildInput<T>(StageNode stage, Link<T> link, ItemCodecs co
         return true;
     }
 
-    public override HeldPack? TakePack(long number, FramePacker packer, PayloadWriter writer, int maxPayload, List<HeldInput> singles)
+    public override HeldPack? TakePack(FramePacker packer, PayloadWriter writer, int maxPayload, List<HeldInput> singles)
     {
-        HeldMany many = _sparePacks.TryPop(out HeldMany? spare) ? spare : new HeldMany(this);
-        singles.Clear();
+        TypedPack pack = _sparePacks.TryPop(out TypedPack? spare) ? spare : new TypedPack(this);
+        int longest = Math.Min(FramePack.LongestPayload, maxPayload);
         while (singles.Count == 0 && link.ReadMany(_burst.AsSpan(0, Math.Min(_burst.Length, packer.SureRoom))) is > 0 and int count)
         {
             link.CountReceived(count);
-            ReadOnlySpan<T> read = _burst.AsSpan(0, count);
+            Span<T> read = _burst.AsSpan(0, count);
             int packed = 0;
-            for (; packed < read.Length; packed++)
-            {
-                int length = LengthOf(read[packed], packer, writer);
-                if (length < 0 || length > maxPayload)
-                    break;
-                packer.Add(number++, length);
-            }
-
-            many.Add(read[..packed]);
+            while (packed < count && TryPack(read[packed], packer, writer, longest))
+                packed++;
+            pack.Add(read[..packed]);
             foreach (T value in read[packed..])
                 singles.Add(Hold(value));
             if (RuntimeHelpers.IsReferenceOrContainsReferences<T>())
-                Array.Clear(_burst, 0, count);
+                read.Clear();
         }
 
-        if (many.Count == 1 && singles.Count == 0)
-            singles.Add(Hold(many.TakeOnly()));
-        if (many.Count > 0)
-        {
-            many.Number = number - many.Count;
-            return many;
-        }
-
-        packer.Clear();
-        _sparePacks.Push(many);
+        if (pack.Count > 0)
+            return pack;
+        _sparePacks.Push(pack);
         return null;
     }
 
-    /// <returns>Negative when it is no short payload.</returns>
-    private int LengthOf(T value, FramePacker packer, PayloadWriter writer)
+    /// <returns>False when the item takes the long way, see <see cref="ItemCodec{T}.WriteShort"/>.</returns>
+    private bool TryPack(T value, FramePacker packer, PayloadWriter writer, int longest)
     {
         try
         {
-            return _codec.WriteShort(writer, packer.Room, value);
+            int length = _codec.WriteShort(writer, packer.Room[..longest], value);
+            if (length < 0)
+                return false;
+            packer.Add(length);
+            return true;
         }
         catch (Exception)
         {
-            // Who sends it by itself meets the same and tells of it.
-            return -1;
+            return false;
         }
     }
 
-    private HeldOne Hold(T value)
+    private TypedItem Hold(T value)
     {
-        HeldOne held = _spares.TryPop(out HeldOne? spare) ? spare : new HeldOne(this);
+        TypedItem held = _spares.TryPop(out TypedItem? spare) ? spare : new TypedItem(this);
         held.Value = value;
         return held;
     }
 
-    private sealed class HeldMany(ChildInput<T> input) : HeldPack
+    private sealed class TypedPack(ChildInput<T> input) : HeldPack
     {
         private T[] _values = new T[16];
         private int _first;
         private int _end;
+
+        // Made once: the slot and the order must hold the same ones.
         private HeldInput[]? _items;
 
         public override int Count => _end - _first;
 
-        public override IReadOnlyList<HeldInput> Items => _items ??= [.. Enumerable.Range(0, Count).Select(ItemAt)];
+        public override IReadOnlyList<HeldInput> TakeApart() => _items ??= [.. Enumerable.Range(0, Count).Select(ItemAt)];
 
         public void Add(ReadOnlySpan<T> values)
         {
@@ -122,13 +119,6 @@ internal sealed class ChildInput<T>(StageNode stage, Link<T> link, ItemCodecs co
                 Array.Resize(ref _values, Math.Max(2 * _values.Length, _end + values.Length));
             values.CopyTo(_values.AsSpan(_end));
             _end += values.Length;
-        }
-
-        public T TakeOnly()
-        {
-            T value = _values[0];
-            Clear();
-            return value;
         }
 
         public override bool SettleDelivered(int count)
@@ -139,28 +129,22 @@ internal sealed class ChildInput<T>(StageNode stage, Link<T> link, ItemCodecs co
             input.Link.Release(count);
             if (Count > 0)
                 return false;
-            Clear();
-            Slot = null;
+            if (RuntimeHelpers.IsReferenceOrContainsReferences<T>())
+                Array.Clear(_values, 0, _end);
+            (_first, _end, Slot) = (0, 0, null);
             input._sparePacks.Push(this);
             return true;
         }
 
-        private HeldOne ItemAt(int index)
+        private TypedItem ItemAt(int index)
         {
-            HeldOne item = input.Hold(_values[_first + index]);
+            TypedItem item = input.Hold(_values[_first + index]);
             (item.Number, item.Slot) = (Number + index, Slot);
             return item;
         }
-
-        private void Clear()
-        {
-            if (RuntimeHelpers.IsReferenceOrContainsReferences<T>())
-                Array.Clear(_values, 0, _end);
-            (_first, _end) = (0, 0);
-        }
     }
 
-    private sealed class HeldOne(ChildInput<T> input) : HeldInput(input)
+    private sealed class TypedItem(ChildInput<T> input) : HeldInput(input)
     {
         private readonly ChildInput<T> _input = input;
 
@@ -188,10 +172,4 @@ internal sealed class ChildInput<T>(StageNode stage, Link<T> link, ItemCodecs co
             _input._spares.Push(this);
         }
     }
-
-    private StageNode Stage => stage;
-
-    private Link<T> Link => link;
-
-    private Func<T, int>? KeyHashOf => keyHash;
 }

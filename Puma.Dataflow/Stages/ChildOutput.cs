@@ -21,12 +21,11 @@ internal abstract class ChildOutput
     /// <param name="longPayload">The array of a long frame, in which it may be.</param>
     public abstract bool TryPass(in Frame frame, LongPayload? longPayload);
 
-    /// <summary>Passes results of a pack on, as long as all goes its usual way.</summary>
+    /// <summary>Passes results of a pack on, as many as the next link has slots for. What it leaves otherwise is for <see cref="TryPass"/>.</summary>
     /// <param name="pack">Goes on behind those that were passed on.</param>
     /// <param name="most">How many at most.</param>
-    /// <param name="isFull">Whether the next link has no slot for the next one. What comes next otherwise, if there is more, is for <see cref="TryPass"/>.</param>
-    /// <exception cref="ProtocolViolationException">The pack is malformed.</exception>
-    public abstract void PassMany(ref FramePack pack, int most, out bool isFull);
+    /// <returns>False when the next link has no slot, which it was asked for.</returns>
+    public abstract bool TryPassMany(ref FramePack pack, int most);
 
     public abstract Link To { get; }
 }
@@ -68,64 +67,46 @@ internal sealed class ChildOutput<T>(StageNode stage, Link<T> link, ItemCodecs c
             // One of several outputs is finished: what goes there is given up, the others go on.
             stage.NoteDiscarded(_value, DiscardReason.NoDemand);
         }
-        else if (!TryOffer(_value))
+        else if (!stage.TryOffer(link, _value))
         {
-            return link.IsShut && stage.Outputs.Length > 1 && TryPass(frame, longPayload);
+            link.AskForSlot();
+            if (!stage.TryOffer(link, _value))
+                return link.IsShut && stage.Outputs.Length > 1 && TryPass(frame, longPayload);
         }
 
         (_value, _hasValue) = (default!, false);
         return true;
     }
 
-    public override void PassMany(ref FramePack pack, int most, out bool isFull)
+    public override bool TryPassMany(ref FramePack pack, int most)
     {
-        isFull = false;
-        int room = Math.Min(Math.Min(most, _burst.Length), link.Capacity - link.SlotsHeld);
-        if (_hasValue || room == 0)
+        if (_hasValue || link.FullMode != FullMode.Wait)
+            return true;
+        int room = link.Capacity - link.SlotsHeld;
+        if (room == 0)
         {
-            PassOne(ref pack, out isFull);
-            return;
+            link.AskForSlot();
+            room = link.Capacity - link.SlotsHeld;
+            if (room == 0)
+                return link.IsShut;
         }
 
         FramePack rest = pack;
-        Span<T> values = _burst;
+        Span<T> values = _burst.AsSpan(0, Math.Min(_burst.Length, Math.Min(most, room)));
         int count = 0;
-        while (count < room && !rest.IsEmpty)
-        {
-            (int at, int length) = rest.Take();
-            if (!TryRead(rest.Bytes, at, length, out values[count]))
-                break;
+        while (count < values.Length && !rest.IsEmpty && rest.TryTake(out int at, out int length) && TryRead(rest.Bytes, at, length, out values[count]))
             count++;
-        }
 
         // Only a link that is shut meanwhile takes less: the stage is about to give up.
         int passed = link.WriteMany(values[..count], Turn.Here);
         if (RuntimeHelpers.IsReferenceOrContainsReferences<T>())
-            values[..count].Clear();
+            values.Clear();
         while (passed-- > 0)
-            pack.Take();
+            pack.TryTake(out _, out _);
+        return true;
     }
 
-    /// <summary>The same for the next one alone, which may be there already, or find a link that has no slot.</summary>
-    private void PassOne(ref FramePack pack, out bool isFull)
-    {
-        isFull = false;
-        FramePack rest = pack;
-        (int at, int length) = rest.Take();
-        if (!_hasValue && !TryRead(rest.Bytes, at, length, out _value))
-            return;
-        _hasValue = true;
-        if (!TryOffer(_value))
-        {
-            isFull = !link.IsShut;
-            return;
-        }
-
-        (_value, _hasValue) = (default!, false);
-        pack = rest;
-    }
-
-    /// <returns>False when it is no value that can be read without more ado.</returns>
+    /// <returns>False when the result takes the long way, see <see cref="ItemCodec{T}.ReadShort"/>.</returns>
     private bool TryRead(byte[] bytes, int at, int length, out T value)
     {
         try
@@ -136,19 +117,9 @@ internal sealed class ChildOutput<T>(StageNode stage, Link<T> link, ItemCodecs c
         }
         catch (Exception)
         {
-            // Who reads it by itself meets the same and tells of it.
             _reader.Release();
             value = default!;
             return false;
         }
-    }
-
-    /// <returns>False when the link has no slot, which it was asked for, or is shut.</returns>
-    private bool TryOffer(T value)
-    {
-        if (stage.TryOffer(link, value))
-            return true;
-        link.AskForSlot();
-        return stage.TryOffer(link, value);
     }
 }

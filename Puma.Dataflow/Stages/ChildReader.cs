@@ -91,29 +91,21 @@ internal sealed class ChildReader(ChildStage stage, ItemOrder order)
         return false;
     }
 
-    /// <summary>Passes on what comes next, if that is results of a pack of items, and settles these, as long as all goes its usual way.</summary>
-    /// <returns>False when what comes next is for <see cref="TryReadFate"/>.</returns>
+    /// <summary>Passes on what comes next, if that is results of items that were sent as a pack, and settles these, as long as all goes its usual way.</summary>
+    /// <returns>Whether some were, or the next link is full (<see cref="Full"/>). Otherwise what comes next is for <see cref="TryReadFate"/>.</returns>
     public bool TryPassPack(ChildSlot slot)
     {
         if (slot.FirstSent is not HeldPack held || IsGivingUp || order.HasFailure || !slot.TryPeekPack(out FramePack pack)
             || !pack.HasResults || pack.Number != held.Number || pack.Port >= slot.Outputs.Length)
             return false;
         ChildOutput output = slot.Outputs[pack.Port];
-        bool isFull = false;
-        try
-        {
-            output.PassMany(ref pack, Math.Min(held.Count, Turn.ItemsPerLook), out isFull);
-        }
-        catch (ProtocolViolationException violation)
-        {
-            Refuse(slot, violation.Message);
-        }
-
-        if (isFull)
+        if (!output.TryPassMany(ref pack, Math.Min(held.Count, Turn.ItemsPerLook)))
             Full = output.To;
         int passed = (int)(pack.Number - held.Number);
         if (passed == 0)
-            return isFull;
+            return Full is not null;
+
+        // First they are settled, then the child is told: it may send as much as it has slots for.
         bool isLast = held.SettleDelivered(passed);
         if (isLast)
             order.RemovePack();

@@ -8,6 +8,7 @@ namespace Puma.Dataflow.Stages;
 /// <summary>The place of one child of an isolated stage: the child itself, or the one that takes its place, and the items that it was given. Belongs to the stage's stream.</summary>
 internal sealed class ChildSlot(int index)
 {
+    // What the child was sent and has not settled, in order.
     private Queue<Held> _sent = [];
 
     // What a child that is gone has said and the stage has not read; comes before all that the next child says.
@@ -23,8 +24,8 @@ internal sealed class ChildSlot(int index)
     /// <summary>The start of a child that is under way.</summary>
     public Task<Child>? Starting { get; set; }
 
-    /// <summary>What the child was sent and has not settled, in order.</summary>
-    public IEnumerable<HeldInput> Sent => _sent.SelectMany(static h => h.Items);
+    /// <summary>What the child was sent and has not settled, in order. There is no pack among it: see <see cref="Unpack"/>.</summary>
+    public IEnumerable<HeldInput> Sent => _sent.Cast<HeldInput>();
 
     public bool HasSent => _sent.Count > 0;
 
@@ -45,6 +46,7 @@ internal sealed class ChildSlot(int index)
     /// <summary>When, on the system's clock, the last restarts began.</summary>
     public Queue<long> Restarts { get; } = [];
 
+    /// <summary>How much it holds. A pack counts as one; there are packs only where there is one child.</summary>
     public int Load => _sent.Count + Waiting.Count;
 
     /// <summary>The child that said what is read next; null when that one is gone.</summary>
@@ -105,6 +107,8 @@ internal sealed class ChildSlot(int index)
             Child!.Advance();
     }
 
+    public void AddSent(Held held) => _sent.Enqueue(held);
+
     /// <summary>Goes on after the answer to the oldest item that was sent.</summary>
     public void TakeAnswered(HeldInput item)
     {
@@ -114,11 +118,9 @@ internal sealed class ChildSlot(int index)
         LossesInARow = 0;
     }
 
-    public void AddSent(Held held) => _sent.Enqueue(held);
-
-    /// <summary>Goes on behind what was read of a pack: the answers to the first items of the pack that was sent first.</summary>
+    /// <summary>Goes on behind what was read of a pack of results: the answers to items of the pack that was sent first.</summary>
     /// <param name="pack">What was read.</param>
-    /// <param name="isLast">Whether all items of that are answered.</param>
+    /// <param name="isLast">Whether the pack that was sent first is answered whole.</param>
     public void TakeAnswered(in FramePack pack, bool isLast)
     {
         Child!.Data.Advance(pack);
@@ -128,7 +130,7 @@ internal sealed class ChildSlot(int index)
     }
 
     /// <summary>Takes all packs apart.</summary>
-    public void Unpack() => _sent = new Queue<Held>(Sent);
+    public void Unpack() => _sent = new Queue<Held>(_sent.SelectMany(static h => h.TakeApart()));
 
     /// <summary>Keeps what a child that has exited still said, so that its loss need not wait until the order lets it be read.</summary>
     public void KeepUnread(Child lost)

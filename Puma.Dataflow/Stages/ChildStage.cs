@@ -212,15 +212,10 @@ internal sealed class ChildStage : StageNode, IControlledStage
         _reader.Begin();
         if (_order.SkipsToFailure)
             await SkipToFailureAsync().ConfigureAwait(false);
-        while (_order.IsOrdered && await _order.SettleDecidedAsync().ConfigureAwait(false) is { } head && !IsDiscarding)
+        while (_order.IsOrdered && _reader.Full is null && await _order.SettleDecidedAsync().ConfigureAwait(false) is { } head && !IsDiscarding)
         {
             if (_reader.TryPassPack(head.Slot!))
-            {
-                if (_reader.Full is not null)
-                    break;
                 continue;
-            }
-
             if (!_reader.TryReadFate(head.Slot!, out HeldInput? item, out Fate fate))
                 break;
             await _order.DecideAsync(item, fate).ConfigureAwait(false);

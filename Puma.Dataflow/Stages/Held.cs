@@ -14,11 +14,11 @@ internal abstract class Held
     /// <summary>How it ends, once that is decided. In an ordered stage it is settled later, when its turn comes.</summary>
     public Fate? Fate { get; set; }
 
-    /// <summary>The items, each by itself.</summary>
-    public abstract IReadOnlyList<HeldInput> Items { get; }
+    /// <summary>The items, each by itself: the same ones each time.</summary>
+    public abstract IReadOnlyList<HeldInput> TakeApart();
 }
 
-/// <summary>Short items that were sent to a child together. They are settled from the first one on, as delivered; for any other fate they are taken apart.</summary>
+/// <summary>Short items that were sent to a child together. They are settled from the first one on, as delivered; for any other fate they are taken apart, and it is no more than its items.</summary>
 internal abstract class HeldPack : Held
 {
     /// <summary>How many are not settled yet.</summary>

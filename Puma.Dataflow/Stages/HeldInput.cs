@@ -9,7 +9,7 @@ internal abstract class HeldInput(ChildInput port) : Held
 {
     public ChildInput Port => port;
 
-    public override IReadOnlyList<HeldInput> Items => [this];
+    public override IReadOnlyList<HeldInput> TakeApart() => [this];
 
     /// <summary>The attempt that is under way or comes next.</summary>
     public int Attempt { get; set; } = 1;

@@ -17,14 +17,11 @@ internal sealed class ItemOrder(StageNode stage, bool isOrdered)
 
     public bool IsOrdered => isOrdered;
 
-    /// <summary>The items that are not settled yet, oldest first; none without an order.</summary>
-    public IEnumerable<HeldInput> Items => _held.SelectMany(static h => h.Items).Where(static i => !i.IsSettled);
+    /// <summary>The items that are not settled yet, oldest first; none without an order. There is no pack among them: see <see cref="Unpack"/>.</summary>
+    public IEnumerable<HeldInput> Items => _held.Cast<HeldInput>().Where(static i => !i.IsSettled);
 
     /// <summary>The oldest that has not been settled, or the pack that begins with it.</summary>
     public Held? Head => _held.TryPeek(out Held? head) ? head : null;
-
-    /// <summary>The number of the next item that is added.</summary>
-    public long Next => _last + 1;
 
     /// <summary>The lowest item that failed for good; the highest number when none has.</summary>
     public long LowestFailure => _lowestFailure.Number;
@@ -41,10 +38,11 @@ internal sealed class ItemOrder(StageNode stage, bool isOrdered)
             _held.Enqueue(item);
     }
 
-    /// <summary>Adds items that are numbered already. With an order only.</summary>
+    /// <inheritdoc cref="Add(HeldInput)"/>
     public void Add(HeldPack pack)
     {
-        Debug.Assert(isOrdered && pack.Number == Next, "Packs are settled in their order.");
+        Debug.Assert(isOrdered, "Packs are settled in their order.");
+        pack.Number = _last + 1;
         _last += pack.Count;
         _held.Enqueue(pack);
     }
@@ -57,7 +55,7 @@ internal sealed class ItemOrder(StageNode stage, bool isOrdered)
     }
 
     /// <summary>Takes all packs apart.</summary>
-    public void Unpack() => _held = new Queue<Held>(_held.SelectMany(static h => h.Items));
+    public void Unpack() => _held = new Queue<Held>(_held.SelectMany(static h => h.TakeApart()));
 
     public void NoteFailure(long number) => _lowestFailure.Note(number);
 

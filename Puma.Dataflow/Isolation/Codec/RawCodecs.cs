@@ -16,9 +16,9 @@ internal abstract class ItemCodec<T>
     /// <exception cref="ItemCodecException">The payload is no such value: malformed, or its type or codec does not take it.</exception>
     public abstract T Read(PayloadReader reader);
 
-    /// <summary>Writes a value if its payload is short and has no blocks.</summary>
+    /// <summary>Writes a value if its payload is short and has no blocks. May throw; the caller then takes the long way, on which the value is written again and its error is told.</summary>
     /// <param name="writer">Is empty again afterwards.</param>
-    /// <param name="target">Where to.</param>
+    /// <param name="target">Where to, as long as the payload may be.</param>
     /// <param name="item">The value.</param>
     /// <returns>The length; negative when the payload is none of that kind.</returns>
     /// <inheritdoc cref="Write" path="/exception"/>
@@ -35,7 +35,10 @@ internal abstract class ItemCodec<T>
         }
     }
 
-    /// <summary>Reads a short payload, which has no blocks. What it leaves in the reader is to be released or kept, as with any other.</summary>
+    /// <summary>
+    /// Reads a short payload, which has no blocks. What it leaves in the reader is to be released or kept, as with any other. May throw; the caller
+    /// then takes the long way, on which the payload is read again and its error is told.
+    /// </summary>
     /// <inheritdoc cref="Read(PayloadReader)" path="/exception"/>
     public virtual T ReadShort(PayloadReader reader, byte[] bytes, int at, int length)
     {

@@ -1,5 +1,4 @@
 using System.Buffers.Binary;
-using System.Diagnostics;
 
 namespace Puma.Dataflow.Isolation.Protocol;
 
@@ -9,6 +8,9 @@ internal struct FramePack
 {
     /// <summary>Before each payload, in bytes.</summary>
     public const int LengthBytes = 4;
+
+    /// <summary>Longer payloads gain nothing in a pack, in bytes.</summary>
+    public const int LongestPayload = 1024;
 
     private readonly int _end;
     private int _at;
@@ -37,60 +39,24 @@ internal struct FramePack
 
     public readonly bool IsEmpty => _at == _end;
 
-    /// <summary>Takes the next payload.</summary>
-    /// <exception cref="ProtocolViolationException">It is longer than the rest.</exception>
-    public (int At, int Length) Take()
+    /// <summary>Writes a payload behind its length.</summary>
+    public static void Write(Span<byte> target, ReadOnlySpan<byte> payload)
     {
-        int left = _end - _at - LengthBytes;
-        int length = left < 0 ? 0 : BinaryPrimitives.ReadInt32LittleEndian(Bytes.AsSpan(_at));
+        BinaryPrimitives.WriteInt32LittleEndian(target, payload.Length);
+        payload.CopyTo(target[LengthBytes..]);
+    }
+
+    /// <summary>Takes the next payload.</summary>
+    /// <returns>False when it is longer than the rest; then it is not taken.</returns>
+    public bool TryTake(out int at, out int length)
+    {
+        at = _at + LengthBytes;
+        int left = _end - at;
+        length = left < 0 ? -1 : BinaryPrimitives.ReadInt32LittleEndian(Bytes.AsSpan(_at));
         if (length < 0 || length > left)
-            throw new ProtocolViolationException($"In a pack, item {Number} has {length} bytes; {left} are left.");
-        int at = _at + LengthBytes;
+            return false;
         _at = at + length;
         Number++;
-        return (at, length);
+        return true;
     }
-}
-
-/// <summary>Gathers payloads of short items of consecutive numbers, to be one frame. Its owner's.</summary>
-internal sealed class FramePacker
-{
-    /// <summary>Longer payloads gain nothing here, in bytes.</summary>
-    public const int LongestPayload = 1024;
-
-    private const int Capacity = 16 * 1024;
-
-    private readonly byte[] _bytes = new byte[Capacity];
-    private int _filled;
-
-    /// <summary>The number of the first one.</summary>
-    public long First { get; private set; }
-
-    public int Count { get; private set; }
-
-    /// <summary>The payload of the frame.</summary>
-    public ReadOnlySpan<byte> Payload => _bytes.AsSpan(0, _filled);
-
-    /// <summary>Whether any short payload fits.</summary>
-    public bool HasRoom => _filled <= Capacity - FramePack.LengthBytes - LongestPayload;
-
-    /// <summary>How many payloads fit, however long they are.</summary>
-    public int SureRoom => (Capacity - _filled) / (FramePack.LengthBytes + LongestPayload);
-
-    /// <summary>Where the next payload goes, if there is room.</summary>
-    public Span<byte> Room => _bytes.AsSpan(_filled + FramePack.LengthBytes, LongestPayload);
-
-    /// <summary>Adds the payload that was written to <see cref="Room"/>.</summary>
-    /// <param name="number">Of the item: the next one, if there are any.</param>
-    /// <param name="length">In bytes.</param>
-    public void Add(long number, int length)
-    {
-        Debug.Assert(Count == 0 || number == First + Count, "Numbers are consecutive.");
-        if (Count++ == 0)
-            First = number;
-        BinaryPrimitives.WriteInt32LittleEndian(_bytes.AsSpan(_filled), length);
-        _filled += FramePack.LengthBytes + length;
-    }
-
-    public void Clear() => (Count, _filled) = (0, 0);
 }

@@ -50,6 +50,9 @@ internal sealed class FrameChannel(Stream stream, int maxPayload, Action onReada
         _sender.Write(type, number, payload, port, attempt, flags, keepsBlocks);
     }
 
+    /// <inheritdoc cref="FrameSender.WritePacked"/>
+    public bool WritePacked(long number, ReadOnlySpan<byte> payload) => _sender.WritePacked(number, payload);
+
     /// <inheritdoc cref="FrameSender.TryEndWithLast"/>
     public bool TryEndWithLast(long number) => _sender.TryEndWithLast(number);
 

@@ -128,7 +128,8 @@ internal sealed class FrameReceiver(Stream stream, int maxLength, Action onReada
             return false;
         _packAtFrame = _pack;
         long number = _pack.Number;
-        (int at, int length) = _pack.Take();
+        if (!_pack.TryTake(out int at, out int length))
+            throw new ProtocolViolationException($"In a pack of {(_pack.HasResults ? "results" : "items")}, item {number} is longer than the rest of it.");
         _endsItem = _pack.HasResults;
         _frame = new Frame(_endsItem ? FrameType.Result : FrameType.Item, _pack.Port, _pack.Attempt, FrameFlags.None, number, new ReadOnlySequence<byte>(_pack.Bytes, at, length));
         _hasFrame = _isOfPack = true;

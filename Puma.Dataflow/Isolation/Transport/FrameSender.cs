@@ -49,6 +49,9 @@ internal sealed class FrameSender(Stream stream, Action? onWritable, bool ownThr
     // Guarded by _gate: where the last frame begins in what is being filled; negative when it is not there any more.
     private int _lastFrame = -1;
 
+    // Guarded by _gate: the number that the last frame can go on with, if that is a pack of results; else 0.
+    private long _nextOfPack;
+
     // The sender's.
     private List<Chunk> _burst = [];
 
@@ -105,6 +108,23 @@ internal sealed class FrameSender(Stream stream, Action? onWritable, bool ownThr
             SealLocked();
             _chunks.AddRange(blocks);
             Volatile.Write(ref _unsent, _unsent + payload.Length - payload.LeadLength);
+        }
+    }
+
+    /// <summary>Writes the result of an item, which is handled with it: behind that of the item before, if that was the last and has not gone out yet. The payload is short.</summary>
+    /// <returns>Whether it begins a frame.</returns>
+    public bool WritePacked(long number, ReadOnlySpan<byte> payload)
+    {
+        lock (_gate)
+        {
+            if (_isClosed)
+                return false;
+            int needed = FramePack.LengthBytes + payload.Length;
+            bool begins = _nextOfPack != number || _filling!.Length - _filled < needed;
+            Span<byte> place = begins ? BeginFrameLocked(FrameType.PackedResults, number, needed, port: 0, attempt: 1, FrameFlags.None, together: needed) : LengthenFrameLocked(needed);
+            FramePack.Write(place, payload);
+            _nextOfPack = number + 1;
+            return begins;
         }
     }
 
@@ -216,12 +236,22 @@ internal sealed class FrameSender(Stream stream, Action? onWritable, bool ownThr
             _filling = _arrays.Rent(Math.Max(ChunkLength, needed));
         }
 
-        _lastFrame = together == length ? _filled : -1;
+        (_lastFrame, _nextOfPack) = (together == length ? _filled : -1, 0);
         Span<byte> frame = _filling.AsSpan(_filled, needed);
         FrameFormat.WriteHeader(frame, type, port, (byte)Math.Min(attempt, byte.MaxValue), flags, length, _sequence++, number);
         _filled += needed;
         Volatile.Write(ref _unsent, _unsent + needed);
         return frame[FrameFormat.HeaderLength..];
+    }
+
+    /// <returns>Where the last frame, which has not gone out, has more room now.</returns>
+    private Span<byte> LengthenFrameLocked(int more)
+    {
+        FrameFormat.Lengthen(_filling.AsSpan(_lastFrame, FrameFormat.HeaderLength), more);
+        Span<byte> place = _filling.AsSpan(_filled, more);
+        _filled += more;
+        Volatile.Write(ref _unsent, _unsent + more);
+        return place;
     }
 
     /// <summary>Whether reading it does no harm, whatever becomes of it: when an item is settled early, the connection may still read its blocks, though nobody will take up what it sends.</summary>
@@ -237,7 +267,7 @@ internal sealed class FrameSender(Stream stream, Action? onWritable, bool ownThr
 
     private void SealLocked()
     {
-        _lastFrame = -1;
+        (_lastFrame, _nextOfPack) = (-1, 0);
         if (_filled > 0)
             _chunks.Add(new Chunk(_filling.AsMemory(0, _filled), _filling));
         else if (_filling is not null)
@@ -372,7 +402,7 @@ internal sealed class FrameSender(Stream stream, Action? onWritable, bool ownThr
         {
             // Not pooled any more: the connection may still read them.
             _chunks.Clear();
-            (_filling, _filled, _lastFrame) = (null, 0, -1);
+            (_filling, _filled, _lastFrame, _nextOfPack) = (null, 0, -1, 0);
             EndSendingLocked();
         }
     }

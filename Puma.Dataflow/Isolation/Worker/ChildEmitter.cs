@@ -53,7 +53,7 @@ internal sealed class ChildEmitter<T>(ChildWorker worker, StartRecord start, Res
 
     // Its own: the outputs of a runnable with several may emit at the same time.
     private readonly PayloadWriter _writer = new();
-    private readonly byte[] _short = new byte[FramePacker.LongestPayload];
+    private readonly byte[] _short = new byte[Math.Min(FramePack.LongestPayload, start.MaxPayload)];
     private bool _isHolding;
     private bool _wasRefused;
     private long _credits = start.Credits[port];
@@ -99,24 +99,23 @@ internal sealed class ChildEmitter<T>(ChildWorker worker, StartRecord start, Res
         Interlocked.Decrement(ref _credits);
     }
 
-    /// <summary>Sends the only output of an item of a pack. Its credit is the caller's to take. The stream only.</summary>
+    /// <summary>Whether as many outputs and one more may go out now.</summary>
+    public bool CanSendAfter(int sent) => results.CanSend(Volatile.Read(ref _credits) - sent);
+
+    /// <summary>Sends the only output of an item of a pack. Its credit is the caller's to take, by <see cref="AddCredits"/>. The stream only.</summary>
     /// <exception cref="ItemCodecException">It cannot be carried; nothing was sent.</exception>
     public void SendPacked(long number, T value)
     {
         int length = codec.WriteShort(_writer, _short, value);
-        if (length >= 0 && length <= start.MaxPayload)
+        if (length >= 0)
         {
             results.SendPacked(number, _short.AsSpan(0, length));
             return;
         }
 
-        results.EndPack();
         results.Send(port, value, codec, _writer);
         results.SendDone(number, attempt: 1, wasRefused: false);
     }
-
-    /// <summary>Takes credits for what was sent of a pack. The stream only.</summary>
-    public void TakeCredits(int count) => Interlocked.Add(ref _credits, -count);
 
     private async ValueTask EmitSlowAsync(T value, CancellationToken cancellationToken)
     {

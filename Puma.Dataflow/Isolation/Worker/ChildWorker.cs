@@ -34,13 +34,13 @@ internal sealed class ChildWorker : IBodyStream
     // 1 while a command or a tick runs in code with a body, which an emit beside the body may want to begin as well.
     private int _inCheckpoint;
 
-    private ChildWorker(FrameChannel data, WorkerControl control, StartRecord start, ResultWriter results, TimeProvider time)
+    private ChildWorker(FrameChannel data, WorkerControl control, StartRecord start, TimeProvider time)
     {
         _data = data;
         _start = start;
         _time = time;
         Control = control;
-        _results = results;
+        _results = new ResultWriter(data, start, control);
     }
 
     public WorkerControl Control { get; }
@@ -66,8 +66,7 @@ internal sealed class ChildWorker : IBodyStream
             await using (channel.ConfigureAwait(false))
             {
                 channel.Start();
-                using var results = new ResultWriter(channel, start, said);
-                await new ChildWorker(channel, said, start, results, time).RunAsync().ConfigureAwait(false);
+                await new ChildWorker(channel, said, start, time).RunAsync().ConfigureAwait(false);
 
                 // The parent closes the connections when it has read everything.
                 await said.ParentGone.ConfigureAwait(false);
@@ -126,7 +125,7 @@ internal sealed class ChildWorker : IBodyStream
 
         _results.EndStart();
         Control.Status.SendAll(isLast: false);
-        Control.Say(FrameType.Started, number: ItemLoop.TakesPacks(_start, _code) ? 1 : 0);
+        Control.Say(FrameType.Started, number: _code.HandlesPacks ? 1 : 0);
         return true;
     }
 

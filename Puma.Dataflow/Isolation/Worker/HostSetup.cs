@@ -11,6 +11,9 @@ internal sealed class HostSetup(ChildWorker worker, StartRecord start, ItemCodec
 
     public bool OwnThread => start.OwnThread;
 
+    /// <summary>Whether each item has one attempt, whose time is not measured.</summary>
+    public bool HasSimpleItems => start.Retries == 0 && !start.TellsItems;
+
     public string Stage => start.Stage;
 
     public TimeProvider Time => time;

@@ -16,7 +16,7 @@ internal abstract class HostedCode : IControlledCode
     /// <summary>Decodes an item; it stays until it is left.</summary>
     public virtual HeldItem Read(int port, PayloadReader payload) => throw new NotSupportedException("This code handles no items.");
 
-    /// <summary>Whether it handles the items of a pack in one go, as long as each takes no wait.</summary>
+    /// <summary>Whether it handles the items of a pack in one go, as long as each takes no wait. Other code is sent none: its single answers would take each pack apart.</summary>
     public virtual bool HandlesPacks => false;
 
     /// <summary>Handles items of a pack, one after the other, as long as each may be begun and its result goes out at once.</summary>

@@ -15,8 +15,8 @@ internal sealed class HostedItems<TIn, TOut> : HostedCode
     private readonly ItemCodec<TIn> _codec;
     private readonly Held _held;
 
-    // Set when the code is no more than a delegate that returns one output for each item.
-    private readonly Func<TIn, CancellationToken, TOut>? _transform;
+    // Set when items may come in packs: the code is no more than a delegate that returns one output for each.
+    private readonly ChildEmitter<TOut>? _packOutput;
     private readonly PayloadReader _packReader = new();
 
     private HostedItems(ItemHandler<TIn, TOut> handler, HostSetup setup)
@@ -25,7 +25,7 @@ internal sealed class HostedItems<TIn, TOut> : HostedCode
         _output = setup.Output<TOut>(0);
         _codec = setup.Codecs.For<TIn>();
         _held = new Held(this);
-        _transform = (handler as TransformHandler<TIn, TOut>)?.Transform;
+        _packOutput = handler.Direct is not null && setup.HasSimpleItems ? _output as ChildEmitter<TOut> : null;
     }
 
     public static HostedCode Make(Recipe recipe, HostSetup setup)
@@ -42,37 +42,29 @@ internal sealed class HostedItems<TIn, TOut> : HostedCode
         return _held;
     }
 
-    public override bool HandlesPacks => _transform is not null && _output is ChildEmitter<TOut>;
+    public override bool HandlesPacks => _packOutput is not null;
+
+    public override Exception? HandlePack(ref FramePack pack, PackInWork work) => _handler.Direct is Func<TIn, TOut> transform
+        ? HandlePack(new TransformCall<TIn, TOut>(transform), _packOutput!, ref pack, work)
+        : HandlePack(new CancelableTransformCall<TIn, TOut>((Func<TIn, CancellationToken, TOut>)_handler.Direct!), _packOutput!, ref pack, work);
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)] // A new child has much to do at once, and a loop that is optimized late is a slow start.
-    public override Exception? HandlePack(ref FramePack pack, PackInWork work)
+    private Exception? HandlePack<TCall>(TCall call, ChildEmitter<TOut> output, ref FramePack pack, PackInWork work)
+        where TCall : struct, IDirectCall<TIn, TOut>
     {
-        Func<TIn, CancellationToken, TOut> transform = _transform!;
-        var output = (ChildEmitter<TOut>)_output;
         CancellationToken token = work.Token;
-        FramePack rest = pack;
         Exception? failure = null;
-        int room = output.Room, handled = 0;
-        while (handled < room && failure is null && !rest.IsEmpty && work.TryBegin(rest.Number))
+        int sent = 0;
+        while (failure is null && !pack.IsEmpty && output.CanSendAfter(sent) && work.TryBegin(pack.Number))
         {
-            long number = rest.Number;
-            (int at, int length) = rest.Take();
-            TIn item;
-            try
-            {
-                item = _codec.ReadShort(_packReader, rest.Bytes, at, length);
-            }
-            catch (Exception)
-            {
-                // It stays in the pack: who handles it by itself meets the same and tells of it.
-                _packReader.Release();
+            long number = pack.Number;
+            FramePack rest = pack;
+            if (!rest.TryTake(out int at, out int length) || !TryRead(rest.Bytes, at, length, out TIn item))
                 break;
-            }
-
             try
             {
-                output.SendPacked(number, transform(item, token));
-                handled++;
+                output.SendPacked(number, call.Invoke(item, token));
+                sent++;
             }
             catch (Exception error)
             {
@@ -83,8 +75,24 @@ internal sealed class HostedItems<TIn, TOut> : HostedCode
             pack = rest;
         }
 
-        output.TakeCredits(handled);
+        output.AddCredits(-sent);
         return failure;
+    }
+
+    /// <returns>False when the item takes the long way, see <see cref="ItemCodec{T}.ReadShort"/>.</returns>
+    private bool TryRead(byte[] bytes, int at, int length, out TIn item)
+    {
+        try
+        {
+            item = _codec.ReadShort(_packReader, bytes, at, length);
+            return true;
+        }
+        catch (Exception)
+        {
+            _packReader.Release();
+            item = default!;
+            return false;
+        }
     }
 
     public override ValueTask RunCommandAsync(Command command, InstanceControl instance, CancellationToken cancellationToken) => _handler.RunCommandAsync(command, instance, cancellationToken);

@@ -19,7 +19,7 @@ internal sealed class ItemInWork(IWorkMark? mark, CancellationToken discardToken
 {
     private readonly Lock _gate = new();
 
-    // Written inside of _gate, but for the number when the item is left. Number, attempt and whether its time is up are read by outputs on any
+    // Written inside of _gate, but for the number, which the stream writes without it when it goes on within a pack, and when the item is left. Number, attempt and whether its time is up are read by outputs on any
     // thread, too.
     private CancellationTokenSource _source = CancellationTokenSource.CreateLinkedTokenSource(discardToken);
     private long _number;
@@ -87,16 +87,11 @@ internal sealed class ItemInWork(IWorkMark? mark, CancellationToken discardToken
         return true;
     }
 
-    /// <summary>Goes on with the next item of a pack, whose items share a token. The stream only; without the lock.</summary>
-    /// <returns>False when the next item is not to be begun with that token.</returns>
-    public bool TryGoOn(long number, CancellationToken token)
+    /// <summary>Goes on with the next item of a pack. The stream only; without the lock, because nothing is said of single items of a pack.</summary>
+    public void GoOn(long number)
     {
-        // First the number, then the look at what was said of it: who says it passes a barrier for all processors before it looks at the number.
         Volatile.Write(ref _number, number);
-        if (IsAboveLimit(number) || Volatile.Read(ref _canceled) == number || token.IsCancellationRequested)
-            return false;
         mark?.Begin(number);
-        return true;
     }
 
     /// <summary>Ends an attempt.</summary>
@@ -138,8 +133,7 @@ internal sealed class ItemInWork(IWorkMark? mark, CancellationToken discardToken
     {
         lock (_gate)
         {
-            Volatile.Write(ref _canceled, number);
-            Interlocked.MemoryBarrierProcessWide();
+            _canceled = number;
             return _isRunning && _number == number ? _source.CancelAsync() : Task.CompletedTask;
         }
     }
@@ -150,7 +144,6 @@ internal sealed class ItemInWork(IWorkMark? mark, CancellationToken discardToken
         lock (_gate)
         {
             Volatile.Write(ref _limit, number);
-            Interlocked.MemoryBarrierProcessWide();
             return _number > number ? _source.CancelAsync() : Task.CompletedTask;
         }
     }

@@ -12,10 +12,7 @@ internal sealed class ItemLoop(StartRecord start, HostedCode code, StageContext 
     private readonly ChildOutputs _outputs = control.Outputs;
     private readonly PayloadReader _reader = new();
 
-    private readonly PackInWork? _pack = TakesPacks(start, code) ? new PackInWork(context, control) : null;
-
-    /// <summary>Whether short items may come in packs: none is tried again, and their times are not measured.</summary>
-    public static bool TakesPacks(StartRecord start, HostedCode code) => code.HandlesPacks && start.Retries == 0 && !start.TellsItems;
+    private readonly PackInWork _pack = new(context, control);
 
     /// <returns>True when all input was handled and the code was told so.</returns>
     public async Task<bool> RunAsync()
@@ -73,15 +70,14 @@ internal sealed class ItemLoop(StartRecord start, HostedCode code, StageContext 
 
     /// <summary>Handles the items of a pack that can be handled in one go.</summary>
     /// <param name="failure">What the last of them threw; it is in work still. Null when none did.</param>
-    /// <returns>False when there is none.</returns>
+    /// <returns>False when none was handled: the next item is to be handled by itself.</returns>
     private bool TryHandlePack(out Exception? failure)
     {
         failure = null;
-        if (_pack is null || !data.TryPeekPack(out FramePack pack) || !_pack.TryStart(pack.Number))
+        if (!code.HandlesPacks || !data.TryPeekPack(out FramePack pack) || !_pack.TryStart(pack.Number))
             return false;
         long first = pack.Number;
         failure = code.HandlePack(ref pack, _pack);
-        results.EndPack();
         _pack.End();
         if (failure is null)
             _item.Leave();
@@ -94,7 +90,7 @@ internal sealed class ItemLoop(StartRecord start, HostedCode code, StageContext 
     private async ValueTask TellFailedAsync(Exception failure)
     {
         long number = _item.Number;
-        Tell(Threw(failure, number), isTimedOut: false, number, attempt: 1, _pack!.Token);
+        Tell(Threw(failure, number), isTimedOut: false, number, attempt: 1, _pack.Token);
         await WaitForVerdictAsync(number).ConfigureAwait(false);
         _item.Leave();
     }

@@ -13,7 +13,7 @@ namespace Puma.Dataflow.Isolation.Worker;
 /// or, if user code takes its time meanwhile, after a millisecond.
 /// </para>
 /// </remarks>
-internal sealed class ResultWriter(FrameChannel data, StartRecord start, WorkerControl control) : IDisposable
+internal sealed class ResultWriter(FrameChannel data, StartRecord start, WorkerControl control)
 {
     /// <summary>How long they gather, in timestamps: 50 microseconds.</summary>
     private static readonly long s_burst = TimeProvider.System.TimestampFrequency / 20_000;
@@ -36,9 +36,6 @@ internal sealed class ResultWriter(FrameChannel data, StartRecord start, WorkerC
     private volatile bool _isInBurst;
     private volatile bool _hasStarted;
 
-    // What a pack of items has made; nothing outside of its handling.
-    private readonly PackedResults _packed = new(data);
-
     private readonly Lock _markGate = new();
 
     // Up to which report the parent was told to look before it reads on. Written inside of _markGate.
@@ -46,8 +43,6 @@ internal sealed class ResultWriter(FrameChannel data, StartRecord start, WorkerC
 
     /// <summary>Whether an output that has a credit may go out now. Before the start is over the parent reads nothing, so nothing is waited for. Any thread.</summary>
     public bool CanSend(long credits) => !control.IsDiscarding && (!_hasStarted || (credits > 0 && !data.IsCongested));
-
-    public void Dispose() => _packed.Dispose();
 
     public void EndStart() => _hasStarted = true;
 
@@ -111,31 +106,16 @@ internal sealed class ResultWriter(FrameChannel data, StartRecord start, WorkerC
             data.FlushSoon();
     }
 
-    /// <summary>Sends the only output of an item of a pack, which is handled with it. The encoded output is short.</summary>
+    /// <summary>Sends the only output of an item, which is handled with it, with those of the items before.</summary>
+    /// <param name="number">The item, which has had one attempt.</param>
+    /// <param name="payload">The encoded output, which is short.</param>
     public void SendPacked(long number, ReadOnlySpan<byte> payload)
     {
-        if (control.Status.Number > Volatile.Read(ref _marked))
-        {
-            _packed.Write();
-            MarkStatus();
-        }
-
-        _packed.Add(number, payload);
-        if (--_untilLook != 0)
-            return;
-        long now = LookAtTime();
-        if (now - Volatile.Read(ref _flushedAt) < s_burst)
-            return;
-        _packed.Write();
-        Volatile.Write(ref _flushedAt, now);
-        data.Flush();
-    }
-
-    /// <summary>Due before anything else is sent: the pack has ended, or something does not fit into it.</summary>
-    public void EndPack()
-    {
-        _packed.Write();
-        data.FlushSoon();
+        MarkStatus();
+        if (data.WritePacked(number, payload))
+            data.FlushSoon();
+        if (--_untilLook == 0)
+            FlushSoon(LookAtTime());
     }
 
     /// <summary>Looks how short the last items were, and after how many to look again.</summary>

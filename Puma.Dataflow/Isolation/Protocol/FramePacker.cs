@@ -1,0 +1,34 @@
+using System.Buffers.Binary;
+
+namespace Puma.Dataflow.Isolation.Protocol;
+
+/// <summary>Gathers payloads of short items of consecutive numbers, to be one frame. Its owner's.</summary>
+internal sealed class FramePacker
+{
+    private const int Capacity = 16 * 1024;
+
+    private readonly byte[] _bytes = new byte[Capacity];
+    private int _filled;
+
+    public int Count { get; private set; }
+
+    /// <summary>The payload of the frame.</summary>
+    public ReadOnlySpan<byte> Payload => _bytes.AsSpan(0, _filled);
+
+    /// <summary>How many payloads fit, however long they are.</summary>
+    public int SureRoom => (Capacity - _filled) / (FramePack.LengthBytes + FramePack.LongestPayload);
+
+    /// <summary>Where the next payload goes, if there is room.</summary>
+    public Span<byte> Room => _bytes.AsSpan(_filled + FramePack.LengthBytes, FramePack.LongestPayload);
+
+    /// <summary>Adds the payload that was written to <see cref="Room"/>.</summary>
+    /// <param name="length">In bytes.</param>
+    public void Add(int length)
+    {
+        Count++;
+        BinaryPrimitives.WriteInt32LittleEndian(_bytes.AsSpan(_filled), length);
+        _filled += FramePack.LengthBytes + length;
+    }
+
+    public void Clear() => (Count, _filled) = (0, 0);
+}
