@@ -108,6 +108,18 @@ public sealed class FrameReceiverTests
         await Assert.ThrowsAsync<ProtocolViolationException>(reader.NextAsync);
     }
 
+    [Theory] // S40: read one by one, its items take many times its memory
+    [InlineData(FramePack.MaxLength, 0)]
+    [InlineData(FramePack.MaxLength + 1, 1)]
+    public async Task APack_ThatIsTooLong_OrHasNoNumber_IsAViolation(int length, long number)
+    {
+        var stream = new ArrayBufferWriter<byte>();
+        Write(stream, FrameType.PackedResults, 0, new byte[length], number);
+        await using var reader = new Reader(new CutStream(stream.WrittenMemory, new Random(1), most: 100_000));
+
+        await Assert.ThrowsAsync<ProtocolViolationException>(reader.NextAsync);
+    }
+
     [Fact]
     public async Task APack_CanBeReadInPartAtOnce_AndTheRestOneByOne()
     {

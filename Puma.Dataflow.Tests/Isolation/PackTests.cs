@@ -1,4 +1,6 @@
+using System.Buffers;
 using System.Runtime.InteropServices;
+using System.Text;
 using Puma.Dataflow.Isolation.Protocol;
 using Puma.Dataflow.Isolation.Recipes;
 using Puma.Dataflow.Isolation.Worker;
@@ -168,6 +170,56 @@ public sealed class PackTests
         await ReadPackedAsync(parent, 5, 5);
     }
 
+    [Fact]
+    public async Task CodeThatNeedsNoCredits_HasMoreThanAnyItemsTake()
+    {
+        await using WorkerParent parent = await WorkerParent.StartAsync(Record(static (x, _) => x) with { Credits = [StartRecord.NoCredits] });
+
+        // As if it had made as many outputs already.
+        parent.Say(FrameType.Credit, -StartRecord.NoCredits);
+        await parent.UntilHeardAsync();
+        parent.SendPack(1, 1, 2);
+
+        await ReadPackedAsync(parent, 1, 1);
+        await ReadPackedAsync(parent, 2, 2);
+    }
+
+    [Fact] // S34: what nobody takes is not made
+    public async Task LongResults_WaitWhileTheConnectionIsCongested()
+    {
+        const int Items = 200, MostUnderWay = 20;
+        await using WorkerParent parent = await WorkerParent.StartAsync(Record<string>(static (x, _) =>
+        {
+            Interlocked.Increment(ref s_begun);
+            return new string('x', 100_000 + x);
+        }) with { Credits = [StartRecord.NoCredits] });
+
+        parent.SendPack(1, [.. Enumerable.Range(1, Items)]);
+
+        for (int i = 1; i <= Items; i++)
+        {
+            Assert.Equal(i, (await parent.ReadAsync(FrameType.Result)).Number);
+            await parent.ReadAsync(FrameType.Done);
+            Assert.InRange(Volatile.Read(ref s_begun), i, i + MostUnderWay);
+        }
+    }
+
+    [Fact] // S38
+    public async Task EachResult_IsWrittenOnce_HoweverLong()
+    {
+        await using WorkerParent parent = await WorkerParent.StartAsync(Record<string>(static (x, _) => new string('x', x)), static () => new OnceCodec());
+
+        parent.SendPack(1, 10, 5_000, 100_000, 20);
+
+        foreach (int length in (int[])[10, 5_000, 100_000, 20])
+        {
+            Assert.Equal(length + 1, (await parent.ReadAsync(FrameType.Result)).Payload.Length);
+            await parent.ReadAsync(FrameType.Done);
+        }
+
+        Assert.Equal(4, Volatile.Read(ref s_begun));
+    }
+
     [Fact] // S10
     public async Task Finish_LetsTheItemInWorkEnd_AndNoOtherBegin()
     {
@@ -220,6 +272,20 @@ public sealed class PackTests
         WorkerParent.Heard heard = await parent.ReadAsync(FrameType.Result);
         Assert.Equal((number, true, result), (heard.Number, heard.IsPacked, MemoryMarshal.Read<int>(heard.Payload)));
         Assert.Equal(number, (await parent.ReadAsync(FrameType.Done)).Number);
+    }
+
+    /// <summary>Counts the values that it writes.</summary>
+    private sealed class OnceCodec : IItemCodec
+    {
+        public bool CanCarry(Type type) => type == typeof(string);
+
+        public void Write<T>(IBufferWriter<byte> target, T value)
+        {
+            Interlocked.Increment(ref s_begun);
+            target.Write(Encoding.ASCII.GetBytes($"{value}."));
+        }
+
+        public T Read<T>(ReadOnlySequence<byte> source) => throw new NotSupportedException();
     }
 
     /// <summary>The item in work.</summary>

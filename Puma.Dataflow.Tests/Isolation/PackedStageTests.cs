@@ -1,3 +1,5 @@
+using System.Buffers;
+using System.Text;
 using Puma.Dataflow.Isolation.Codec;
 using Puma.Dataflow.Tests.Infrastructure;
 
@@ -28,13 +30,16 @@ public sealed class PackedStageTests : ChildTest
         Assert.Equal((Items, 1, 0), (report.Delivered, report.Restarts, report.Repeated));
     }
 
-    [Fact] // S36: the item in work is the guilty one, and no other
-    public async Task AnItemThatKills_IsDeadLettered_AndNoOtherIs()
+    [Theory] // S36: the item in work is the guilty one, and no other
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task AnItemThatKills_IsDeadLettered_AndNoOtherIs(bool byMemory)
     {
         Expect(40);
+        Func<int, int> harm = byMemory ? TakesAllMemory : Kills;
         List<int> seen = [], letters = [];
         PipelineRun run = Start(Pipeline.From(Enumerable.Range(0, Items))
-            .Transform(static x => Kills(x), Child(LossPolicy.Restart().DeadLetter()) with
+            .Transform(harm, Child(LossPolicy.Restart().DeadLetter()) with
             {
                 ErrorPolicy = ErrorPolicy.DeadLetter((DeadLetter<int> letter, CancellationToken _) =>
                 {
@@ -137,6 +142,20 @@ public sealed class PackedStageTests : ChildTest
         Assert.Equal(Enumerable.Range(0, Bad), seen);
     }
 
+    [Theory] // S38: whoever carries a value may use it up
+    [MemberData(nameof(Elsewhere))]
+    public async Task EachItem_IsWrittenOnce_HoweverLong(Placement placement)
+    {
+        List<string> seen = [];
+        PipelineRun run = Start(Pipeline.From(Enumerable.Range(0, Items).Select(static i => new OneUse { Text = $"{i} {new string('x', i % 7 == 0 ? 5_000 : 5)}" }))
+            .Transform(static item => new OneUse { Text = item.Text }, new() { Name = "shoot", Placement = placement, BoundedCapacity = 300 })
+            .ForEach(item => seen.Add(item.Text!)), Options with { ItemCodec = static () => new OneUseCodec() });
+
+        await run.Completion.Within();
+
+        Assert.Equal(Enumerable.Range(0, Items).Select(static i => $"{i} {new string('x', i % 7 == 0 ? 5_000 : 5)}"), seen);
+    }
+
     [Theory] // S39: what is lent for a short item is given back
     [MemberData(nameof(Elsewhere))]
     public async Task SharedBuffers_ThatAreShort_ArriveWhole(Placement placement)
@@ -162,6 +181,8 @@ public sealed class PackedStageTests : ChildTest
         return x;
     }
 
+    private static int TakesAllMemory(int x) => x == Bad ? throw new OutOfMemoryException() : x;
+
     private static SharedBuffer Filled(byte value)
     {
         SharedBuffer buffer = SharedBuffer.Rent(100);
@@ -182,6 +203,26 @@ public sealed class PackedStageTests : ChildTest
 
             return Number;
         }
+    }
+
+    /// <summary>A text that can be carried once.</summary>
+    public sealed class OneUse
+    {
+        public string? Text { get; set; }
+    }
+
+    private sealed class OneUseCodec : IItemCodec
+    {
+        public bool CanCarry(Type type) => type == typeof(OneUse);
+
+        public void Write<T>(IBufferWriter<byte> target, T value)
+        {
+            var item = (OneUse)(object)value!;
+            target.Write(Encoding.ASCII.GetBytes(item.Text!));
+            item.Text = null;
+        }
+
+        public T Read<T>(ReadOnlySequence<byte> source) => (T)(object)new OneUse { Text = Encoding.ASCII.GetString(source) };
     }
 
     /// <summary>Takes back no number that is negative.</summary>

@@ -13,6 +13,9 @@ internal sealed class ChildFeeder(ChildStage stage, ChildPlan plan, ChildRoster 
     private readonly PayloadWriter _writer = new();
     private readonly FramePacker _packer = new();
     private readonly List<HeldInput> _singles = [];
+
+    // The item whose payload the writer holds already.
+    private HeldInput? _written;
     private int _nextInput;
 
     /// <summary>How many items one child is given at a time: enough to hide the way there and back, few enough that another child is not idle meanwhile.</summary>
@@ -105,6 +108,8 @@ internal sealed class ChildFeeder(ChildStage stage, ChildPlan plan, ChildRoster 
                 break;
             }
 
+            if (_writer.Length > 0)
+                _written = _singles[0];
             foreach (HeldInput single in _singles)
             {
                 single.Slot = slot;
@@ -175,9 +180,16 @@ internal sealed class ChildFeeder(ChildStage stage, ChildPlan plan, ChildRoster 
     private bool TrySend(ChildSlot slot, Child child, HeldInput item, [NotNullWhen(false)] out Exception? error)
     {
         error = null;
+        bool isWritten = item == _written;
+        _written = null;
         try
         {
-            item.Encode(_writer);
+            if (!isWritten)
+            {
+                _writer.Reset();
+                item.Encode(_writer);
+            }
+
             if (_writer.Length > stage.MaxPayload)
                 throw new ItemCodecException(item.Untyped?.GetType() ?? typeof(object), null, $"its encoded form has {_writer.Length} bytes; at most {stage.MaxPayload} can travel (MaxItemSize)");
         }

@@ -19,7 +19,7 @@ internal abstract class ChildInput
 
     /// <summary>Takes short items, and writes their payloads into an empty packer.</summary>
     /// <param name="packer">Stays empty when there is no pack.</param>
-    /// <param name="writer">Is empty, and so again afterwards.</param>
+    /// <param name="writer">Is emptied; holds the payload of the first of the singles afterwards, if that could be written.</param>
     /// <param name="maxPayload">The most bytes of a payload.</param>
     /// <param name="singles">Gets what was taken behind the pack and is to be sent one by one.</param>
     /// <returns>Null when the next item is none that is short, or there is none.</returns>
@@ -54,6 +54,7 @@ internal sealed class ChildInput<T>(StageNode stage, Link<T> link, ItemCodecs co
 
     public override HeldPack? TakePack(FramePacker packer, PayloadWriter writer, int maxPayload, List<HeldInput> singles)
     {
+        writer.Reset();
         TypedPack pack = _sparePacks.TryPop(out TypedPack? spare) ? spare : new TypedPack(this);
         int longest = Math.Min(FramePack.LongestPayload, maxPayload);
         while (singles.Count == 0 && link.ReadMany(_burst.AsSpan(0, Math.Min(_burst.Length, packer.SureRoom))) is > 0 and int count)

@@ -97,7 +97,7 @@ internal sealed class ChildOutput<T>(StageNode stage, Link<T> link, ItemCodecs c
         while (count < values.Length && !rest.IsEmpty && rest.TryTake(out int at, out int length) && TryRead(rest.Bytes, at, length, out values[count]))
             count++;
 
-        // Only a link that is shut meanwhile takes less: the stage is about to give up.
+        // Only a link that is shut meanwhile takes less: the stage is about to give up. What it leaves is read once more then, to be given up by itself.
         int passed = link.WriteMany(values[..count], Turn.Here);
         if (RuntimeHelpers.IsReferenceOrContainsReferences<T>())
             values.Clear();

@@ -306,7 +306,7 @@ internal sealed class ChildRoster
             OwnThread = stage.OwnThread,
             TickInterval = stage.TickInterval?.Ticks ?? 0,
             TicksPaused = stage.TicksPaused,
-            Credits = [.. _plan.Outputs.Select((_, i) => _stage.IsWindowKept(_stage.Outputs[i]) ? int.MaxValue : _stage.WindowOf(_stage.Outputs[i]))],
+            Credits = [.. _plan.Outputs.Select((_, i) => _stage.IsWindowKept(_stage.Outputs[i]) ? StartRecord.NoCredits : _stage.WindowOf(_stage.Outputs[i]))],
             MaxPayload = _stage.Isolation?.MaxItemSize ?? FrameFormat.MaxData,
             LogCategory = LogCategory.Of(pipeline.Name, _stage.Name),
             Host = DelegateIdentity.Of(_plan.Recipe.Host),

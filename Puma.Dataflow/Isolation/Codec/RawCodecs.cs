@@ -16,8 +16,8 @@ internal abstract class ItemCodec<T>
     /// <exception cref="ItemCodecException">The payload is no such value: malformed, or its type or codec does not take it.</exception>
     public abstract T Read(PayloadReader reader);
 
-    /// <summary>Writes a value if its payload is short and has no blocks. May throw; the caller then takes the long way, on which the value is written again and its error is told.</summary>
-    /// <param name="writer">Is empty again afterwards.</param>
+    /// <summary>Writes a value, and copies its payload if that is short and has no blocks. May throw; the caller then takes the long way, on which the value is written again and its error is told.</summary>
+    /// <param name="writer">Is empty; holds the payload afterwards if that was not copied.</param>
     /// <param name="target">Where to, as long as the payload may be.</param>
     /// <param name="item">The value.</param>
     /// <returns>The length; negative when the payload is none of that kind.</returns>
@@ -27,12 +27,18 @@ internal abstract class ItemCodec<T>
         try
         {
             Write(writer, item);
-            return !writer.HasBlocks && writer.Head.TryCopyTo(target) ? writer.Head.Length : -1;
         }
-        finally
+        catch
         {
             writer.Reset();
+            throw;
         }
+
+        int length = writer.Head.Length;
+        if (writer.HasBlocks || !writer.Head.TryCopyTo(target))
+            return -1;
+        writer.Reset();
+        return length;
     }
 
     /// <summary>
@@ -74,7 +80,11 @@ internal sealed class UnmanagedCodec<T> : ItemCodec<T>
     public override int WriteShort(PayloadWriter writer, Span<byte> target, T item)
     {
         if (Size > target.Length)
+        {
+            Write(writer, item);
             return -1;
+        }
+
         Unsafe.WriteUnaligned(ref MemoryMarshal.GetReference(target), item);
         return Size;
     }

@@ -29,6 +29,7 @@ internal static class FrameFormat
     {
         FrameType.Start => MaxData,
         FrameType.Log => Math.Max(MaxLog, limit),
+        FrameType.PackedItems or FrameType.PackedResults => FramePack.MaxLength,
         FrameType.Call or FrameType.Reply => Math.Max(MaxCall, limit),
         _ => limit,
     };

@@ -12,14 +12,17 @@ internal struct FramePack
     /// <summary>Longer payloads gain nothing in a pack, in bytes.</summary>
     public const int LongestPayload = 1024;
 
+    /// <summary>The longest pack, in bytes: who reads it one by one makes much more of it.</summary>
+    public const int MaxLength = 64 * 1024;
+
     private readonly int _end;
     private int _at;
 
-    /// <exception cref="ProtocolViolationException">There is nothing in it.</exception>
+    /// <exception cref="ProtocolViolationException">There is nothing in it, or nothing that has a number.</exception>
     public FramePack(in FrameHeader header, byte[] bytes, int at)
     {
-        if (header.Length == 0)
-            throw new ProtocolViolationException($"A {header.Type} frame is empty.");
+        if (header.Length == 0 || header.Number <= 0)
+            throw new ProtocolViolationException($"A {header.Type} frame of {header.Length} bytes begins with item {header.Number}.");
         (Bytes, _at, _end) = (bytes, at, at + header.Length);
         (Number, Port, Attempt, HasResults) = (header.Number, header.Port, header.Attempt, header.Type == FrameType.PackedResults);
     }

@@ -35,7 +35,10 @@ internal sealed record StartRecord
 
     public required bool TicksPaused { get; init; }
 
-    /// <summary>How many outputs may be under way, by output port.</summary>
+    /// <summary>For a port whose outputs need no credits, because there are never more of them than items.</summary>
+    public const int NoCredits = int.MaxValue;
+
+    /// <summary>How many outputs may be under way, by output port, or <see cref="NoCredits"/>.</summary>
     public required IReadOnlyList<int> Credits { get; init; }
 
     public required int MaxPayload { get; init; }

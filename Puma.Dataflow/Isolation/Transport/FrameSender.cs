@@ -120,7 +120,7 @@ internal sealed class FrameSender(Stream stream, Action? onWritable, bool ownThr
             if (_isClosed)
                 return false;
             int needed = FramePack.LengthBytes + payload.Length;
-            bool begins = _nextOfPack != number || _filling!.Length - _filled < needed;
+            bool begins = _nextOfPack != number || _filling!.Length - _filled < needed || _filled + needed - _lastFrame > FrameFormat.HeaderLength + FramePack.MaxLength;
             Span<byte> place = begins ? BeginFrameLocked(FrameType.PackedResults, number, needed, port: 0, attempt: 1, FrameFlags.None, together: needed) : LengthenFrameLocked(needed);
             FramePack.Write(place, payload);
             _nextOfPack = number + 1;

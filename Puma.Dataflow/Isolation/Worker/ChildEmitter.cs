@@ -56,14 +56,16 @@ internal sealed class ChildEmitter<T>(ChildWorker worker, StartRecord start, Res
     private readonly byte[] _short = new byte[Math.Min(FramePack.LongestPayload, start.MaxPayload)];
     private bool _isHolding;
     private bool _wasRefused;
-    private long _credits = start.Credits[port];
+
+    // For ever enough where none are needed.
+    private long _credits = start.Credits[port] == StartRecord.NoCredits ? long.MaxValue : start.Credits[port];
 
     private readonly EmitGate _gate = new();
     private readonly Wakeup _wakeup = worker.Control.AddWakeup();
 
     public override bool IsStopping => _control.IsStopping;
 
-    public override int Room => (int)Math.Max(0, Volatile.Read(ref _credits));
+    public override int Room => (int)Math.Clamp(Volatile.Read(ref _credits), 0, int.MaxValue);
 
     public override IBodyStream Body => worker;
 
@@ -113,7 +115,7 @@ internal sealed class ChildEmitter<T>(ChildWorker worker, StartRecord start, Res
             return;
         }
 
-        results.Send(port, value, codec, _writer);
+        results.SendWritten<T>(port, _writer);
         results.SendDone(number, attempt: 1, wasRefused: false);
     }
 

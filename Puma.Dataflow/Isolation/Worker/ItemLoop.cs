@@ -78,6 +78,10 @@ internal sealed class ItemLoop(StartRecord start, HostedCode code, StageContext 
             return false;
         long first = pack.Number;
         failure = code.HandlePack(ref pack, _pack);
+
+        // While the item is noted still: this may be the end of the process.
+        if (failure is not null)
+            Threw(failure, _item.Number);
         _pack.End();
         if (failure is null)
             _item.Leave();
@@ -90,7 +94,7 @@ internal sealed class ItemLoop(StartRecord start, HostedCode code, StageContext 
     private async ValueTask TellFailedAsync(Exception failure)
     {
         long number = _item.Number;
-        Tell(Threw(failure, number), isTimedOut: false, number, attempt: 1, _pack.Token);
+        Tell(failure, isTimedOut: false, number, attempt: 1, _pack.Token);
         await WaitForVerdictAsync(number).ConfigureAwait(false);
         _item.Leave();
     }

@@ -70,6 +70,22 @@ internal sealed class ResultWriter(FrameChannel data, StartRecord start, WorkerC
         try
         {
             codec.Write(writer, value);
+        }
+        catch
+        {
+            writer.Reset();
+            throw;
+        }
+
+        SendWritten<T>(port, writer);
+    }
+
+    /// <summary>Sends an output of the item in work that is encoded, and empties its writer. Any thread.</summary>
+    /// <inheritdoc cref="Send" path="/exception"/>
+    public void SendWritten<T>(ushort port, PayloadWriter writer)
+    {
+        try
+        {
             if (writer.Length > start.MaxPayload)
                 throw new ItemCodecException(typeof(T), null, $"its encoded form has {writer.Length} bytes; at most {start.MaxPayload} can travel (MaxItemSize)");
             MarkStatus();
