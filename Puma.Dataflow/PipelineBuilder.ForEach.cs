@@ -139,7 +139,15 @@ public partial class PipelineBuilder<TIn, T>
     public PipelineEnd<TIn> ForEach(Action<T> action, StageOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(action);
-        return AddForEach(options, action, static (code, _) => new ForEachHandler<T>((Action<T>)code!));
+        return AddForEach(options, action, static (code, _) =>
+        {
+            var user = (Action<T>)code!;
+            return new ForEachHandler<T>((item, token) =>
+            {
+                user(item);
+                return default;
+            });
+        });
     }
 
     private PipelineEnd<TIn> AddForEach(StageOptions? options, Delegate action, CodeMaker<ItemHandler<T, NoOutput>> maker)

@@ -72,7 +72,11 @@ public partial class PipelineBuilder<TIn, T>
     public PipelineBuilder<TIn, TOut> Transform<TOut>(Func<T, TOut> transform, StageOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(transform);
-        return AddTransform(options, transform, static (code, _) => new TransformHandler<T, TOut>((Func<T, TOut>)code!));
+        return AddTransform(options, transform, static (code, _) =>
+        {
+            var user = (Func<T, TOut>)code!;
+            return new TransformHandler<T, TOut>((item, _) => user(item));
+        });
     }
 
     /// <summary>Refused at compile time: a transform returns a value.</summary>

@@ -66,7 +66,7 @@ internal static class CompareCommand
         yield return Pools.OfWork(128, Math.Max(2, items / 20));
         yield return FanOut.ToTwo(128, items);
         yield return Senders.OneByOne(Math.Max(1, items / 50));
-        yield return Children.OfReadings(1024, (int)Math.Min(items * 5L, int.MaxValue));
+        yield return Children.OfReadings(1024, (int)Math.Min(items * 25L, int.MaxValue));
         yield return Children.OfBlocks(4, Math.Max(1, items / 2000));
     }
 }

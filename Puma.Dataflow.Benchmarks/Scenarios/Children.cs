@@ -14,7 +14,7 @@ internal static class Children
             [
                 new("puma", PumaAsync),
                 new("socket", SocketAsync),
-                new("jsonrpc", JsonRpcAsync, OneOf: 50),
+                new("jsonrpc", JsonRpcAsync, OneOf: 250),
             ]);
 
         Task<long> PumaAsync(int n, Clock clock) =>

@@ -1,24 +1,14 @@
 namespace Puma.Dataflow.Runnables;
 
 /// <summary>One output for each item, made synchronously.</summary>
-internal sealed class TransformHandler<TIn, TOut> : ItemHandler<TIn, TOut>
+internal sealed class TransformHandler<TIn, TOut>(Func<TIn, CancellationToken, TOut> transform) : ItemHandler<TIn, TOut>
 {
-    private readonly Func<TIn, CancellationToken, TOut> _transform;
-
-    public TransformHandler(Func<TIn, CancellationToken, TOut> transform) => Direct = _transform = transform;
-
-    public TransformHandler(Func<TIn, TOut> transform)
-    {
-        Direct = transform;
-        _transform = (item, _) => transform(item);
-    }
-
-    public override Delegate Direct { get; }
+    public Func<TIn, CancellationToken, TOut> Transform => transform;
 
     public override bool EmitsLast => true;
 
     public override ValueTask HandleAsync(TIn item, Emitter<TOut> output, CancellationToken cancellationToken) =>
-        output.PassAsync(_transform(item, cancellationToken), cancellationToken);
+        output.PassAsync(transform(item, cancellationToken), cancellationToken);
 }
 
 /// <summary>One output for each item.</summary>
@@ -113,23 +103,7 @@ internal sealed class TapHandler<T>(Func<T, CancellationToken, ValueTask> action
 }
 
 /// <summary>Consumes each item.</summary>
-internal sealed class ForEachHandler<T> : ItemHandler<T, NoOutput>
+internal sealed class ForEachHandler<T>(Func<T, CancellationToken, ValueTask> action) : ItemHandler<T, NoOutput>
 {
-    private readonly Func<T, CancellationToken, ValueTask> _action;
-
-    public ForEachHandler(Func<T, CancellationToken, ValueTask> action) => _action = action;
-
-    public ForEachHandler(Action<T> action)
-    {
-        Direct = action;
-        _action = (item, _) =>
-        {
-            action(item);
-            return default;
-        };
-    }
-
-    public override Delegate? Direct { get; }
-
-    public override ValueTask HandleAsync(T item, Emitter<NoOutput> output, CancellationToken cancellationToken) => _action(item, cancellationToken);
+    public override ValueTask HandleAsync(T item, Emitter<NoOutput> output, CancellationToken cancellationToken) => action(item, cancellationToken);
 }

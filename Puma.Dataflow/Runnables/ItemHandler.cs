@@ -5,12 +5,6 @@ namespace Puma.Dataflow.Runnables;
 /// <summary>The user code of one instance of a stage that handles items: a delegate or a runnable. Its members are never called concurrently.</summary>
 internal abstract class ItemHandler<TIn, TOut> : IControlledCode, IDisposable
 {
-    /// <summary>
-    /// The user's delegate, when the handler is no more than that and it returns at once: a <see cref="Func{T, TResult}"/> of the item, one of the
-    /// item and the token, or an <see cref="Action{T}"/>. Null when there is more to it.
-    /// </summary>
-    public virtual Delegate? Direct => null;
-
     /// <summary>Whether it emits at most once for an item, as the last thing it does: an output that comes too late can then be kept back.</summary>
     public virtual bool EmitsLast => false;
 

@@ -24,11 +24,9 @@ internal sealed class SerialStage<TIn, TOut, TOutputs>(StageSetup setup, Func<It
     // Set when the input is a fast link, and each item has one attempt.
     private BurstLink<TIn>? _fastInput;
 
-    // One of the delegates is set when, in addition, the handler is no more than that, and the output, if there is one, is a fast link.
+    // Set when, in addition, the handler is no more than a delegate, and the output is a fast link.
+    private Func<TIn, CancellationToken, TOut>? _transform;
     private BurstLink<TOut>? _fastOutput;
-    private Func<TIn, TOut>? _transform;
-    private Func<TIn, CancellationToken, TOut>? _cancelableTransform;
-    private Action<TIn>? _action;
 
     // How many items were handled, or are.
     private long _number;
@@ -40,11 +38,8 @@ internal sealed class SerialStage<TIn, TOut, TOutputs>(StageSetup setup, Func<It
         _handler = makeHandler();
         _attempts = new AttemptRunner(this, context);
         _fastInput = _attempts.IsSimple ? _input as BurstLink<TIn> : null;
-        _fastOutput = Outputs.Length == 1 ? Outputs[0] as BurstLink<TOut> : null;
-        Delegate? direct = _fastInput is not null && (_fastOutput is not null || Outputs.Length == 0) ? _handler.Direct : null;
-        _transform = direct as Func<TIn, TOut>;
-        _cancelableTransform = direct as Func<TIn, CancellationToken, TOut>;
-        _action = direct as Action<TIn>;
+        if (_fastInput is not null && _handler is TransformHandler<TIn, TOut> handler && Outputs[0] is BurstLink<TOut> output)
+            (_transform, _fastOutput) = (handler.Transform, output);
         await _handler.StartAsync(context, _outputs, DiscardToken).ConfigureAwait(false);
         return _handler;
     }
@@ -115,11 +110,7 @@ internal sealed class SerialStage<TIn, TOut, TOutputs>(StageSetup setup, Func<It
     {
         handling = default;
         if (_transform is not null)
-            return CallBurst(new TransformCall<TIn, TOut>(_transform), last, out item, out handling);
-        if (_action is not null)
-            return CallBurst(new ActionCall<TIn, TOut>(_action), last, out item, out handling);
-        if (_cancelableTransform is not null)
-            return CallBurst(new CancelableTransformCall<TIn, TOut>(_cancelableTransform), last, out item, out handling);
+            return TransformBurst(_transform, last, out item, out handling);
         if (_fastInput is not null)
             return DeliverBurst(_fastInput, last, out item, out handling);
         Link<TIn> input = _input;
@@ -200,13 +191,12 @@ internal sealed class SerialStage<TIn, TOut, TOutputs>(StageSetup setup, Func<It
         return false;
     }
 
-    /// <summary>The same for the most common stage: a delegate that returns at once, between two fast links, or behind one.</summary>
+    /// <summary>The same for the most common stage: a delegate that returns one output for each item, between two fast links.</summary>
     [MethodImpl(MethodImplOptions.NoInlining)] // A loop of its own, not a part of the asynchronous one: its locals stay in registers.
-    private bool CallBurst<TCall>(TCall call, long last, out TIn item, out ValueTask<Fate> handling)
-        where TCall : struct, IDirectCall<TIn, TOut>
+    private bool TransformBurst(Func<TIn, CancellationToken, TOut> transform, long last, out TIn item, out ValueTask<Fate> handling)
     {
         BurstLink<TIn> input = _fastInput!;
-        BurstLink<TOut>? output = _fastOutput;
+        BurstLink<TOut> output = _fastOutput!;
         StageContext context = _attempts.BeginSimple();
         CancellationToken token = DiscardToken;
         Turn? turn = Turn.Here;
@@ -219,7 +209,7 @@ internal sealed class SerialStage<TIn, TOut, TOutputs>(StageSetup setup, Func<It
             TOut value;
             try
             {
-                value = call.Invoke(current, token);
+                value = transform(current, token);
             }
             catch (Exception error)
             {
@@ -228,7 +218,7 @@ internal sealed class SerialStage<TIn, TOut, TOutputs>(StageSetup setup, Func<It
                 return true;
             }
 
-            if (output is not null && (NeedsAttention || !output.TryWrite(value, turn)))
+            if (NeedsAttention || !output.TryWrite(value, turn))
             {
                 item = current;
                 handling = PassOnAsync(value);
