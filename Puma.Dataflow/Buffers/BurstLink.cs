@@ -161,45 +161,47 @@ internal sealed class BurstLink<T> : Link<T>
 
     private bool Publish(WriterSide write, long position, T item, Turn? turn)
     {
-        if (!TryBeginWrite(write, 1))
-            return false;
-        write.Ring[position] = item;
-        EndWrite(write, position, 1, turn);
-        return true;
-    }
-
-    private bool Publish(WriterSide write, long position, ReadOnlySpan<T> items, Turn? turn)
-    {
-        if (!TryBeginWrite(write, items.Length))
-            return false;
-        write.Ring.Put(position, items);
-        EndWrite(write, position, items.Length, turn);
-        return true;
-    }
-
-    /// <returns>False when the link was shut or completed; the slots, which are taken, are given back.</returns>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)] // a part of the frequent path
-    private bool TryBeginWrite(WriterSide write, int count)
-    {
         Volatile.Write(ref write.IsWriting, 1);
-        if ((Closing & (Shutting | Completing)) == 0)
-            return true;
-        Volatile.Write(ref write.IsWriting, 0);
-        Volatile.Write(ref write.Taken, write.Taken - count);
-        return false;
-    }
+        if ((Closing & (Shutting | Completing)) != 0)
+        {
+            Volatile.Write(ref write.IsWriting, 0);
+            CancelReserve();
+            return false;
+        }
 
-    [MethodImpl(MethodImplOptions.AggressiveInlining)] // a part of the frequent path
-    private void EndWrite(WriterSide write, long position, int count, Turn? turn)
-    {
-        Volatile.Write(ref write.Published, position + count);
+        write.Ring[position] = item;
+        Volatile.Write(ref write.Published, position + 1);
         Volatile.Write(ref write.IsWriting, 0);
         if (turn?.KeepsBackFor(Writer) != true)
             Interlocked.MemoryBarrier();
         if (Volatile.Read(ref _readerSleeps) != 0)
             WakeReader();
-        if (Turn.IsLookDue(position, position + count, 2 * Turn.ItemsPerLook))
+        if ((position & (2 * Turn.ItemsPerLook - 1)) == 0)
             Turn.Look(Writer, ref _write.LookedAt);
+        return true;
+    }
+
+    /// <summary>The same for several items, whose slots are taken. Not one method for both: the other one costs less on its own.</summary>
+    private bool Publish(WriterSide write, long position, ReadOnlySpan<T> items, Turn? turn)
+    {
+        Volatile.Write(ref write.IsWriting, 1);
+        if ((Closing & (Shutting | Completing)) != 0)
+        {
+            Volatile.Write(ref write.IsWriting, 0);
+            Volatile.Write(ref write.Taken, write.Taken - items.Length);
+            return false;
+        }
+
+        write.Ring.Put(position, items);
+        Volatile.Write(ref write.Published, position + items.Length);
+        Volatile.Write(ref write.IsWriting, 0);
+        if (turn?.KeepsBackFor(Writer) != true)
+            Interlocked.MemoryBarrier();
+        if (Volatile.Read(ref _readerSleeps) != 0)
+            WakeReader();
+        if (Turn.IsLookDue(position, position + items.Length, 2 * Turn.ItemsPerLook))
+            Turn.Look(Writer, ref _write.LookedAt);
+        return true;
     }
 
     [MethodImpl(MethodImplOptions.NoInlining)] // rare, and the frequent path is short without it
