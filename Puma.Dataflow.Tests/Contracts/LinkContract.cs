@@ -102,6 +102,50 @@ public abstract class LinkContract
         Assert.InRange(link.MaxSlotsHeld, 1, capacity);
     }
 
+    [Theory] // S34, S30: whoever ends the link while bursts go over it, each value is there once: read, discarded, or refused
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Bursts_WhileTheLinkIsEnded_AreCountedToTheLast(bool isShut)
+    {
+        for (int round = 0; round < 200; round++)
+        {
+            Link<int> link = Create<int>(64);
+            int[] burst = [.. Enumerable.Range(0, 20)];
+            long written = 0, read = 0;
+            using var start = new Barrier(3);
+            Task writing = Task.Run(() =>
+            {
+                start.SignalAndWait(TestContext.Current.CancellationToken);
+                while (!link.IsShut && !link.IsCompleted)
+                    written += link.WriteMany(burst, turn: null);
+            }, TestContext.Current.CancellationToken);
+            Task reading = Task.Run(() =>
+            {
+                int[] taken = new int[30];
+                start.SignalAndWait(TestContext.Current.CancellationToken);
+                while (!link.IsShut && link.End is null)
+                {
+                    int count = link.ReadMany(taken);
+                    link.CountReceived(count);
+                    link.Release(count);
+                    read += count;
+                }
+            }, TestContext.Current.CancellationToken);
+            start.SignalAndWait(TestContext.Current.CancellationToken);
+            Thread.SpinWait(round * 50);
+            if (isShut)
+                link.Shut(DiscardReason.Canceled);
+            else
+                link.Complete(EndMarker.Completed);
+
+            await Task.WhenAll(writing, reading).Within();
+
+            Assert.Equal((written, read, written - read), (link.Counts.Accepted, link.Counts.Received, link.Counts.Discarded));
+            Assert.True(isShut || link.Counts.Discarded == 0, "What was written is read, when nobody gives it up.");
+            Assert.Equal((0, 0), (link.Queued, link.SlotsHeld));
+        }
+    }
+
     [Fact] // S34
     public void Reservation_GivenBack_LeavesTheWholeCapacity()
     {

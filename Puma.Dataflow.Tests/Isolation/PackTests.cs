@@ -146,12 +146,13 @@ public sealed class PackTests
     [Fact] // S34: no more outputs than are granted
     public async Task Credits_AreKept()
     {
-        await using WorkerParent parent = await WorkerParent.StartAsync(Record(static (x, _) =>
+        StartRecord record = Record(static (x, _) =>
         {
             if (Interlocked.Increment(ref s_begun) == 3)
                 s_entered.Open();
             return x;
-        }) with { Credits = [2] });
+        });
+        await using WorkerParent parent = await WorkerParent.StartAsync(record with { Credits = [2] });
 
         parent.SendPack(1, 1, 2, 3, 4, 5);
         await ReadPackedAsync(parent, 1, 1);
@@ -188,11 +189,12 @@ public sealed class PackTests
     public async Task LongResults_WaitWhileTheConnectionIsCongested()
     {
         const int Items = 200, MostUnderWay = 20;
-        await using WorkerParent parent = await WorkerParent.StartAsync(Record<string>(static (x, _) =>
+        StartRecord record = Record<string>(static (x, _) =>
         {
             Interlocked.Increment(ref s_begun);
             return new string('x', 100_000 + x);
-        }) with { Credits = [StartRecord.NoCredits] });
+        });
+        await using WorkerParent parent = await WorkerParent.StartAsync(record with { Credits = [StartRecord.NoCredits] });
 
         parent.SendPack(1, [.. Enumerable.Range(1, Items)]);
 
