@@ -115,8 +115,11 @@ public sealed class FrameReceiverTests
     {
         var stream = new ArrayBufferWriter<byte>();
         Write(stream, FrameType.PackedResults, 0, new byte[length], number);
+        Write(stream, FrameType.Item, 1, [1], number: 1);
         await using var reader = new Reader(new CutStream(stream.WrittenMemory, new Random(1), most: 100_000));
 
+        // Nobody gets past it.
+        await Assert.ThrowsAsync<ProtocolViolationException>(reader.NextAsync);
         await Assert.ThrowsAsync<ProtocolViolationException>(reader.NextAsync);
     }
 

@@ -50,13 +50,13 @@ internal struct FramePack
     }
 
     /// <summary>Takes the next payload.</summary>
-    /// <returns>False when it is longer than the rest; then it is not taken.</returns>
+    /// <returns>False when it is longer than the rest, or than any may be; then it is not taken.</returns>
     public bool TryTake(out int at, out int length)
     {
         at = _at + LengthBytes;
         int left = _end - at;
         length = left < 0 ? -1 : BinaryPrimitives.ReadInt32LittleEndian(Bytes.AsSpan(_at));
-        if (length < 0 || length > left)
+        if (length < 0 || length > Math.Min(left, LongestPayload))
             return false;
         _at = at + length;
         Number++;

@@ -129,7 +129,7 @@ internal sealed class FrameReceiver(Stream stream, int maxLength, Action onReada
         _packAtFrame = _pack;
         long number = _pack.Number;
         if (!_pack.TryTake(out int at, out int length))
-            throw new ProtocolViolationException($"In a pack of {(_pack.HasResults ? "results" : "items")}, item {number} is longer than the rest of it.");
+            throw new ProtocolViolationException($"In a pack of {(_pack.HasResults ? "results" : "items")}, item {number} has a length that cannot be.");
         _endsItem = _pack.HasResults;
         _frame = new Frame(_endsItem ? FrameType.Result : FrameType.Item, _pack.Port, _pack.Attempt, FrameFlags.None, number, new ReadOnlySequence<byte>(_pack.Bytes, at, length));
         _hasFrame = _isOfPack = true;
@@ -150,15 +150,16 @@ internal sealed class FrameReceiver(Stream stream, int maxLength, Action onReada
             return false;
         }
 
+        // First what may refuse the frame: nobody gets past it then.
         int payload = _begin + FrameFormat.HeaderLength;
+        bool isPack = header.Type is FrameType.PackedItems or FrameType.PackedResults;
+        if (isPack)
+            _pack = new FramePack(header, buffer, payload);
         _begin = payload + header.Length;
         _needed = FrameFormat.HeaderLength;
         _sequence++;
-        if (header.Type is FrameType.PackedItems or FrameType.PackedResults)
-        {
-            _pack = new FramePack(header, buffer, payload);
+        if (isPack)
             return TryTakeOfPack();
-        }
 
         _endsItem = header.Type == FrameType.LastResult;
         _frame = new Frame(_endsItem ? FrameType.Result : header.Type, header.Port, header.Attempt, header.Flags, header.Number, new ReadOnlySequence<byte>(buffer, payload, header.Length));

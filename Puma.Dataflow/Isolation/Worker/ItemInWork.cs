@@ -19,8 +19,8 @@ internal sealed class ItemInWork(IWorkMark? mark, CancellationToken discardToken
 {
     private readonly Lock _gate = new();
 
-    // Written inside of _gate, but for the number, which the stream writes without it when it goes on within a pack, and when the item is left. Number, attempt and whether its time is up are read by outputs on any
-    // thread, too.
+    // Written inside of _gate, but for the number, which the stream writes without it when it goes on within a pack, and when the item is left.
+    // Number, attempt and whether its time is up are read by outputs on any thread, too.
     private CancellationTokenSource _source = CancellationTokenSource.CreateLinkedTokenSource(discardToken);
     private long _number;
     private int _attempt;

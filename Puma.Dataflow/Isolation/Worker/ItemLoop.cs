@@ -77,7 +77,11 @@ internal sealed class ItemLoop(StartRecord start, HostedCode code, StageContext 
         if (!code.HandlesPacks || !data.TryPeekPack(out FramePack pack) || !_pack.TryStart(pack.Number))
             return false;
         long first = pack.Number;
+
+        // A result that is long goes out with the end of its item.
+        results.BeginBurst();
         failure = code.HandlePack(ref pack, _pack);
+        results.EndBurst();
 
         // While the item is noted still: this may be the end of the process.
         if (failure is not null)
