@@ -191,11 +191,13 @@ public abstract class StatusContract : LifecycleTest
         await completed.Started.Within();
         completed.Complete();
         Assert.Equal([StageState.Starting, StageState.Running, StageState.Draining, StageState.Completed], await StatesAsync(completed, "work"));
+        await completed.Completion.Within();
 
         PipelineRun<string> canceled = Start(Pipeline.Accept<string>().Then(static o => new Reporter(o), Tell.Nothing, Work).ForEach(static _ => { }));
         await canceled.Started.Within();
         canceled.Cancel();
         Assert.Equal([StageState.Starting, StageState.Running, StageState.Canceled], await StatesAsync(canceled, "work"));
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => canceled.Completion.Within());
 
         ExpectFailure();
         PipelineRun<string> faulted = Start(Pipeline.Accept<string>().Then(static o => new Reporter(o), Tell.ThenThrowAtStart, Work).ForEach(static _ => { }));
