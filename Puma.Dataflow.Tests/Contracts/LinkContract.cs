@@ -115,14 +115,14 @@ public abstract class LinkContract
             using var start = new Barrier(3);
             Task writing = Task.Run(() =>
             {
-                start.SignalAndWait(TestContext.Current.CancellationToken);
+                Assert.True(start.SignalAndWait(Waiting.Limit, TestContext.Current.CancellationToken));
                 while (!link.IsShut && !link.IsCompleted)
                     written += link.WriteMany(burst, turn: null);
             }, TestContext.Current.CancellationToken);
             Task reading = Task.Run(() =>
             {
                 int[] taken = new int[30];
-                start.SignalAndWait(TestContext.Current.CancellationToken);
+                Assert.True(start.SignalAndWait(Waiting.Limit, TestContext.Current.CancellationToken));
                 while (!link.IsShut && link.End is null)
                 {
                     int count = link.ReadMany(taken);
@@ -131,7 +131,7 @@ public abstract class LinkContract
                     read += count;
                 }
             }, TestContext.Current.CancellationToken);
-            start.SignalAndWait(TestContext.Current.CancellationToken);
+            Assert.True(start.SignalAndWait(Waiting.Limit, TestContext.Current.CancellationToken));
             Thread.SpinWait(round * 50);
             if (isShut)
                 link.Shut(DiscardReason.Canceled);

@@ -10,8 +10,6 @@ internal sealed class FramePacker
     private readonly byte[] _bytes = new byte[Capacity];
     private int _filled;
 
-    public int Count { get; private set; }
-
     /// <summary>The payload of the frame.</summary>
     public ReadOnlySpan<byte> Payload => _bytes.AsSpan(0, _filled);
 
@@ -25,10 +23,9 @@ internal sealed class FramePacker
     /// <param name="length">In bytes.</param>
     public void Add(int length)
     {
-        Count++;
         BinaryPrimitives.WriteInt32LittleEndian(_bytes.AsSpan(_filled), length);
         _filled += FramePack.LengthBytes + length;
     }
 
-    public void Clear() => (Count, _filled) = (0, 0);
+    public void Clear() => _filled = 0;
 }
