@@ -13,12 +13,15 @@ public sealed class LinkCountsTests
     private static readonly TimeSpan s_longest = TimeSpan.FromSeconds(2);
 
     [Theory]
-    [InlineData(LinkKind.Burst)]
-    [InlineData(LinkKind.BufferBlock)]
-    public Task WhatWasReceived_WasSent(LinkKind kind) => Task.WhenAll(Enumerable.Range(0, Links).Select(_ => PassAsync(Make(kind))));
+    [InlineData(LinkKind.Burst, false)]
+    [InlineData(LinkKind.Burst, true)]
+    [InlineData(LinkKind.BufferBlock, false)]
+    public Task WhatWasReceived_WasSent(LinkKind kind, bool handlesWhatIsRead) => Task.WhenAll(Enumerable.Range(0, Links).Select(_ => PassAsync(Make(kind), handlesWhatIsRead)));
 
-    private static async Task PassAsync(Link<int> link)
+    private static async Task PassAsync(Link<int> link, bool handlesWhatIsRead)
     {
+        if (handlesWhatIsRead)
+            ((BurstLink<int>)link).HandlesWhatIsRead = true;
         int written = 0;
         Task writing = Run(() =>
         {
@@ -43,7 +46,8 @@ public sealed class LinkCountsTests
                     continue;
                 }
 
-                link.CountReceived();
+                if (!handlesWhatIsRead)
+                    link.CountReceived();
                 LinkCounts now = link.Counts;
                 link.Release(1);
                 Assert.True(now.Received <= now.Sent, $"{now}");

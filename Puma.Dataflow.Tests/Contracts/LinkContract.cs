@@ -9,7 +9,7 @@ namespace Puma.Dataflow.Tests.Contracts;
 public abstract class LinkContract
 {
     private readonly End _writer = new();
-    private readonly End _reader = new();
+    private protected readonly End _reader = new();
     private protected readonly ConcurrentQueue<(object? Item, DiscardReason Reason)> _discarded = [];
 
     /// <summary>Makes the link under test.</summary>
@@ -102,30 +102,34 @@ public abstract class LinkContract
         Assert.InRange(link.MaxSlotsHeld, 1, capacity);
     }
 
-    [Theory] // S34, S30: whoever ends the link while bursts go over it, each value is there once: read, discarded, or refused
-    [InlineData(false)]
-    [InlineData(true)]
-    public async Task Bursts_WhileTheLinkIsEnded_AreCountedToTheLast(bool isShut)
+    [Theory] // S34, S30: whoever ends the link while values go over it, each is there once: read, discarded, or refused
+    [InlineData(false, 1)]
+    [InlineData(true, 1)]
+    [InlineData(false, 20)]
+    [InlineData(true, 20)]
+    public async Task Values_WhileTheLinkIsEnded_AreCountedToTheLast(bool isShut, int together)
     {
         for (int round = 0; round < 200; round++)
         {
             Link<int> link = Create<int>(64);
-            int[] burst = [.. Enumerable.Range(0, 20)];
+            int[] burst = [.. Enumerable.Range(0, together)];
             long written = 0, read = 0;
             using var start = new Barrier(3);
             Task writing = Task.Run(() =>
             {
                 Assert.True(start.SignalAndWait(Waiting.Limit, TestContext.Current.CancellationToken));
                 while (!link.IsShut && !link.IsCompleted)
-                    written += link.WriteMany(burst, turn: null);
+                    written += together > 1 ? link.WriteMany(burst, turn: null) : link.TryWrite(0) ? 1 : 0;
             }, TestContext.Current.CancellationToken);
             Task reading = Task.Run(() =>
             {
-                int[] taken = new int[30];
+                int[] taken = new int[together + 10];
                 Assert.True(start.SignalAndWait(Waiting.Limit, TestContext.Current.CancellationToken));
-                while (!link.IsShut && link.End is null)
+
+                // It goes on for a while when the link is shut: whatever it gets then, nobody else must.
+                for (int shutFor = 0; shutFor < 100 && link.End is null; shutFor += link.IsShut ? 1 : 0)
                 {
-                    int count = link.ReadMany(taken);
+                    int count = together > 1 ? link.ReadMany(taken) : link.TryRead(out taken[0]) ? 1 : 0;
                     link.CountReceived(count);
                     link.Release(count);
                     read += count;
@@ -410,12 +414,15 @@ public abstract class LinkContract
     }
 
     /// <summary>One end of the link under test: counts what it is told, and wakes who waits.</summary>
-    private sealed class End : ILinkEnd
+    private protected sealed class End : ILinkEnd
     {
         private int _wakes;
         private int _readerClosed;
 
         public Wakeup Signal { get; } = new();
+
+        /// <summary>What happens when the reader has taken what was queued, before it reads the first of it.</summary>
+        public Action? OnTaken { private get; set; }
 
         public int Wakes => Volatile.Read(ref _wakes);
 
@@ -426,6 +433,8 @@ public abstract class LinkContract
             Interlocked.Increment(ref _wakes);
             Signal.Set();
         }
+
+        public void OnBurstTaken() => OnTaken?.Invoke();
 
         public void OnReaderClosed() => Interlocked.Increment(ref _readerClosed);
     }
@@ -477,6 +486,41 @@ public sealed class BurstLinkTests : LinkContract
 {
     private protected override Link<T> Create<T>(int capacity, ILinkEnd writer, ILinkEnd reader, Action<object?, DiscardReason> onDiscarded, FullMode fullMode) =>
         new BurstLink<T>("writer", "reader", capacity, writer, reader) { FullMode = fullMode, OnDiscarded = onDiscarded };
+
+    [Fact] // S30: what is left to who shuts the link is not received
+    public void Values_OfAReaderThatHandlesWhatItReads_AreReceivedWhenTheyAreRead()
+    {
+        var link = (BurstLink<int>)Create<int>(4);
+        link.HandlesWhatIsRead = true;
+        for (int i = 0; i < 3; i++)
+            Assert.True(link.TryWrite(i));
+
+        Assert.True(link.TryRead(out _));
+        Assert.Equal((3L, 1L, 0L), (link.Counts.Sent, link.Counts.Received, link.Counts.Discarded));
+        link.Shut(DiscardReason.Canceled);
+        Assert.False(link.TryRead(out _));
+
+        Assert.Equal((3L, 1L, 2L), (link.Counts.Sent, link.Counts.Received, link.Counts.Discarded));
+        Assert.Equal((0, 1), (link.Queued, link.SlotsHeld));
+    }
+
+    [Theory] // S6, S30: a stage that is left behind tries to read once more
+    [InlineData(1)]
+    [InlineData(2)]
+    public void Read_OfALinkThatIsShutMeanwhile_GetsNothing(int together)
+    {
+        Link<int> link = Create<int>(4);
+        _reader.OnTaken = () => link.Shut(DiscardReason.Canceled);
+        for (int i = 0; i < 3; i++)
+            Assert.True(link.TryWrite(i));
+
+        int[] taken = new int[together];
+        Assert.Equal(0, together > 1 ? link.ReadMany(taken) : link.TryRead(out taken[0]) ? 1 : 0);
+
+        Assert.Equal([0, 1, 2], _discarded.Select(static d => d.Item));
+        Assert.Equal((3L, 0L, 3L), (link.Counts.Sent, link.Counts.Received, link.Counts.Discarded));
+        Assert.Equal((0, 0), (link.Queued, link.SlotsHeld));
+    }
 
     [Fact] // S34: memory follows what is queued
     public void Write_FarBeyondTheLongestRing_MakesNoRingForEachValue()

@@ -56,7 +56,7 @@ public sealed class StageReporterTests : PipelineTest
             }
         }
 
-        protected override bool IsWriting => false;
+        protected override bool IsInUse => false;
 
         public override int Queued => 3;
 

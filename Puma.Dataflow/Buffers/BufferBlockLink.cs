@@ -27,6 +27,9 @@ internal sealed class BufferBlockLink<T>(string from, string to, int capacity, I
     // 1 while the writer hands an item over or drops one, so that who shuts the link waits for the counts to be whole.
     private int _isWriting;
 
+    // 1 while the reader takes an item: from a burst, of which who shuts the link takes the rest.
+    private int _isReading;
+
     // Reader only: the items that were taken out of the block together.
     private IList<T> _burst = NoBurst;
     private int _next;
@@ -36,7 +39,7 @@ internal sealed class BufferBlockLink<T>(string from, string to, int capacity, I
 
     protected override long AcceptedSoFar => Volatile.Read(ref _accepted);
 
-    protected override bool IsWriting => Volatile.Read(ref _isWriting) != 0;
+    protected override bool IsInUse => Volatile.Read(ref _isWriting) != 0 || Volatile.Read(ref _isReading) != 0;
 
     public override int SlotsHeld => Volatile.Read(ref _held);
 
@@ -104,7 +107,26 @@ internal sealed class BufferBlockLink<T>(string from, string to, int capacity, I
         return true;
     }
 
-    protected override bool TryTake(out T item)
+    public override bool TryRead(out T item)
+    {
+        // As in the writer: no fence of our own.
+        Volatile.Write(ref _isReading, 1);
+        item = default!;
+        bool isRead = !IsShutting && TryTake(out item);
+        Volatile.Write(ref _isReading, 0);
+        return isRead;
+    }
+
+    protected override bool TryTakeLeft(out T item) => TryTake(out item);
+
+    /// <summary>Takes what is queued in a link that was shut, because it has come back: foreign code has released its reservation. Any thread.</summary>
+    public bool TryTakeBack(out T item)
+    {
+        lock (ShutGate)
+            return TryTake(out item);
+    }
+
+    private bool TryTake(out T item)
     {
         if (_next < _burst.Count)
         {

@@ -14,11 +14,12 @@ namespace Puma.Dataflow.Buffers;
 /// <para>
 /// What the writer writes is in <see cref="WriterSide"/>, what the reader writes in <see cref="ReaderSide"/>, each on cache lines of its own;
 /// each side keeps what it last saw of the other, and looks again only when that is used up. All positions count from the first value on:
-/// released &lt;= read &lt;= published &lt;= taken &lt;= released + capacity.
+/// released &lt;= read &lt;= published &lt;= claimed, and published + reserved &lt;= released + capacity.
 /// </para>
 /// <para>
-/// <see cref="Complete"/> and <see cref="Link{T}.Shut"/> may come from a third thread while a value is written. They are rare, so they bear the cost
-/// (a barrier for all processors, and a wait of a few instructions), and the writer has none.
+/// <see cref="Complete"/> and <see cref="Link{T}.Shut"/> may come from a third thread while a value is written or read. They are rare, so they
+/// bear the cost: they set a bit, pass a barrier for all processors, and look then. Each side claims the position of its value first, and looks
+/// for the bit then, without a fence. So whichever claim was made without a look at the bit, the third thread sees.
 /// </para>
 /// </remarks>
 internal sealed class BurstLink<T> : Link<T>
@@ -41,8 +42,10 @@ internal sealed class BurstLink<T> : Link<T>
     // Set once, by any thread.
     private EndMarker? _marker;
 
-    // Slots of what was queued when the link was shut. Written under the gate of that: the reader's own count is the reader's alone.
-    private long _releasedAtShut;
+    // What is left to who has shut the link. Guarded by its gate, but for the count: how many of it were taken, and their slots given back.
+    private Ring? _leftRing;
+    private long _leftFrom;
+    private long _leftTaken;
 
     public BurstLink(string from, string to, int capacity, ILinkEnd writer, ILinkEnd reader)
         : base(from, to, capacity, writer, reader)
@@ -53,14 +56,23 @@ internal sealed class BurstLink<T> : Link<T>
         _wakeAt = Math.Max(1, capacity / 2);
     }
 
+    /// <summary>Whether the reader handles each value that it reads, so that it need not count it as received as well. Set before the first one.</summary>
+    public bool HandlesWhatIsRead { get; set; }
+
     protected override long AcceptedSoFar => Volatile.Read(ref _write.Published);
 
-    protected override bool IsWriting => Volatile.Read(ref _write.IsWriting) != 0;
+    // A claim that is given up is not shown.
+    protected override long ReceivedSoFar =>
+        !HandlesWhatIsRead ? base.ReceivedSoFar : Volatile.Read(ref _leftRing) is null ? Volatile.Read(ref _read.Position) : _leftFrom;
 
-    // What is taken or published is read before what is released or read: the difference never shows more than there was.
-    public override int SlotsHeld => (int)Math.Max(0, Volatile.Read(ref _write.Taken) - Volatile.Read(ref _read.Released) - Volatile.Read(ref _releasedAtShut));
+    protected override bool IsInUse => Volatile.Read(ref _write.Claimed) != Volatile.Read(ref _write.Published);
 
-    public override int Queued => (int)Math.Max(0, Volatile.Read(ref _write.Published) - Volatile.Read(ref _read.Position));
+    // What is published or reserved is read before what is released or read: the difference never shows more than there was. For
+    // the same reason a reservation ends before its value is published.
+    public override int SlotsHeld =>
+        (int)Math.Max(0, Volatile.Read(ref _write.Published) + Volatile.Read(ref _write.Reserved) - Volatile.Read(ref _read.Released) - Volatile.Read(ref _leftTaken));
+
+    public override int Queued => (int)Math.Max(0, Volatile.Read(ref _write.Published) - Volatile.Read(ref _read.Position) - Volatile.Read(ref _leftTaken));
 
     public override int MaxSlotsHeld => Volatile.Read(ref _write.MaxHeld);
 
@@ -72,7 +84,7 @@ internal sealed class BurstLink<T> : Link<T>
         {
             // Nothing is published any more when the marker is set, so it must be read before all is found read.
             EndMarker? marker = Volatile.Read(ref _marker);
-            return marker is not null && _read.Position == Volatile.Read(ref _write.Published) ? marker : null;
+            return marker is not null && _read.Position + Volatile.Read(ref _leftTaken) == Volatile.Read(ref _write.Published) ? marker : null;
         }
     }
 
@@ -83,19 +95,21 @@ internal sealed class BurstLink<T> : Link<T>
         if (IsShut)
             return false;
         WriterSide write = _write;
-        long held = write.Taken - write.ReleasedSeen;
+        long held = write.Published + write.Reserved - write.ReleasedSeen;
         if (held >= write.MaxHeld)
         {
             // Full, or more slots in use than ever, as far as this side has seen.
             write.ReleasedSeen = Volatile.Read(ref _read.Released);
-            held = write.Taken - write.ReleasedSeen;
+            held = write.Published + write.Reserved - write.ReleasedSeen;
             if (held >= Capacity)
                 return false;
             if (held >= write.MaxHeld)
                 write.MaxHeld = (int)held + 1;
         }
 
-        Volatile.Write(ref write.Taken, write.Taken + 1);
+        // What is written beside it must look for a slot of its own.
+        Volatile.Write(ref write.Reserved, write.Reserved + 1);
+        write.RoomSeen = 0;
         return true;
     }
 
@@ -106,10 +120,13 @@ internal sealed class BurstLink<T> : Link<T>
         // Up to that position there are a slot and a place, as far as this side has seen.
         WriterSide write = _write;
         long position = write.Published;
-        if (position >= write.RoomSeen || write.Taken != position || Closing != 0)
+        if (position >= write.RoomSeen)
             return TryWriteSlowly(item, turn);
-        Volatile.Write(ref write.Taken, position + 1);
-        return Publish(write, position, item, turn);
+        if (!TryClaim(write, position, 1, Refusing | Shutting | Completing))
+            return false;
+        write.Ring[position] = item;
+        Publish(write, position + 1, turn);
+        return true;
     }
 
     public override int WriteMany(ReadOnlySpan<T> items, Turn? turn)
@@ -120,18 +137,22 @@ internal sealed class BurstLink<T> : Link<T>
         {
             long position = write.Published;
             int count = (int)Math.Min(items.Length - written, write.RoomSeen - position);
-            if (count <= 0 || write.Taken != position || Closing != 0)
+            if (count > 0)
             {
-                if (!TryWriteSlowly(items[written], turn))
+                if (!TryClaim(write, position, count, Refusing | Shutting | Completing))
                     break;
-                written++;
-                continue;
+                write.Ring.Put(position, items.Slice(written, count));
+                Publish(write, position + count, turn);
+                written += count;
             }
-
-            Volatile.Write(ref write.Taken, position + count);
-            if (!Publish(write, position, items.Slice(written, count), turn))
+            else if (TryWriteSlowly(items[written], turn))
+            {
+                written++;
+            }
+            else
+            {
                 break;
-            written += count;
+            }
         }
 
         return written;
@@ -140,13 +161,15 @@ internal sealed class BurstLink<T> : Link<T>
     [MethodImpl(MethodImplOptions.NoInlining)] // rare, and the frequent path is short without it
     private bool TryWriteSlowly(T item, Turn? turn)
     {
+        WriterSide write = _write;
         if (!TryReserve() || !WriteReserved(item, turn))
             return false;
-        _write.RoomSeen = Math.Min(_write.RoomEnd, _write.ReleasedSeen + _write.MaxHeld);
+        if (write.Reserved == 0)
+            write.RoomSeen = Math.Min(write.RoomEnd, write.ReleasedSeen + write.MaxHeld);
         return true;
     }
 
-    public override void CancelReserve() => Volatile.Write(ref _write.Taken, _write.Taken - 1);
+    public override void CancelReserve() => Volatile.Write(ref _write.Reserved, _write.Reserved - 1);
 
     public override bool WriteReserved(T item) => WriteReserved(item, turn: null);
 
@@ -156,52 +179,35 @@ internal sealed class BurstLink<T> : Link<T>
         long position = write.Published;
         if (position >= write.RoomEnd)
             MakeRoom(position);
-        return Publish(write, position, item, turn);
-    }
-
-    private bool Publish(WriterSide write, long position, T item, Turn? turn)
-    {
-        Volatile.Write(ref write.IsWriting, 1);
-        if ((Closing & (Shutting | Completing)) != 0)
-        {
-            Volatile.Write(ref write.IsWriting, 0);
-            CancelReserve();
+        CancelReserve();
+        if (!TryClaim(write, position, 1, Shutting | Completing))
             return false;
-        }
-
         write.Ring[position] = item;
-        Volatile.Write(ref write.Published, position + 1);
-        Volatile.Write(ref write.IsWriting, 0);
-        if (turn?.KeepsBackFor(Writer) != true)
-            Interlocked.MemoryBarrier();
-        if (Volatile.Read(ref _readerSleeps) != 0)
-            WakeReader();
-        if ((position & (2 * Turn.ItemsPerLook - 1)) == 0)
-            Turn.Look(Writer, ref _write.LookedAt);
+        Publish(write, position + 1, turn);
         return true;
     }
 
-    /// <summary>The same for several items, whose slots are taken. Not one method for both: the other one costs less on its own.</summary>
-    private bool Publish(WriterSide write, long position, ReadOnlySpan<T> items, Turn? turn)
+    /// <summary>Says that values are handed over, which they must not be when this returns false.</summary>
+    private bool TryClaim(WriterSide write, long position, int count, int forbidding)
     {
-        Volatile.Write(ref write.IsWriting, 1);
-        if ((Closing & (Shutting | Completing)) != 0)
-        {
-            Volatile.Write(ref write.IsWriting, 0);
-            Volatile.Write(ref write.Taken, write.Taken - items.Length);
-            return false;
-        }
+        Volatile.Write(ref write.Claimed, position + count);
+        if ((Closing & forbidding) == 0)
+            return true;
+        Volatile.Write(ref write.Claimed, position);
+        return false;
+    }
 
-        write.Ring.Put(position, items);
-        Volatile.Write(ref write.Published, position + items.Length);
-        Volatile.Write(ref write.IsWriting, 0);
+    /// <summary>Shows the reader the values that are in their places.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)] // for the writer of one value no more than a few instructions
+    private void Publish(WriterSide write, long end, Turn? turn)
+    {
+        Volatile.Write(ref write.Published, end);
         if (turn?.KeepsBackFor(Writer) != true)
             Interlocked.MemoryBarrier();
         if (Volatile.Read(ref _readerSleeps) != 0)
             WakeReader();
-        if (Turn.IsLookDue(position, position + items.Length, 2 * Turn.ItemsPerLook))
-            Turn.Look(Writer, ref _write.LookedAt);
-        return true;
+        if (end >= write.Looks.Due)
+            Turn.Look(Writer, ref write.Looks, end, 2 * Turn.ItemsPerLook);
     }
 
     [MethodImpl(MethodImplOptions.NoInlining)] // rare, and the frequent path is short without it
@@ -236,25 +242,25 @@ internal sealed class BurstLink<T> : Link<T>
 
     // ---- The reader's. ---------------------------------------------------------------------------------------------------------------
 
-    protected override bool TryTake(out T item)
+    [MethodImpl(MethodImplOptions.AggressiveInlining)] // the frequent path is short
+    public override bool TryRead(out T item)
     {
         ReaderSide read = _read;
         long position = read.Position;
-        if (position == read.PublishedSeen && !TryTakeBurst(position))
+        if ((position != read.PublishedSeen || TryTakeBurst(position)) && TryClaim(read, position, 1))
         {
-            item = default!;
-            return false;
+            Ring ring = read.Ring;
+            while (position == ring.End)
+                ring = read.Ring = ring.Next!;
+            item = ring.Take(position);
+            return true;
         }
 
-        Ring ring = read.Ring;
-        while (position == ring.End)
-            ring = read.Ring = ring.Next!;
-        item = ring.Take(position);
-        Volatile.Write(ref read.Position, position + 1);
-        return true;
+        item = default!;
+        return false;
     }
 
-    protected override int TakeMany(Span<T> items)
+    public override int ReadMany(Span<T> items)
     {
         ReaderSide read = _read;
         int taken = 0;
@@ -266,12 +272,57 @@ internal sealed class BurstLink<T> : Link<T>
             Ring ring = read.Ring;
             while (position == ring.End)
                 ring = read.Ring = ring.Next!;
-            int count = ring.Take(position, Math.Min(read.PublishedSeen, ring.End), items[taken..]);
-            Volatile.Write(ref read.Position, position + count);
+            Span<T> places = ring.PlacesFrom(position);
+            int count = (int)Math.Min(Math.Min(Math.Min(read.PublishedSeen, ring.End) - position, places.Length), items.Length - taken);
+            if (!TryClaim(read, position, count))
+                break;
+            Ring.Take(places[..count], items[taken..]);
             taken += count;
         }
 
         return taken;
+    }
+
+    /// <summary>Says that values are taken, which they must not be when this returns false.</summary>
+    private bool TryClaim(ReaderSide read, long position, int count)
+    {
+        Volatile.Write(ref read.Position, position + count);
+        return !IsShutting || TryKeepClaim(read, position);
+    }
+
+    /// <summary>Whether who shuts the link has seen the claim. If not, it is given up, and what it was for is left to him.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining)] // rare, and the frequent path is short without it
+    private bool TryKeepClaim(ReaderSide read, long position)
+    {
+        lock (ShutGate)
+        {
+            if (position < _leftFrom)
+                return true;
+            Volatile.Write(ref read.Position, position);
+            return false;
+        }
+    }
+
+    protected override bool TryTakeLeft(out T item)
+    {
+        if (_leftRing is null)
+        {
+            _leftFrom = Volatile.Read(ref _read.Position);
+            Volatile.Write(ref _leftRing, Volatile.Read(ref _read.Ring));
+        }
+
+        long position = _leftFrom + _leftTaken;
+        if (position == Volatile.Read(ref _write.Published))
+        {
+            item = default!;
+            return false;
+        }
+
+        // The reader may have claimed the position before, and not gone on to its ring yet.
+        while (position >= _leftRing.End)
+            _leftRing = _leftRing.Next!;
+        item = _leftRing.Take(position);
+        return true;
     }
 
     [MethodImpl(MethodImplOptions.NoInlining)] // rare, and the frequent path is short without it
@@ -301,15 +352,15 @@ internal sealed class BurstLink<T> : Link<T>
 
     public override void Release(int count)
     {
-        long before = _read.Released, released = before + count;
+        long released = _read.Released + count;
         Volatile.Write(ref _read.Released, released);
-        AssertSlots((int)(Volatile.Read(ref _write.Taken) - released));
+        AssertSlots((int)(Volatile.Read(ref _write.Published) + Volatile.Read(ref _write.Reserved) - released));
 
         // A writer that were woken for every single slot would switch threads for every item. The rest is for Flush.
         if (IsWriterWaiting && Capacity - SlotsHeld >= _wakeAt)
             WakeWriter();
-        if (Turn.IsLookDue(before, released, Turn.ItemsPerLook))
-            Turn.Look(Reader, ref _read.LookedAt);
+        if (released >= _read.Looks.Due)
+            Turn.Look(Reader, ref _read.Looks, released, Turn.ItemsPerLook);
     }
 
     public override void Flush()
@@ -325,12 +376,12 @@ internal sealed class BurstLink<T> : Link<T>
     {
         // First no more values, then the marker: a reader that sees the marker sees every value too.
         Close(Completing);
-        WaitForWriter();
+        WaitForUsers();
         Interlocked.CompareExchange(ref _marker, marker, null);
         Reader.Wake();
     }
 
-    protected override void ReleaseQueued() => Volatile.Write(ref _releasedAtShut, _releasedAtShut + 1);
+    protected override void ReleaseQueued() => Volatile.Write(ref _leftTaken, _leftTaken + 1);
 
     /// <summary>What only the writer writes.</summary>
     private sealed class WriterSide(Ring first) : OnOwnCacheLines
@@ -349,19 +400,18 @@ internal sealed class BurstLink<T> : Link<T>
         /// <summary>How many values the reader may read.</summary>
         public long Published;
 
-        /// <summary>How many slots were ever taken.</summary>
-        public long Taken;
+        /// <summary>The same, and those that are handed over just now.</summary>
+        public long Claimed;
 
-        /// <summary>How many of them were given back, as far as this side has looked.</summary>
+        /// <summary>How many slots are taken for values that are handed over later.</summary>
+        public int Reserved;
+
+        /// <summary>How many slots were given back, as far as this side has looked.</summary>
         public long ReleasedSeen;
 
         public int MaxHeld;
 
-        /// <summary>1 while a value is handed over or dropped.</summary>
-        public int IsWriting;
-
-        /// <summary>When the turn of the writer last looked at the time for this link.</summary>
-        public long LookedAt;
+        public Looks Looks = new() { Due = 2 * Turn.ItemsPerLook };
 
         public CacheLines Behind { get; }
     }
@@ -371,7 +421,7 @@ internal sealed class BurstLink<T> : Link<T>
     {
         public Ring Ring = first;
 
-        /// <summary>How many values were read.</summary>
+        /// <summary>How many values were read, or are just now.</summary>
         public long Position;
 
         /// <summary>How many were there to be read, as far as this side has looked.</summary>
@@ -383,8 +433,7 @@ internal sealed class BurstLink<T> : Link<T>
         /// <summary>How many slots were given back.</summary>
         public long Released;
 
-        /// <summary>When the turn of the reader last looked at the time for this link.</summary>
-        public long LookedAt;
+        public Looks Looks = new() { Due = Turn.ItemsPerLook };
 
         public CacheLines Behind { get; }
     }
@@ -423,18 +472,15 @@ internal sealed class BurstLink<T> : Link<T>
             items[first..].CopyTo(_places);
         }
 
-        /// <returns>How many it took: those that lie together.</returns>
-        public int Take(long position, long end, Span<T> items)
+        /// <summary>The places from a position on that lie together.</summary>
+        public Span<T> PlacesFrom(long position) => _places.AsSpan((int)position & (_places.Length - 1));
+
+        public static void Take(Span<T> places, Span<T> items)
         {
-            Span<T> places = PlacesFrom(position);
-            places = places[..(int)Math.Min(Math.Min(end - position, places.Length), items.Length)];
             places.CopyTo(items);
             if (RuntimeHelpers.IsReferenceOrContainsReferences<T>())
                 places.Clear();
-            return places.Length;
         }
-
-        private Span<T> PlacesFrom(long position) => _places.AsSpan((int)position & (_places.Length - 1));
 
         public void EndWith(long position, Ring next) => (End, Next) = (position, next);
     }

@@ -45,7 +45,7 @@ internal abstract class Link(string from, string to, int capacity, ILinkEnd writ
             long refused = Volatile.Read(ref _refused);
             long droppedOldest = Volatile.Read(ref _droppedOldest);
             long discarded = Volatile.Read(ref _discarded);
-            long received = Volatile.Read(ref _reading.Received);
+            long received = ReceivedSoFar;
             long accepted = Math.Max(AcceptedSoFar, received + discarded);
 
             // Whatever is not discarded is in hands that do not return it.
@@ -57,6 +57,9 @@ internal abstract class Link(string from, string to, int capacity, ILinkEnd writ
 
     /// <summary>Items that the writer has counted and that had a slot. Exact once <see cref="Shut"/> has returned.</summary>
     protected abstract long AcceptedSoFar { get; }
+
+    /// <summary>Items that the reader has counted as received.</summary>
+    protected virtual long ReceivedSoFar => Volatile.Read(ref _reading.Received);
 
     public abstract int SlotsHeld { get; }
 
@@ -140,8 +143,8 @@ internal abstract class Link(string from, string to, int capacity, ILinkEnd writ
     /// <summary>Counts an item that was dropped before it took a slot; telling of it is the caller's.</summary>
     protected void CountRefused() => Interlocked.Increment(ref _refused);
 
-    /// <summary>Whether a write may still be under way that has not seen what was set before. The writer sets it before it looks, and does not fence; the barrier of who waits does that.</summary>
-    protected abstract bool IsWriting { get; }
+    /// <summary>Whether a write, or a read that is waited for, may still be under way that has not seen what was set before. Who writes sets it before it looks, and does not fence; the barrier of who waits does that.</summary>
+    protected abstract bool IsInUse { get; }
 
     /// <summary>No slot is given out any more.</summary>
     protected const int Refusing = 1;
@@ -166,35 +169,18 @@ internal abstract class Link(string from, string to, int capacity, ILinkEnd writ
     protected bool BeginShut()
     {
         bool isFirst = (Interlocked.Or(ref _closing, Refusing | Shutting) & Shutting) == 0;
-        WaitForWriter();
-
-        // The reader is waited for as well, when it is not the caller itself: a stage that is left behind.
-        var spin = default(SpinWait);
-        while (Volatile.Read(ref _reading.IsReading) != 0)
-            spin.SpinOnce();
+        WaitForUsers();
         return isFirst;
     }
 
-    /// <summary>Returns when no write is under way that has not seen what was set before; its barrier serves the reader's side, too.</summary>
-    protected void WaitForWriter()
+    /// <summary>Returns when nothing is under way that has not seen what was set before.</summary>
+    protected void WaitForUsers()
     {
         Interlocked.MemoryBarrierProcessWide();
         var spin = default(SpinWait);
-        while (IsWriting)
+        while (IsInUse)
             spin.SpinOnce();
     }
-
-    /// <summary>Says that the reader reads, which it must not any more when this returns false.</summary>
-    protected bool TryEnterRead()
-    {
-        Volatile.Write(ref _reading.IsReading, 1);
-        if (!IsShutting)
-            return true;
-        LeaveRead();
-        return false;
-    }
-
-    protected void LeaveRead() => Volatile.Write(ref _reading.IsReading, 0);
 
     [Conditional("DEBUG")]
     protected void AssertSlots(int held) =>
@@ -204,7 +190,7 @@ internal abstract class Link(string from, string to, int capacity, ILinkEnd writ
     // and looks then: one of the two always sees the other.
     private int _writerWaits;
 
-    // What changes with every item is the reader's alone; the writer looks at the rest with every item.
+    // What changes with every item is the reader's alone; both sides look at the rest with every item.
     private readonly Reading _reading = new();
 
     // Any thread. Those of the first two had a slot, those of the last one had none.
@@ -219,9 +205,6 @@ internal abstract class Link(string from, string to, int capacity, ILinkEnd writ
     private sealed class Reading : OnOwnCacheLines
     {
         public long Received;
-
-        /// <summary>1 while the reader takes an item.</summary>
-        public int IsReading;
 
         public CacheLines Behind { get; }
     }
@@ -242,8 +225,8 @@ internal readonly record struct LinkCounts(long Sent, long Received, long Discar
 internal abstract class Link<T>(string from, string to, int capacity, ILinkEnd writer, ILinkEnd reader)
     : Link(from, to, capacity, writer, reader)
 {
-    // What is queued in a link that was shut is taken by one thread at a time.
-    private readonly Lock _shutGate = new();
+    /// <summary>What is queued in a link that was shut is taken by one thread at a time.</summary>
+    protected Lock ShutGate { get; } = new();
 
     /// <summary>Takes a slot. Writer only.</summary>
     /// <returns>False when no slot is free or the link is shut.</returns>
@@ -272,40 +255,20 @@ internal abstract class Link<T>(string from, string to, int capacity, ILinkEnd w
 
     /// <summary>Takes the next item out of the queue; its slot stays held. Reader only.</summary>
     /// <returns>False when nothing is queued, or the link was shut.</returns>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)] // where the kind of link is known, no call is left of it
-    public bool TryRead(out T item)
-    {
-        item = default!;
-        if (!TryEnterRead())
-            return false;
-        bool isRead = TryTake(out item);
-        LeaveRead();
-        return isRead;
-    }
+    public abstract bool TryRead(out T item);
 
     /// <summary>Takes the next items out of the queue, as many as there are; their slots stay held. Reader only.</summary>
     /// <returns>How many.</returns>
-    public int ReadMany(Span<T> items)
-    {
-        if (!TryEnterRead())
-            return 0;
-        int count = TakeMany(items);
-        LeaveRead();
-        return count;
-    }
-
-    /// <summary>The same as <see cref="TryTake"/> for as many as there are, and fit.</summary>
-    /// <returns>How many.</returns>
-    protected virtual int TakeMany(Span<T> items)
+    public virtual int ReadMany(Span<T> items)
     {
         int count = 0;
-        while (count < items.Length && TryTake(out items[count]))
+        while (count < items.Length && TryRead(out items[count]))
             count++;
         return count;
     }
 
-    /// <summary>Takes the next item out of the queue. The reader, or who has shut the link, under the gate.</summary>
-    protected abstract bool TryTake(out T item);
+    /// <summary>Takes the next item out of the queue of a link that was shut. Any thread, under the gate.</summary>
+    protected abstract bool TryTakeLeft(out T item);
 
     /// <inheritdoc/>
     public override void Shut(DiscardReason reason)
@@ -327,22 +290,15 @@ internal abstract class Link<T>(string from, string to, int capacity, ILinkEnd w
     /// <summary>Runs once, when nothing is read or written any more.</summary>
     protected virtual void OnShut() { }
 
-    /// <summary>Takes what is queued in a link that was shut, because it has come back: foreign code has released its reservation. Any thread.</summary>
-    public bool TryTakeBack(out T item)
-    {
-        lock (_shutGate)
-            return TryTake(out item);
-    }
-
     /// <summary>Gives back the slot of an item that was queued when the link was shut. Under the gate.</summary>
     protected abstract void ReleaseQueued();
 
     /// <summary>Takes an item that is still queued, and counts it as discarded, both at once: who finds nothing knows that all is counted.</summary>
     private bool TryDiscardNext(out T item)
     {
-        lock (_shutGate)
+        lock (ShutGate)
         {
-            if (!TryTake(out item))
+            if (!TryTakeLeft(out item))
                 return false;
             CountDiscarded();
             ReleaseQueued();

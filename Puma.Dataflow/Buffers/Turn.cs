@@ -20,11 +20,17 @@ namespace Puma.Dataflow.Buffers;
 /// </remarks>
 internal sealed class Turn
 {
-    /// <summary>After so many items a turn looks at the time. A power of two.</summary>
+    /// <summary>After so many items a turn looks at the time.</summary>
     public const int ItemsPerLook = 64;
+
+    /// <summary>After so many times as many, when they took no longer than <see cref="s_shortest"/>.</summary>
+    private const int LooksSpared = 4;
 
     /// <summary>20 microseconds, in timestamps: beside that it costs little to wake another thread.</summary>
     private static readonly long s_longest = TimeProvider.System.TimestampFrequency / 50_000;
+
+    /// <summary>5 microseconds, in timestamps: beside that it costs something to look at the time.</summary>
+    private static readonly long s_shortest = TimeProvider.System.TimestampFrequency / 200_000;
 
     /// <summary>How long a thread goes on with what it keeps, in timestamps: a millisecond. Then others may have it.</summary>
     private static readonly long s_longestStay = TimeProvider.System.TimestampFrequency / 1000;
@@ -90,17 +96,17 @@ internal sealed class Turn
     /// <returns>False when it is not kept.</returns>
     public static bool TryKeep(Wakeup wakeup) => wakeup is { IsQuick: true, Stream: not null } && t_here is { _keeper: not null } turn && turn.TryAdd(wakeup);
 
-    /// <summary>Whether a count has reached or passed a multiple of a power of two.</summary>
-    public static bool IsLookDue(long before, long after, int every) => (before ^ after) >= every;
-
-    /// <summary>Called by a stream after every <see cref="ItemsPerLook"/> items on one of its links.</summary>
+    /// <summary>Called by a stream when a look is due on one of its links.</summary>
     /// <param name="stream">The stream.</param>
-    /// <param name="lookedAt">When it was called for this link before.</param>
+    /// <param name="looks">The looks on this link.</param>
+    /// <param name="position">How many items have passed there.</param>
+    /// <param name="every">After how many the next look is due, unless they are very quick.</param>
     [MethodImpl(MethodImplOptions.NoInlining)] // rare, and the frequent path is short without it
-    public static void Look(ILinkEnd stream, ref long lookedAt)
+    public static void Look(ILinkEnd stream, ref Looks looks, long position, int every)
     {
-        if (t_here is { } turn && turn._stream == stream)
-            turn.LookAtTime(ref lookedAt);
+        looks.Due = position + every;
+        if (t_here is { } turn && turn._stream == stream && turn.LookAtTime(ref looks.LastAt))
+            looks.Due += (LooksSpared - 1) * every;
     }
 
     /// <summary>Tells when a quick turn of a stream last looked at the time: not long ago.</summary>
@@ -162,7 +168,8 @@ internal sealed class Turn
         }
     }
 
-    private void LookAtTime(ref long lookedAt)
+    /// <returns>Whether the items since the last look were very quick.</returns>
+    private bool LookAtTime(ref long lookedAt)
     {
         long now = TimeProvider.System.GetTimestamp();
         (long before, long last) = (lookedAt, _lastLook);
@@ -170,12 +177,13 @@ internal sealed class Turn
         _waitsSince = 0;
 
         // Many items lie between two looks for the same link; between looks for different ones there may be one, which may still be long.
-        _isQuick = now - Math.Max(before, _begin) <= s_longest;
+        long took = now - Math.Max(before, _begin);
+        _isQuick = took <= s_longest;
         if (!_isQuick || now - last > s_longest)
         {
             StopKeeping();
             PublishAll();
-            return;
+            return false;
         }
 
         if (_keeper is null && before >= _begin)
@@ -186,6 +194,7 @@ internal sealed class Turn
             _keptSince = last;
         else if (now - _keptSince > s_longest)
             PublishAll();
+        return took <= s_shortest;
     }
 
     private void KeepBack()
@@ -247,4 +256,14 @@ internal sealed class Turn
     }
 
     private static void Publish(Wakeup wakeup) => ThreadPool.UnsafeQueueUserWorkItem(wakeup, preferLocal: false);
+}
+
+/// <summary>When a stream looks at the time for the items on one of its links.</summary>
+internal struct Looks
+{
+    /// <summary>After how many items on the link the next look is due.</summary>
+    public long Due;
+
+    /// <summary>When the last one was.</summary>
+    public long LastAt;
 }

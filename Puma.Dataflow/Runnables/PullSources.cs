@@ -12,15 +12,12 @@ internal sealed class EnumerableBody<T>(IEnumerable<T> source) : SourceBody<T>
         output.BeginRun();
         foreach (T item in source)
         {
-            ValueTask emitting = output.PassInRunAsync(item);
-            if (!emitting.IsCompletedSuccessfully)
-            {
-                await emitting.ConfigureAwait(true);
-                output.BeginRun();
-            }
-
+            if (output.TryPassInRun(item))
+                continue;
+            await output.PassAsync(item, default).ConfigureAwait(true);
             if (output.IsStopping)
                 return;
+            output.BeginRun();
         }
     }
 }

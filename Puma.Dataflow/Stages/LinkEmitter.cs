@@ -88,68 +88,62 @@ internal class LinkEmitter<T>(StageNode stage, Link<T> link) : Emitter<T>, IAtte
         _gate.Stay();
         try
         {
-            await WaitAndWriteAsync(value, cancellationToken).ConfigureAwait(false);
+            using CancellationTokenRegistration wake = cancellationToken.CanBeCanceled
+                ? cancellationToken.UnsafeRegister(static state => ((StageNode)state!).Wake(), stage)
+                : default;
+            while (true)
+            {
+                // The token first: when it fired because the stage gives up, the stage is seen to.
+                bool isCanceled = cancellationToken.IsCancellationRequested;
+
+                // The link is completed when the emit was not awaited and the stage has ended meanwhile.
+                if (stage.IsDiscarding || link.IsCompleted)
+                {
+                    WasRefused = true;
+                    throw new OperationCanceledException($"Stage '{stage.Name}' gives up what it holds; nothing can be emitted any more.", stage.DiscardToken);
+                }
+
+                if (_isRetired)
+                    throw OutsideOfCallbacks();
+                if (isCanceled)
+                    cancellationToken.ThrowIfCancellationRequested();
+                if (Clock?.HasRunOut == true)
+                    throw ItemTime.RunOut(stage.Name, cancellationToken);
+
+                // One of several outputs is finished: what goes there is given up, the others go on.
+                if (link.IsShut && stage.Outputs.Length > 1)
+                {
+                    stage.NoteDiscarded(value, DiscardReason.NoDemand);
+                    return;
+                }
+
+                link.AskForSlot();
+                if (stage.TryOffer(link, value))
+                    return;
+                Clock?.Pause();
+                await stage.WaitForSlotAsync(link, _wakeup).ConfigureAwait(false);
+                Clock?.Resume();
+                stage.BeginWork();
+
+                if (!NeedsCheckpoint)
+                    continue;
+
+                // A tick that runs here may emit, too.
+                _gate.LeaveAfterStay();
+                try
+                {
+                    await CheckpointAsync().ConfigureAwait(false);
+                }
+                finally
+                {
+                    await _gate.EnterAsync(stage.Wake).ConfigureAwait(false);
+                    _gate.Stay();
+                }
+            }
         }
         finally
         {
             _gate.LeaveAfterStay();
-        }
-    }
-
-    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
-    private async ValueTask WaitAndWriteAsync(T value, CancellationToken cancellationToken)
-    {
-        using CancellationTokenRegistration wake = cancellationToken.CanBeCanceled
-            ? cancellationToken.UnsafeRegister(static state => ((StageNode)state!).Wake(), stage)
-            : default;
-        while (true)
-        {
-            // The token first: when it fired because the stage gives up, the stage is seen to.
-            bool isCanceled = cancellationToken.IsCancellationRequested;
-
-            // The link is completed when the emit was not awaited and the stage has ended meanwhile.
-            if (stage.IsDiscarding || link.IsCompleted)
-            {
-                WasRefused = true;
-                throw new OperationCanceledException($"Stage '{stage.Name}' gives up what it holds; nothing can be emitted any more.", stage.DiscardToken);
-            }
-
-            if (_isRetired)
-                throw OutsideOfCallbacks();
-            if (isCanceled)
-                cancellationToken.ThrowIfCancellationRequested();
-            if (Clock?.HasRunOut == true)
-                throw ItemTime.RunOut(stage.Name, cancellationToken);
-
-            // One of several outputs is finished: what goes there is given up, the others go on.
-            if (link.IsShut && stage.Outputs.Length > 1)
-            {
-                stage.NoteDiscarded(value, DiscardReason.NoDemand);
-                return;
-            }
-
-            link.AskForSlot();
-            if (stage.TryOffer(link, value))
-                return;
-            Clock?.Pause();
-            await stage.WaitForSlotAsync(link, _wakeup).ConfigureAwait(false);
-            Clock?.Resume();
-            stage.BeginWork();
-
-            if (!NeedsCheckpoint)
-                continue;
-
-            // A tick that runs here may emit, too.
-            _gate.LeaveAfterStay();
-            try
-            {
-                await CheckpointAsync().ConfigureAwait(false);
-            }
-            finally
-            {
-                await _gate.EnterAsync(stage.Wake).ConfigureAwait(false);
-                _gate.Stay();
-            }
         }
     }
 }

@@ -37,7 +37,12 @@ internal sealed class SerialStage<TIn, TOut, TOutputs>(StageSetup setup, Func<It
         _outputs = makeOutputs(this);
         _handler = makeHandler();
         _attempts = new AttemptRunner(this, context);
-        _fastInput = _attempts.IsSimple ? _input as BurstLink<TIn> : null;
+        if (_attempts.IsSimple && _input is BurstLink<TIn> input)
+        {
+            _fastInput = input;
+            input.HandlesWhatIsRead = true;
+        }
+
         if (_fastInput is not null && _handler is TransformHandler<TIn, TOut> handler && Outputs[0] is BurstLink<TOut> output)
             (_transform, _fastOutput) = (handler.Transform, output);
         await _handler.StartAsync(context, _outputs, DiscardToken).ConfigureAwait(false);
@@ -155,7 +160,6 @@ internal sealed class SerialStage<TIn, TOut, TOutputs>(StageSetup setup, Func<It
         {
             if (!input.TryRead(out TIn current))
                 break;
-            input.CountReceived();
             context.ItemNumber = ++_number;
             ValueTask now;
             bool isDelivered;
@@ -204,7 +208,6 @@ internal sealed class SerialStage<TIn, TOut, TOutputs>(StageSetup setup, Func<It
         {
             if (!input.TryRead(out TIn current))
                 break;
-            input.CountReceived();
             context.ItemNumber = ++_number;
             TOut value;
             try

@@ -67,8 +67,7 @@ internal sealed class SourceStage<TOut>(StageSetup setup, Func<SourceBody<TOut>>
 
         public override void BeginRun() => _turn = Turn.Here;
 
-        public override ValueTask PassInRunAsync(TOut value) =>
-            !source.NeedsAttention && _fastLink?.TryWrite(value, _turn) == true ? default : PassAsync(value, default);
+        public override bool TryPassInRun(TOut value) => !source.NeedsAttention && _fastLink?.TryWrite(value, _turn) == true;
 
         public override ValueTask PassAsync(TOut value, CancellationToken cancellationToken) =>
             NeedsCheckpoint ? CheckpointThenEmitAsync(value, cancellationToken) : base.PassAsync(value, cancellationToken);
