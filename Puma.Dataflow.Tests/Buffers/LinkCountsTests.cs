@@ -16,12 +16,10 @@ public sealed class LinkCountsTests
     [InlineData(LinkKind.Burst, false)]
     [InlineData(LinkKind.Burst, true)]
     [InlineData(LinkKind.BufferBlock, false)]
-    public Task WhatWasReceived_WasSent(LinkKind kind, bool handlesWhatIsRead) => Task.WhenAll(Enumerable.Range(0, Links).Select(_ => PassAsync(Make(kind), handlesWhatIsRead)));
+    public Task WhatWasReceived_WasSent(LinkKind kind, bool countsReads) => Task.WhenAll(Enumerable.Range(0, Links).Select(_ => PassAsync(Make(kind, countsReads), countsReads)));
 
-    private static async Task PassAsync(Link<int> link, bool handlesWhatIsRead)
+    private static async Task PassAsync(Link<int> link, bool countsReads)
     {
-        if (handlesWhatIsRead)
-            ((BurstLink<int>)link).HandlesWhatIsRead = true;
         int written = 0;
         Task writing = Run(() =>
         {
@@ -38,6 +36,7 @@ public sealed class LinkCountsTests
         });
         Task reading = Run(() =>
         {
+            int read = 0;
             while (link.End is null)
             {
                 if (!link.TryRead(out _))
@@ -46,10 +45,11 @@ public sealed class LinkCountsTests
                     continue;
                 }
 
-                if (!handlesWhatIsRead)
+                if (!countsReads)
                     link.CountReceived();
                 LinkCounts now = link.Counts;
                 link.Release(1);
+                Assert.Equal(++read, now.Received);
                 Assert.True(now.Received <= now.Sent, $"{now}");
             }
         });
@@ -86,8 +86,8 @@ public sealed class LinkCountsTests
 
     private static Task Run(Action work) => Task.Factory.StartNew(work, TestContext.Current.CancellationToken, TaskCreationOptions.LongRunning, TaskScheduler.Default);
 
-    private static Link<int> Make(LinkKind kind) => kind == LinkKind.Burst
-        ? new BurstLink<int>("writer", "reader", capacity: 4, new Silent(), new Silent()) { OnDiscarded = static (_, _) => { } }
+    private static Link<int> Make(LinkKind kind, bool countsReads = false) => kind == LinkKind.Burst
+        ? new BurstLink<int>("writer", "reader", capacity: 4, new Silent(), new Silent()) { OnDiscarded = static (_, _) => { }, CountsReadsAsReceived = countsReads }
         : new BufferBlockLink<int>("writer", "reader", capacity: 4, new Silent(), new Silent()) { OnDiscarded = static (_, _) => { } };
 
     private sealed class Silent : ILinkEnd

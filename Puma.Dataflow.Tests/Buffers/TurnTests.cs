@@ -103,6 +103,51 @@ public sealed class TurnTests
     }
 
     [Fact]
+    public async Task Looks_AreFarther_WhileItemsAreVeryShort()
+    {
+        await using var stream = new TestStream();
+        await UntilItIsSeenAsync(async () =>
+        {
+            await stream.BecomeQuickAsync();
+            long afterFirst = 0, afterSecond = 0, afterLong = 0;
+            var done = new Gate();
+            stream.OnTurn = () =>
+            {
+                stream.OnTurn = static () => { };
+                var looks = new Looks(10);
+                looks.Look(stream, 100);
+                afterFirst = looks.Due;
+                looks.Look(stream, 200);
+                afterSecond = looks.Due;
+                Thread.Sleep(5);
+                looks.Look(stream, 300);
+                afterLong = looks.Due;
+                done.Open();
+            };
+
+            stream.Wakeup.Set();
+            await done.WaitAsync(TestContext.Current.CancellationToken);
+
+            // The items before the first look may have been in an earlier turn, for all that it knows.
+            Assert.Equal((110, 310), (afterFirst, afterLong));
+            return afterSecond == 240;
+        });
+    }
+
+    [Fact]
+    public async Task Looks_OutsideOfATurn_AreAsFarAsEver()
+    {
+        await using var stream = new TestStream();
+        var looks = new Looks(10);
+        Assert.Equal(10, looks.Due);
+
+        looks.Look(stream, 100);
+        looks.Look(stream, 200);
+
+        Assert.Equal(210, looks.Due);
+    }
+
+    [Fact]
     public async Task AWakeupOfAStreamThatIsNotKnownToBeQuick_IsNotKept()
     {
         await using var other = new TestStream();

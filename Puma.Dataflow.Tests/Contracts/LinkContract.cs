@@ -112,27 +112,28 @@ public abstract class LinkContract
         for (int round = 0; round < 200; round++)
         {
             Link<int> link = Create<int>(64);
-            int[] burst = [.. Enumerable.Range(0, together)];
-            long written = 0, read = 0;
+            _discarded.Clear();
+            int written = 0;
+            List<int> read = [];
             using var start = new Barrier(3);
             Task writing = Task.Run(() =>
             {
                 Assert.True(start.SignalAndWait(Waiting.Limit, TestContext.Current.CancellationToken));
                 while (!link.IsShut && !link.IsCompleted)
-                    written += together > 1 ? link.WriteMany(burst, turn: null) : link.TryWrite(0) ? 1 : 0;
+                    written += together > 1 ? link.WriteMany([.. Enumerable.Range(written, together)], turn: null) : link.TryWrite(written) ? 1 : 0;
             }, TestContext.Current.CancellationToken);
             Task reading = Task.Run(() =>
             {
-                int[] taken = new int[together + 10];
+                int[] taken = new int[together];
                 Assert.True(start.SignalAndWait(Waiting.Limit, TestContext.Current.CancellationToken));
 
                 // It goes on for a while when the link is shut: whatever it gets then, nobody else must.
                 for (int shutFor = 0; shutFor < 100 && link.End is null; shutFor += link.IsShut ? 1 : 0)
                 {
-                    int count = together > 1 ? link.ReadMany(taken) : link.TryRead(out taken[0]) ? 1 : 0;
+                    int count = Read(link, taken);
                     link.CountReceived(count);
                     link.Release(count);
-                    read += count;
+                    read.AddRange(taken.AsSpan(0, count));
                 }
             }, TestContext.Current.CancellationToken);
             Assert.True(start.SignalAndWait(Waiting.Limit, TestContext.Current.CancellationToken));
@@ -144,7 +145,8 @@ public abstract class LinkContract
 
             await Task.WhenAll(writing, reading).Within();
 
-            Assert.Equal((written, read, written - read), (link.Counts.Accepted, link.Counts.Received, link.Counts.Discarded));
+            Assert.Equal(Enumerable.Range(0, written), read.Concat(_discarded.Select(static d => (int)d.Item!)));
+            Assert.Equal((written, read.Count, written - read.Count), (link.Counts.Accepted, link.Counts.Received, link.Counts.Discarded));
             Assert.True(isShut || link.Counts.Discarded == 0, "What was written is read, when nobody gives it up.");
             Assert.Equal((0, 0), (link.Queued, link.SlotsHeld));
         }
@@ -366,7 +368,7 @@ public abstract class LinkContract
         int next = 0;
         while (link.End is null)
         {
-            if ((inBursts ? link.ReadMany(burst) : link.TryRead(out burst[0]) ? 1 : 0) is > 0 and int count)
+            if (Read(link, burst) is > 0 and int count)
             {
                 Assert.Equal(Enumerable.Range(next, count), burst[..count]);
                 next += count;
@@ -400,6 +402,10 @@ public abstract class LinkContract
         Assert.Equal(1, _writer.Wakes);
     }
 
+    /// <summary>Reads values as a burst, or one alone where there is place for one.</summary>
+    /// <returns>How many.</returns>
+    private protected static int Read(Link<int> link, int[] taken) => taken.Length > 1 ? link.ReadMany(taken) : link.TryRead(out taken[0]) ? 1 : 0;
+
     private protected static List<int> ReadAll(Link<int> link)
     {
         List<int> items = [];
@@ -421,7 +427,7 @@ public abstract class LinkContract
 
         public Wakeup Signal { get; } = new();
 
-        /// <summary>What happens when the reader has taken what was queued, before it reads the first of it.</summary>
+        /// <summary>What happens when the reader of a burst link has taken what is queued, before it reads the first of it.</summary>
         public Action? OnTaken { private get; set; }
 
         public int Wakes => Volatile.Read(ref _wakes);
@@ -488,10 +494,10 @@ public sealed class BurstLinkTests : LinkContract
         new BurstLink<T>("writer", "reader", capacity, writer, reader) { FullMode = fullMode, OnDiscarded = onDiscarded };
 
     [Fact] // S30: what is left to who shuts the link is not received
-    public void Values_OfAReaderThatHandlesWhatItReads_AreReceivedWhenTheyAreRead()
+    public void Values_OfAReaderThatCountsItsReads_AreReceivedWhenTheyAreRead()
     {
         var link = (BurstLink<int>)Create<int>(4);
-        link.HandlesWhatIsRead = true;
+        link.CountsReadsAsReceived = true;
         for (int i = 0; i < 3; i++)
             Assert.True(link.TryWrite(i));
 
@@ -504,6 +510,33 @@ public sealed class BurstLinkTests : LinkContract
         Assert.Equal((0, 1), (link.Queued, link.SlotsHeld));
     }
 
+    [Fact] // S30: the counts are whole when Shut returns, whatever the reader is doing
+    public async Task Shut_WhileAReaderThatCountsItsReadsGoesOn_ShowsWhatStays()
+    {
+        for (int round = 0; round < 300; round++)
+        {
+            var link = (BurstLink<int>)Create<int>(64);
+            link.CountsReadsAsReceived = true;
+            for (int i = 0; i < 40; i++)
+                Assert.True(link.TryWrite(i));
+            using var start = new Barrier(2);
+            Task reading = Task.Run(() =>
+            {
+                Assert.True(start.SignalAndWait(Waiting.Limit, TestContext.Current.CancellationToken));
+                for (int shutFor = 0; shutFor < 100; shutFor += link.IsShut ? 1 : 0)
+                    link.TryRead(out _);
+            }, TestContext.Current.CancellationToken);
+            Assert.True(start.SignalAndWait(Waiting.Limit, TestContext.Current.CancellationToken));
+            Thread.SpinWait(round);
+            link.Shut(DiscardReason.Canceled);
+            LinkCounts counts = link.Counts;
+            await reading.Within();
+
+            Assert.Equal(counts, link.Counts);
+            Assert.Equal(40, counts.Received + counts.Discarded);
+        }
+    }
+
     [Theory] // S6, S30: a stage that is left behind tries to read once more
     [InlineData(1)]
     [InlineData(2)]
@@ -514,8 +547,7 @@ public sealed class BurstLinkTests : LinkContract
         for (int i = 0; i < 3; i++)
             Assert.True(link.TryWrite(i));
 
-        int[] taken = new int[together];
-        Assert.Equal(0, together > 1 ? link.ReadMany(taken) : link.TryRead(out taken[0]) ? 1 : 0);
+        Assert.Equal(0, Read(link, new int[together]));
 
         Assert.Equal([0, 1, 2], _discarded.Select(static d => d.Item));
         Assert.Equal((3L, 0L, 3L), (link.Counts.Sent, link.Counts.Received, link.Counts.Discarded));

@@ -19,7 +19,9 @@ namespace Puma.Dataflow.Buffers;
 /// <para>
 /// <see cref="Complete"/> and <see cref="Link{T}.Shut"/> may come from a third thread while a value is written or read. They are rare, so they
 /// bear the cost: they set a bit, pass a barrier for all processors, and look then. Each side claims the position of its value first, and looks
-/// for the bit then, without a fence. So whichever claim was made without a look at the bit, the third thread sees.
+/// for the bit then, without a fence. So of a claim whose look did not see the bit, the third thread sees the claim. It waits until one of the
+/// writer is published or withdrawn. For the reader it does not wait: a claim that it saw stays the reader's; one that it did not see is
+/// given up, under the gate.
 /// </para>
 /// </remarks>
 internal sealed class BurstLink<T> : Link<T>
@@ -29,6 +31,12 @@ internal sealed class BurstLink<T> : Link<T>
 
     /// <summary>They grow up to this length; when that is full, another one follows.</summary>
     private const int Longest = 1 << 20;
+
+    /// <summary>While one of these is set no slot is given out. What has one already may still be handed over when the reader only refuses more.</summary>
+    private const int NoSlots = Refusing | NoValues;
+
+    /// <summary>While one of these is set nothing is handed over.</summary>
+    private const int NoValues = Shutting | Completing;
 
     private readonly WriterSide _write;
     private readonly ReaderSide _read;
@@ -42,9 +50,12 @@ internal sealed class BurstLink<T> : Link<T>
     // Set once, by any thread.
     private EndMarker? _marker;
 
-    // What is left to who has shut the link. Guarded by its gate, but for the count: how many of it were taken, and their slots given back.
-    private Ring? _leftRing;
+    // Where what is left begins when the link is shut, and in which ring that goes on. Written under the gate of that, the position once and
+    // before the ring: who has seen a ring may read the position without the gate.
     private long _leftFrom;
+    private Ring? _leftRing;
+
+    // How many of it were taken, and their slots given back. Written under the gate, read by any thread.
     private long _leftTaken;
 
     public BurstLink(string from, string to, int capacity, ILinkEnd writer, ILinkEnd reader)
@@ -56,14 +67,14 @@ internal sealed class BurstLink<T> : Link<T>
         _wakeAt = Math.Max(1, capacity / 2);
     }
 
-    /// <summary>Whether the reader handles each value that it reads, so that it need not count it as received as well. Set before the first one.</summary>
-    public bool HandlesWhatIsRead { get; set; }
+    /// <summary>Whether each value is received when it is read: the reader handles all of them at once, and does without <see cref="Link.CountReceived"/> and <see cref="Link{T}.Discard"/>. Set by the reader, before it reads the first one.</summary>
+    public bool CountsReadsAsReceived { get; set; }
 
     protected override long AcceptedSoFar => Volatile.Read(ref _write.Published);
 
-    // A claim that is given up is not shown.
+    // Once it is known what is left, a claim that the reader gives up is not shown.
     protected override long ReceivedSoFar =>
-        !HandlesWhatIsRead ? base.ReceivedSoFar : Volatile.Read(ref _leftRing) is null ? Volatile.Read(ref _read.Position) : _leftFrom;
+        !CountsReadsAsReceived ? base.ReceivedSoFar : Volatile.Read(ref _leftRing) is null ? Volatile.Read(ref _read.Position) : _leftFrom;
 
     protected override bool IsInUse => Volatile.Read(ref _write.Claimed) != Volatile.Read(ref _write.Published);
 
@@ -122,7 +133,7 @@ internal sealed class BurstLink<T> : Link<T>
         long position = write.Published;
         if (position >= write.RoomSeen)
             return TryWriteSlowly(item, turn);
-        if (!TryClaim(write, position, 1, Refusing | Shutting | Completing))
+        if (!TryClaim(write, position, 1, NoSlots))
             return false;
         write.Ring[position] = item;
         Publish(write, position + 1, turn);
@@ -139,7 +150,7 @@ internal sealed class BurstLink<T> : Link<T>
             int count = (int)Math.Min(items.Length - written, write.RoomSeen - position);
             if (count > 0)
             {
-                if (!TryClaim(write, position, count, Refusing | Shutting | Completing))
+                if (!TryClaim(write, position, count, NoSlots))
                     break;
                 write.Ring.Put(position, items.Slice(written, count));
                 Publish(write, position + count, turn);
@@ -164,8 +175,7 @@ internal sealed class BurstLink<T> : Link<T>
         WriterSide write = _write;
         if (!TryReserve() || !WriteReserved(item, turn))
             return false;
-        if (write.Reserved == 0)
-            write.RoomSeen = Math.Min(write.RoomEnd, write.ReleasedSeen + write.MaxHeld);
+        write.RoomSeen = Math.Min(write.RoomEnd, write.ReleasedSeen + write.MaxHeld - write.Reserved);
         return true;
     }
 
@@ -179,8 +189,10 @@ internal sealed class BurstLink<T> : Link<T>
         long position = write.Published;
         if (position >= write.RoomEnd)
             MakeRoom(position);
+
+        // Before the value is published, so that nobody counts its slot twice.
         CancelReserve();
-        if (!TryClaim(write, position, 1, Shutting | Completing))
+        if (!TryClaim(write, position, 1, NoValues))
             return false;
         write.Ring[position] = item;
         Publish(write, position + 1, turn);
@@ -207,7 +219,7 @@ internal sealed class BurstLink<T> : Link<T>
         if (Volatile.Read(ref _readerSleeps) != 0)
             WakeReader();
         if (end >= write.Looks.Due)
-            Turn.Look(Writer, ref write.Looks, end, 2 * Turn.ItemsPerLook);
+            write.Looks.Look(Writer, end);
     }
 
     [MethodImpl(MethodImplOptions.NoInlining)] // rare, and the frequent path is short without it
@@ -242,7 +254,7 @@ internal sealed class BurstLink<T> : Link<T>
 
     // ---- The reader's. ---------------------------------------------------------------------------------------------------------------
 
-    [MethodImpl(MethodImplOptions.AggressiveInlining)] // the frequent path is short
+    [MethodImpl(MethodImplOptions.AggressiveInlining)] // where the kind of link is known, no call is left of it
     public override bool TryRead(out T item)
     {
         ReaderSide read = _read;
@@ -360,7 +372,7 @@ internal sealed class BurstLink<T> : Link<T>
         if (IsWriterWaiting && Capacity - SlotsHeld >= _wakeAt)
             WakeWriter();
         if (released >= _read.Looks.Due)
-            Turn.Look(Reader, ref _read.Looks, released, Turn.ItemsPerLook);
+            _read.Looks.Look(Reader, released);
     }
 
     public override void Flush()
@@ -394,7 +406,7 @@ internal sealed class BurstLink<T> : Link<T>
         /// <summary>The first position for which it has no room, as far as this side has looked.</summary>
         public long RoomEnd = first.Length;
 
-        /// <summary>The first position for which it has no slot or no room, as far as this side has looked.</summary>
+        /// <summary>The first position for which it has no slot or no room, as far as this side has looked; 0 from a reservation to the next write that looks again.</summary>
         public long RoomSeen;
 
         /// <summary>How many values the reader may read.</summary>
@@ -411,7 +423,8 @@ internal sealed class BurstLink<T> : Link<T>
 
         public int MaxHeld;
 
-        public Looks Looks = new() { Due = 2 * Turn.ItemsPerLook };
+        /// <summary>Half as many as on the other side: most writers read as well.</summary>
+        public Looks Looks = new(2 * Turn.ItemsPerLook);
 
         public CacheLines Behind { get; }
     }
@@ -433,7 +446,7 @@ internal sealed class BurstLink<T> : Link<T>
         /// <summary>How many slots were given back.</summary>
         public long Released;
 
-        public Looks Looks = new() { Due = Turn.ItemsPerLook };
+        public Looks Looks = new(Turn.ItemsPerLook);
 
         public CacheLines Behind { get; }
     }

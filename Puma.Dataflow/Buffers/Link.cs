@@ -143,7 +143,7 @@ internal abstract class Link(string from, string to, int capacity, ILinkEnd writ
     /// <summary>Counts an item that was dropped before it took a slot; telling of it is the caller's.</summary>
     protected void CountRefused() => Interlocked.Increment(ref _refused);
 
-    /// <summary>Whether a write, or a read that is waited for, may still be under way that has not seen what was set before. Who writes sets it before it looks, and does not fence; the barrier of who waits does that.</summary>
+    /// <summary>Whether something may still be under way that has not seen the bit which was set before, and that is to be waited for: each write, and in some links each read. Who does it says so before it looks for the bit, and does not fence; the barrier of who waits does that.</summary>
     protected abstract bool IsInUse { get; }
 
     /// <summary>No slot is given out any more.</summary>
@@ -164,7 +164,7 @@ internal abstract class Link(string from, string to, int capacity, ILinkEnd writ
     /// <summary>Whether the reader reads no more.</summary>
     protected bool IsShutting => (Closing & Shutting) != 0;
 
-    /// <summary>From here on nothing is read and nothing is written.</summary>
+    /// <summary>From here on nothing more is read and nothing is written.</summary>
     /// <returns>True for the first caller.</returns>
     protected bool BeginShut()
     {
@@ -173,7 +173,7 @@ internal abstract class Link(string from, string to, int capacity, ILinkEnd writ
         return isFirst;
     }
 
-    /// <summary>Returns when nothing is under way that has not seen what was set before.</summary>
+    /// <summary>Returns when nothing is in use any more that has not seen the bit which was set before.</summary>
     protected void WaitForUsers()
     {
         Interlocked.MemoryBarrierProcessWide();
@@ -267,7 +267,7 @@ internal abstract class Link<T>(string from, string to, int capacity, ILinkEnd w
         return count;
     }
 
-    /// <summary>Takes the next item out of the queue of a link that was shut. Any thread, under the gate.</summary>
+    /// <summary>Takes the next item out of the queue of a link that was shut; counting it as discarded, and <see cref="ReleaseQueued"/> then, are due. Any thread, under the gate.</summary>
     protected abstract bool TryTakeLeft(out T item);
 
     /// <inheritdoc/>
@@ -287,7 +287,7 @@ internal abstract class Link<T>(string from, string to, int capacity, ILinkEnd w
         Writer.Wake();
     }
 
-    /// <summary>Runs once, when nothing is read or written any more.</summary>
+    /// <summary>Runs once, when nothing more is read and nothing is written.</summary>
     protected virtual void OnShut() { }
 
     /// <summary>Gives back the slot of an item that was queued when the link was shut. Under the gate.</summary>

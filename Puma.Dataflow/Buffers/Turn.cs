@@ -23,14 +23,11 @@ internal sealed class Turn
     /// <summary>After so many items a turn looks at the time.</summary>
     public const int ItemsPerLook = 64;
 
-    /// <summary>After so many times as many, when they took no longer than <see cref="s_shortest"/>.</summary>
-    private const int LooksSpared = 4;
-
     /// <summary>20 microseconds, in timestamps: beside that it costs little to wake another thread.</summary>
     private static readonly long s_longest = TimeProvider.System.TimestampFrequency / 50_000;
 
-    /// <summary>5 microseconds, in timestamps: beside that it costs something to look at the time.</summary>
-    private static readonly long s_shortest = TimeProvider.System.TimestampFrequency / 200_000;
+    /// <summary>2.5 microseconds, in timestamps: after four times as many items at twice that pace the next look would still find the turn short.</summary>
+    private static readonly long s_veryShort = s_longest / 8;
 
     /// <summary>How long a thread goes on with what it keeps, in timestamps: a millisecond. Then others may have it.</summary>
     private static readonly long s_longestStay = TimeProvider.System.TimestampFrequency / 1000;
@@ -98,16 +95,10 @@ internal sealed class Turn
 
     /// <summary>Called by a stream when a look is due on one of its links.</summary>
     /// <param name="stream">The stream.</param>
-    /// <param name="looks">The looks on this link.</param>
-    /// <param name="position">How many items have passed there.</param>
-    /// <param name="every">After how many the next look is due, unless they are very quick.</param>
+    /// <param name="lookedAt">When it was called for this link before.</param>
+    /// <returns>Whether the items since then were very short, and all in this turn.</returns>
     [MethodImpl(MethodImplOptions.NoInlining)] // rare, and the frequent path is short without it
-    public static void Look(ILinkEnd stream, ref Looks looks, long position, int every)
-    {
-        looks.Due = position + every;
-        if (t_here is { } turn && turn._stream == stream && turn.LookAtTime(ref looks.LastAt))
-            looks.Due += (LooksSpared - 1) * every;
-    }
+    public static bool Look(ILinkEnd stream, ref long lookedAt) => t_here is { } turn && turn._stream == stream && turn.LookAtTime(ref lookedAt);
 
     /// <summary>Tells when a quick turn of a stream last looked at the time: not long ago.</summary>
     /// <returns>False when this is none.</returns>
@@ -168,7 +159,7 @@ internal sealed class Turn
         }
     }
 
-    /// <returns>Whether the items since the last look were very quick.</returns>
+    /// <inheritdoc cref="Look" path="/returns"/>
     private bool LookAtTime(ref long lookedAt)
     {
         long now = TimeProvider.System.GetTimestamp();
@@ -194,7 +185,7 @@ internal sealed class Turn
             _keptSince = last;
         else if (now - _keptSince > s_longest)
             PublishAll();
-        return took <= s_shortest;
+        return took <= s_veryShort && before >= _begin;
     }
 
     private void KeepBack()
@@ -256,14 +247,4 @@ internal sealed class Turn
     }
 
     private static void Publish(Wakeup wakeup) => ThreadPool.UnsafeQueueUserWorkItem(wakeup, preferLocal: false);
-}
-
-/// <summary>When a stream looks at the time for the items on one of its links.</summary>
-internal struct Looks
-{
-    /// <summary>After how many items on the link the next look is due.</summary>
-    public long Due;
-
-    /// <summary>When the last one was.</summary>
-    public long LastAt;
 }

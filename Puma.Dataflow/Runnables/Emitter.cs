@@ -12,7 +12,7 @@ internal abstract class Emitter<T>
     /// <summary>Says that a body passes on values one after another from here on, without a wait in between. Due again after each of its waits.</summary>
     public virtual void BeginRun() { }
 
-    /// <summary>Passes on a value in such a run, if it is accepted at once and the body has been told nothing.</summary>
+    /// <summary>Passes on a value in such a run, if it is accepted at once and the body has been told nothing; otherwise <see cref="PassAsync"/> is due.</summary>
     public virtual bool TryPassInRun(T value) => false;
 
     /// <summary>Whether a value was refused since this was last asked for an item. The stage's own stream only.</summary>

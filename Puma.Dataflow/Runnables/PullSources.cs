@@ -12,12 +12,14 @@ internal sealed class EnumerableBody<T>(IEnumerable<T> source) : SourceBody<T>
         output.BeginRun();
         foreach (T item in source)
         {
-            if (output.TryPassInRun(item))
-                continue;
-            await output.PassAsync(item, default).ConfigureAwait(true);
+            if (!output.TryPassInRun(item))
+            {
+                await output.PassAsync(item, default).ConfigureAwait(true);
+                output.BeginRun();
+            }
+
             if (output.IsStopping)
                 return;
-            output.BeginRun();
         }
     }
 }

@@ -81,6 +81,27 @@ internal class LinkEmitter<T>(StageNode stage, Link<T> link) : Emitter<T>, IAtte
 
     private InvalidOperationException OutsideOfCallbacks() => new($"Stage '{stage.Name}' emitted outside of its callbacks. Await each EmitAsync within the callback.");
 
+    /// <summary>Throws if this value, or any, cannot be emitted any more.</summary>
+    private void ThrowIfRefused(CancellationToken cancellationToken)
+    {
+        // The token first: when it fired because the stage gives up, the stage is seen to.
+        bool isCanceled = cancellationToken.IsCancellationRequested;
+
+        // The link is completed when the emit was not awaited and the stage has ended meanwhile.
+        if (stage.IsDiscarding || link.IsCompleted)
+        {
+            WasRefused = true;
+            throw new OperationCanceledException($"Stage '{stage.Name}' gives up what it holds; nothing can be emitted any more.", stage.DiscardToken);
+        }
+
+        if (_isRetired)
+            throw OutsideOfCallbacks();
+        if (isCanceled)
+            cancellationToken.ThrowIfCancellationRequested();
+        if (Clock?.HasRunOut == true)
+            throw ItemTime.RunOut(stage.Name, cancellationToken);
+    }
+
     // A full link is nothing rare, so its waits allocate nothing.
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
     private async ValueTask EmitSlowAsync(T value, CancellationToken cancellationToken)
@@ -93,22 +114,7 @@ internal class LinkEmitter<T>(StageNode stage, Link<T> link) : Emitter<T>, IAtte
                 : default;
             while (true)
             {
-                // The token first: when it fired because the stage gives up, the stage is seen to.
-                bool isCanceled = cancellationToken.IsCancellationRequested;
-
-                // The link is completed when the emit was not awaited and the stage has ended meanwhile.
-                if (stage.IsDiscarding || link.IsCompleted)
-                {
-                    WasRefused = true;
-                    throw new OperationCanceledException($"Stage '{stage.Name}' gives up what it holds; nothing can be emitted any more.", stage.DiscardToken);
-                }
-
-                if (_isRetired)
-                    throw OutsideOfCallbacks();
-                if (isCanceled)
-                    cancellationToken.ThrowIfCancellationRequested();
-                if (Clock?.HasRunOut == true)
-                    throw ItemTime.RunOut(stage.Name, cancellationToken);
+                ThrowIfRefused(cancellationToken);
 
                 // One of several outputs is finished: what goes there is given up, the others go on.
                 if (link.IsShut && stage.Outputs.Length > 1)

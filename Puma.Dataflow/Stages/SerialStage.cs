@@ -40,11 +40,11 @@ internal sealed class SerialStage<TIn, TOut, TOutputs>(StageSetup setup, Func<It
         if (_attempts.IsSimple && _input is BurstLink<TIn> input)
         {
             _fastInput = input;
-            input.HandlesWhatIsRead = true;
+            input.CountsReadsAsReceived = true;
+            if (_handler is TransformHandler<TIn, TOut> handler && Outputs[0] is BurstLink<TOut> output)
+                (_transform, _fastOutput) = (handler.Transform, output);
         }
 
-        if (_fastInput is not null && _handler is TransformHandler<TIn, TOut> handler && Outputs[0] is BurstLink<TOut> output)
-            (_transform, _fastOutput) = (handler.Transform, output);
         await _handler.StartAsync(context, _outputs, DiscardToken).ConfigureAwait(false);
         return _handler;
     }
