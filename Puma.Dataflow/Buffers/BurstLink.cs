@@ -368,11 +368,20 @@ internal sealed class BurstLink<T> : Link<T>
         Volatile.Write(ref _read.Released, released);
         AssertSlots((int)(Volatile.Read(ref _write.Published) + Volatile.Read(ref _write.Reserved) - released));
 
-        // A writer that were woken for every single slot would switch threads for every item. The rest is for Flush.
-        if (IsWriterWaiting && Capacity - SlotsHeld >= _wakeAt)
-            WakeWriter();
+        if (IsWriterWaiting && released >= _read.WakeDue)
+            WakeWriterIfDue(released);
         if (released >= _read.Looks.Due)
             _read.Looks.Look(Reader, released);
+    }
+
+    /// <summary>Wakes a waiting writer when enough slots are free: one that were woken for every single slot would switch threads for every item. The rest is for <see cref="Flush"/>.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining)] // rare, and the frequent path is short without it
+    private void WakeWriterIfDue(long released)
+    {
+        // What the writer holds hardly ever gets less, so it need not be looked at again before that.
+        _read.WakeDue = Volatile.Read(ref _write.Published) + Volatile.Read(ref _write.Reserved) - Capacity + _wakeAt;
+        if (released >= _read.WakeDue)
+            WakeWriter();
     }
 
     public override void Flush()
@@ -445,6 +454,9 @@ internal sealed class BurstLink<T> : Link<T>
 
         /// <summary>How many slots were given back.</summary>
         public long Released;
+
+        /// <summary>Before so many are, a waiting writer need not be woken, as far as this side has looked.</summary>
+        public long WakeDue;
 
         public Looks Looks = new(Turn.ItemsPerLook);
 

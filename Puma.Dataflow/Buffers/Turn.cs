@@ -96,8 +96,7 @@ internal sealed class Turn
     /// <summary>Called by a stream when a look is due on one of its links.</summary>
     /// <param name="stream">The stream.</param>
     /// <param name="lookedAt">When it was called for this link before.</param>
-    /// <returns>Whether the items since then were very short, and all in this turn.</returns>
-    [MethodImpl(MethodImplOptions.NoInlining)] // rare, and the frequent path is short without it
+    /// <returns>Whether the items of this turn since then were very short; there may have been only one.</returns>
     public static bool Look(ILinkEnd stream, ref long lookedAt) => t_here is { } turn && turn._stream == stream && turn.LookAtTime(ref lookedAt);
 
     /// <summary>Tells when a quick turn of a stream last looked at the time: not long ago.</summary>
@@ -185,7 +184,7 @@ internal sealed class Turn
             _keptSince = last;
         else if (now - _keptSince > s_longest)
             PublishAll();
-        return took <= s_veryShort && before >= _begin;
+        return took <= s_veryShort;
     }
 
     private void KeepBack()

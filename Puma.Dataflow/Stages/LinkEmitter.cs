@@ -123,6 +123,9 @@ internal class LinkEmitter<T>(StageNode stage, Link<T> link) : Emitter<T>, IAtte
                     return;
                 }
 
+                // Who was woken has a slot, and must not ask for another: he would be woken for nothing.
+                if (stage.TryOffer(link, value))
+                    return;
                 link.AskForSlot();
                 if (stage.TryOffer(link, value))
                     return;
