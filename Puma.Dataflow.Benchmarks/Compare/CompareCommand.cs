@@ -12,11 +12,11 @@ internal static class CompareCommand
 {
     private const int Rounds = 7;
 
-    /// <param name="arguments"><c>--items N</c> sets the items of the scenarios in process (default 500,000), <c>--json FILE</c> writes the rows, <c>--only TEXT</c> leaves out what does not contain the text.</param>
+    /// <param name="arguments"><c>--items N</c> sets the items of the scenarios in process (default 400,000), <c>--json FILE</c> writes the rows, <c>--only TEXT</c> leaves out what does not contain the text.</param>
     /// <returns>The exit code.</returns>
     public static async Task<int> RunAsync(string[] arguments)
     {
-        (int items, string? json, string only) = (500_000, null, "");
+        (int items, string? json, string only) = (400_000, null, "");
         for (int i = 0; i < arguments.Length; i += 2)
         {
             string value = i + 1 < arguments.Length ? arguments[i + 1] : "";
