@@ -8,6 +8,7 @@ namespace Puma.Dataflow.Tests.Buffers;
 public sealed class TurnTests
 {
     // On a busy machine a turn may be long, or be looked at by the watch, at any moment: each test tries until it was let alone.
+    // A sleep in a turn waits for nothing: it makes the turn long by the system's clock, which is the only one that turns have.
 
     [Fact]
     public async Task AWakeupThatAQuickTurnCauses_GoesOnOnItsThread_WhenTheTurnHasEnded()

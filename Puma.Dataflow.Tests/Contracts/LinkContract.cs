@@ -530,7 +530,8 @@ public sealed class BurstLinkTests : LinkContract
             Thread.SpinWait(round);
             link.Shut(DiscardReason.Canceled);
             LinkCounts counts = link.Counts;
-            while (!reading.IsCompleted)
+            long begin = Environment.TickCount64;
+            while (!reading.IsCompleted && Environment.TickCount64 - begin < Waiting.Limit.TotalMilliseconds)
                 Assert.Equal(counts, link.Counts);
             await reading.Within();
 

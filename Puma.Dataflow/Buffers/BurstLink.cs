@@ -367,7 +367,6 @@ internal sealed class BurstLink<T> : Link<T>
         long released = _read.Released + count;
         Volatile.Write(ref _read.Released, released);
         AssertSlots((int)(Volatile.Read(ref _write.Published) + Volatile.Read(ref _write.Reserved) - released));
-
         if (IsWriterWaiting && released >= _read.WakeDue)
             WakeWriterIfDue(released);
         if (released >= _read.Looks.Due)
@@ -378,7 +377,7 @@ internal sealed class BurstLink<T> : Link<T>
     [MethodImpl(MethodImplOptions.NoInlining)] // rare, and the frequent path is short without it
     private void WakeWriterIfDue(long released)
     {
-        // What the writer holds hardly ever gets less, so it need not be looked at again before that.
+        // Only a reservation that is given back makes it less: the writer is woken a little later then, by the flush at the latest.
         _read.WakeDue = Volatile.Read(ref _write.Published) + Volatile.Read(ref _write.Reserved) - Capacity + _wakeAt;
         if (released >= _read.WakeDue)
             WakeWriter();

@@ -26,7 +26,7 @@ internal sealed class Turn
     /// <summary>20 microseconds, in timestamps: beside that it costs little to wake another thread.</summary>
     private static readonly long s_longest = TimeProvider.System.TimestampFrequency / 50_000;
 
-    /// <summary>2.5 microseconds, in timestamps: after four times as many items at twice that pace the next look would still find the turn short.</summary>
+    /// <summary>2.5 microseconds, in timestamps: four times as many items (<see cref="Looks"/>) that each take twice as long are still found short by the next look.</summary>
     private static readonly long s_veryShort = s_longest / 8;
 
     /// <summary>How long a thread goes on with what it keeps, in timestamps: a millisecond. Then others may have it.</summary>
