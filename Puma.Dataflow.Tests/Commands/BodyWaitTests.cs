@@ -1,4 +1,3 @@
-using Microsoft.Extensions.Time.Testing;
 using Puma.Dataflow.Runnables;
 using Puma.Dataflow.Tests.Infrastructure;
 using Puma.Dataflow.Tests.Isolation;
@@ -175,7 +174,7 @@ public sealed class BodyWaitTests : ChildTest
     }
 
     /// <summary>Timers of bodies that fire when only nine tenths of their time have passed.</summary>
-    private sealed class EarlyTimers(FakeTimeProvider inner) : TimeProvider
+    private sealed class EarlyTimers(TestClock inner) : TimeProvider
     {
         private int _armed;
         private long _lastDue;

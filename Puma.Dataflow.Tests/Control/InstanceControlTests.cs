@@ -1,5 +1,4 @@
 using Microsoft.Extensions.Logging.Abstractions;
-using Microsoft.Extensions.Time.Testing;
 using Puma.Dataflow.Control;
 using Puma.Dataflow.Lifecycle;
 using Puma.Dataflow.Tests.Infrastructure;
@@ -205,7 +204,7 @@ public sealed class InstanceControlTests
 
     private static StageContext MakeContext()
     {
-        var time = new FakeTimeProvider();
+        var time = new TestClock();
         return new StageContext("stage", 0, NullLogger.Instance, time, new TickSchedule(time, interval: null, paused: false, static () => { }), new LocalStatus(new StatusBoard(), 0, time), static () => { });
     }
 

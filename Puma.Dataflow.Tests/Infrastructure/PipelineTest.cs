@@ -1,6 +1,5 @@
 using System.Collections.Concurrent;
 using Microsoft.Extensions.Logging;
-using Microsoft.Extensions.Time.Testing;
 using Puma.Dataflow.Testing;
 
 namespace Puma.Dataflow.Tests.Infrastructure;
@@ -18,7 +17,7 @@ public abstract class PipelineTest : IAsyncLifetime
     protected LogRecorder Log { get; } = new();
 
     /// <summary>Time that moves only when the test says so.</summary>
-    protected FakeTimeProvider Time { get; } = new();
+    private protected TestClock Time { get; } = new();
 
     /// <summary>Options with the test's log and the system's clock.</summary>
     protected PipelineOptions Options => new() { LoggerFactory = Log };

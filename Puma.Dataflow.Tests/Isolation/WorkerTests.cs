@@ -1,7 +1,6 @@
 using System.Buffers;
 using System.Threading.Tasks.Dataflow;
 using Microsoft.Extensions.Logging;
-using Microsoft.Extensions.Time.Testing;
 using Puma.Dataflow.Blocks;
 using Puma.Dataflow.Isolation.Protocol;
 using Puma.Dataflow.Isolation.Recipes;
@@ -78,7 +77,7 @@ public sealed class WorkerTests
     [InlineData(100)]
     public async Task ATick_WaitsForTheEndOfTheItem_AlsoWhenItEmits(int credits)
     {
-        var time = new FakeTimeProvider();
+        var time = new TestClock();
         await using WorkerParent parent = await WorkerParent.StartAsync(WorkerParent.Record(RunnableStages.Items(null, static () => new Ticking()).Recipe!) with { Credits = [credits], TickInterval = TimeSpan.TicksPerSecond }, time: time);
 
         parent.SendItem(1, "item");
@@ -177,7 +176,7 @@ public sealed class WorkerTests
     [Fact] // S35: the parent may be too short of processor time to tell
     public async Task AnItemThatReturnsTooLate_HasTimedOut_AlsoWhenTheParentHasNotNoticed()
     {
-        var time = new FakeTimeProvider();
+        var time = new TestClock();
         await using WorkerParent parent = await WorkerParent.StartAsync(Timed() with { Credits = [100] }, time: time);
 
         parent.SendItem(1, 5);
@@ -191,7 +190,7 @@ public sealed class WorkerTests
     [Fact] // S35
     public async Task AWaitForASlot_IsNotTheItemsTime()
     {
-        var time = new FakeTimeProvider();
+        var time = new TestClock();
         await using WorkerParent parent = await WorkerParent.StartAsync(Timed() with { Credits = [1] }, time: time);
 
         parent.SendItem(1, 5);

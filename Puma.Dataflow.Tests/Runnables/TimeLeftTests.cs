@@ -1,12 +1,12 @@
-using Microsoft.Extensions.Time.Testing;
 using Puma.Dataflow.Runnables;
+using Puma.Dataflow.Tests.Infrastructure;
 
 namespace Puma.Dataflow.Tests.Runnables;
 
 /// <summary>A time that runs down and stands still in pauses.</summary>
 public sealed class TimeLeftTests
 {
-    private readonly FakeTimeProvider _time = new();
+    private readonly TestClock _time = new();
 
     [Fact]
     public void ItStandsStill_AsLongAsOneOfItsPausesLasts()
