@@ -12,11 +12,11 @@ internal static class CompareCommand
 {
     private const int Rounds = 7;
 
-    /// <param name="arguments"><c>--items N</c> sets the items of the scenarios in process (default 400,000), <c>--json FILE</c> writes the rows, <c>--only TEXT</c> leaves out what does not contain the text.</param>
+    /// <param name="arguments"><c>--items N</c> sets how many items a run of the scenarios in process moves at most (default 1,000,000), <c>--json FILE</c> writes the rows, <c>--only TEXT</c> leaves out what does not contain the text.</param>
     /// <returns>The exit code.</returns>
     public static async Task<int> RunAsync(string[] arguments)
     {
-        (int items, string? json, string only) = (400_000, null, "");
+        (int items, string? json, string only) = (1_000_000, null, "");
         for (int i = 0; i < arguments.Length; i += 2)
         {
             string value = i + 1 < arguments.Length ? arguments[i + 1] : "";
@@ -65,8 +65,8 @@ internal static class CompareCommand
         yield return Pools.Ordered(128, items);
         yield return Pools.OfWork(128, Math.Max(2, items / 20));
         yield return FanOut.ToTwo(128, items);
-        yield return Senders.OneByOne(Math.Max(1, items / 50));
-        yield return Children.OfReadings(1024, (int)Math.Min(items * 25L, int.MaxValue));
-        yield return Children.OfBlocks(4, Math.Max(1, items / 2000));
+        yield return Senders.OneByOne(Math.Max(1, items / 125));
+        yield return Children.OfReadings(1024, (int)Math.Min(items * 10L, int.MaxValue));
+        yield return Children.OfBlocks(4, Math.Max(1, items / 5000));
     }
 }

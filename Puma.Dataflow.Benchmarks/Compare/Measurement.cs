@@ -19,19 +19,27 @@ internal static class Measurement
     {
         var nanoseconds = scenario.Subjects.ToDictionary(static s => s.Name, _ => new double[rounds]);
         var bytes = scenario.Subjects.ToDictionary(static s => s.Name, _ => new double[rounds]);
+        Dictionary<string, int> items = [];
         TimeSpan warmUp = s_seen.Add(scenario.Name) ? 3 * s_warmUp : s_warmUp;
         foreach (Subject subject in scenario.Subjects)
         {
+            int most = Math.Max(1, scenario.Items / subject.OneOf), next = Math.Max(1, most / 10);
+
             // Until the compiler has seen what is worth to be compiled again, and better, which takes longer for a pipeline of a new shape.
             long begin = Stopwatch.GetTimestamp();
             for (int runs = 0; runs < 2 || Stopwatch.GetElapsedTime(begin) < warmUp; runs++)
-                await RunAsync(scenario, subject);
+            {
+                double perItem = (await RunAsync(scenario, subject, next)).Nanoseconds;
+                next = (int)Math.Clamp(scenario.LongestRun.TotalNanoseconds / perItem, 1, most);
+            }
+
+            items[subject.Name] = next;
         }
 
         for (int round = 0; round < rounds; round++)
         {
             foreach (Subject subject in scenario.Subjects)
-                (nanoseconds[subject.Name][round], bytes[subject.Name][round]) = await RunAsync(scenario, subject);
+                (nanoseconds[subject.Name][round], bytes[subject.Name][round]) = await RunAsync(scenario, subject, items[subject.Name]);
         }
 
         double? RatioTo(string other, string subject) =>
@@ -51,12 +59,11 @@ internal static class Measurement
         ];
     }
 
-    private static async Task<(double Nanoseconds, double Bytes)> RunAsync(Scenario scenario, Subject subject)
+    private static async Task<(double Nanoseconds, double Bytes)> RunAsync(Scenario scenario, Subject subject, int items)
     {
         GC.Collect();
         GC.WaitForPendingFinalizers();
         var clock = new Clock();
-        int items = Math.Max(1, scenario.Items / subject.OneOf);
         long sum = await Task.Run(() => subject.RunAsync(items, clock));
         (double Nanoseconds, double Bytes) perItem = clock.Read(items);
         long expected = scenario.Checksum(items);

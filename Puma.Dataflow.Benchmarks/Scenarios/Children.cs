@@ -5,6 +5,9 @@ internal static class Children
 {
     private const int BlockBytes = 6 * 1024 * 1024;
 
+    /// <summary>The child of each run is new, and fast only after a while.</summary>
+    private static readonly TimeSpan s_longestRun = TimeSpan.FromSeconds(1.5);
+
     /// <summary>Records of 32 bytes there and back.</summary>
     /// <param name="capacity">The bound of each buffer, and the window of the peers.</param>
     /// <param name="items">How many go through.</param>
@@ -15,7 +18,10 @@ internal static class Children
                 new("puma", PumaAsync),
                 new("socket", SocketAsync),
                 new("jsonrpc", JsonRpcAsync, OneOf: 250),
-            ]);
+            ])
+        {
+            LongestRun = s_longestRun,
+        };
 
         Task<long> PumaAsync(int n, Clock clock) =>
             EchoAsync(Enumerable.Range(0, n).Select(static i => new Reading(i, 1, 2, 3)), static r => r.Number, capacity, clock);
@@ -61,7 +67,10 @@ internal static class Children
             [
                 new("puma", PumaAsync),
                 new("socket", SocketAsync),
-            ]);
+            ])
+        {
+            LongestRun = s_longestRun,
+        };
 
         async Task<long> PumaAsync(int n, Clock clock)
         {
