@@ -5,8 +5,8 @@ internal static class Children
 {
     private const int BlockBytes = 6 * 1024 * 1024;
 
-    /// <summary>The child of each run is new, and fast only after a while.</summary>
-    private static readonly TimeSpan s_longestRun = TimeSpan.FromSeconds(1.5);
+    /// <summary>The child of each run is new, and fast only after a second or so.</summary>
+    private static readonly TimeSpan s_longestRun = TimeSpan.FromSeconds(4);
 
     /// <summary>Records of 32 bytes there and back.</summary>
     /// <param name="capacity">The bound of each buffer, and the window of the peers.</param>
@@ -17,7 +17,7 @@ internal static class Children
             [
                 new("puma", PumaAsync),
                 new("socket", SocketAsync),
-                new("jsonrpc", JsonRpcAsync, OneOf: 250),
+                new("jsonrpc", JsonRpcAsync, OneOf: 1000),
             ])
         {
             LongestRun = s_longestRun,

@@ -9,7 +9,7 @@ namespace Puma.Dataflow.Benchmarks.Scenarios;
 internal sealed record Scenario(string Name, int Capacity, int Items, Func<int, long> Checksum, IReadOnlyList<Subject> Subjects)
 {
     /// <summary>A run moves fewer items if it would take longer.</summary>
-    public TimeSpan LongestRun { get; init; } = TimeSpan.FromMilliseconds(150);
+    public TimeSpan LongestRun { get; init; } = TimeSpan.FromMilliseconds(100);
 
     public override string ToString() => $"{Name}@{Capacity}";
 }
