@@ -12,7 +12,7 @@ internal static class CompareCommand
 {
     private const int Rounds = 7;
 
-    /// <param name="arguments"><c>--items N</c> sets how many items a run of the scenarios in process moves at most (default 1,000,000), <c>--json FILE</c> writes the rows, <c>--only TEXT</c> leaves out what does not contain the text.</param>
+    /// <param name="arguments"><c>--items N</c> sets how many items a run of the scenarios in process moves at most (default 1,000,000), <c>--json FILE</c> writes the rows, <c>--only TEXT</c> leaves out the scenarios whose <c>name@capacity</c> does not contain the text.</param>
     /// <returns>The exit code.</returns>
     public static async Task<int> RunAsync(string[] arguments)
     {
@@ -45,6 +45,12 @@ internal static class CompareCommand
                 rows.Add(row);
                 Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{row.Scenario,-20} {row.Capacity,8}  {row.Subject,-16} {row.ItemsPerSecond,13:N0} {row.NsPerItem,10:N1} {row.BytesPerItem,10:N2} {row.RatioToTpl,8:N2} {row.RatioToLimit,9:N3}"));
             }
+        }
+
+        if (rows.Count == 0)
+        {
+            Console.Error.WriteLine($"No scenario has '{only}' in its name and capacity, such as chain3-int@128. Case matters.");
+            return 2;
         }
 
         if (json is not null)

@@ -101,7 +101,7 @@ internal static class Senders
                 for (int end = i + burst; i < end; i++)
                     await send(i);
                 await arrivals.NextAsync();
-                nanoseconds[at] = Stopwatch.GetElapsedTime(begin).TotalNanoseconds;
+                nanoseconds[at] = (Stopwatch.GetTimestamp() - begin) * 1e9 / Stopwatch.Frequency; // A TimeSpan has steps of 100 ns.
             }
 
             Array.Sort(nanoseconds);

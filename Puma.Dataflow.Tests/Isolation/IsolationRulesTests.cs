@@ -39,6 +39,20 @@ public sealed class IsolationRulesTests : PipelineTest
     }
 
     [Fact]
+    public void ACapturingDelegate_IsNotBlamedForWhatOthersCapture()
+    {
+        // The variables of a scope are kept together, whichever lambda uses them.
+        int offset = 5, other = 6;
+        Func<int> beside = () => other++;
+
+        string problem = Problem(Ints.Transform(x => x + offset, Far(Placement.Loopback)));
+
+        Assert.Contains("its delegate, with the other lambdas of its scope, captures '", problem, StringComparison.Ordinal);
+        Assert.Contains("'offset'", problem, StringComparison.Ordinal);
+        Assert.Equal(6, beside());
+    }
+
+    [Fact]
     public void ADelegateThatUsesThis_IsRefused()
     {
         _field++;

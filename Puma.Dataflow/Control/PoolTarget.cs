@@ -57,5 +57,5 @@ internal sealed class PoolTarget(string stage, ILogger logger, IReadOnlyList<Con
     }
 
     private InvalidOperationException NeedsInstance(string why) =>
-        new($"{why}, but stage '{stage}' has {instances.Count}. Name one of them: Control<…>(\"{stage}\", instance: 0 to {instances.Count - 1}).");
+        new($"{why}, but stage '{stage}' has {instances.Count} instances. Name one of them: Control<…>(\"{stage}\", instance: 0 to {instances.Count - 1}).");
 }

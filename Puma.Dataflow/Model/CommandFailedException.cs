@@ -68,6 +68,6 @@ public sealed class CommandFailedException : PipelineException
         string where = instance == 0 ? $"stage '{stage}'" : $"instance {instance} of stage '{stage}'";
         return failure == CommandFailure.Threw && cause is not null
             ? $"{member} of {where} failed in process {FailureCause.ProcessOf(cause)}. {FailureCause.TypeNameOf(cause)}: {ExceptionText.MessageOf(cause)}"
-            : $"{member} of {where} {(failure == CommandFailure.NotServed ? "did not run" : "has no result")}: {reason}";
+            : $"{member} of {where} {(failure == CommandFailure.NotServed ? "did not run" : "was not answered")}: {reason}";
     }
 }

@@ -124,10 +124,17 @@ internal static class FromPumaSnippets
             .Build()
             .Start(cancellationToken);
 
-        PipelineReport report = await run.Completion; // or throws what went wrong, wherever it did
+        try
+        {
+            await run.Completion; // throws what went wrong, wherever it did
+        }
+        catch (OperationCanceledException) when (stop.IsCancellationRequested)
+        {
+            Console.WriteLine("stopped by Ctrl+C");
+        }
         #endregion
 
-        Check.That(report.Stage("print").Delivered == 10);
+        Check.That((await run.Report).Stage("print").Delivered == 10);
     }
 
     private static async Task CallAsync()
