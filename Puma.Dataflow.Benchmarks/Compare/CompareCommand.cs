@@ -12,7 +12,7 @@ internal static class CompareCommand
 {
     private const int Rounds = 7;
 
-    /// <param name="arguments"><c>--items N</c> sets how many items a run of the scenarios in process moves at most (default 1,000,000), <c>--json FILE</c> writes the rows, <c>--only TEXT</c> leaves out the scenarios whose <c>name@capacity</c> does not contain the text.</param>
+    /// <param name="arguments"><c>--items N</c> sets how many items a run of a chain moves at most (default 1,000,000), and with it those of the other scenarios, <c>--json FILE</c> writes the rows, <c>--only TEXT</c> leaves out the scenarios whose <c>name@capacity</c> does not contain the text.</param>
     /// <returns>The exit code.</returns>
     public static async Task<int> RunAsync(string[] arguments)
     {
@@ -36,21 +36,22 @@ internal static class CompareCommand
             }
         }
 
+        Scenario[] scenarios = [.. Scenarios(items).Where(s => $"{s.Name}@{s.Capacity}".Contains(only, StringComparison.Ordinal))];
+        if (scenarios.Length == 0)
+        {
+            Console.Error.WriteLine($"No scenario's name@capacity contains '{only}'. One is chain3-int@128; upper and lower case differ.");
+            return 2;
+        }
+
         List<Row> rows = [];
         Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{"scenario",-20} {"capacity",8}  {"subject",-16} {"items/s",13} {"ns/item",10} {"bytes/item",10} {"to tpl",8} {"to limit",9}"));
-        foreach (Scenario scenario in Scenarios(items).Where(s => $"{s.Name}@{s.Capacity}".Contains(only, StringComparison.Ordinal)))
+        foreach (Scenario scenario in scenarios)
         {
             foreach (Row row in await Measurement.MeasureAsync(scenario, Rounds))
             {
                 rows.Add(row);
                 Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{row.Scenario,-20} {row.Capacity,8}  {row.Subject,-16} {row.ItemsPerSecond,13:N0} {row.NsPerItem,10:N1} {row.BytesPerItem,10:N2} {row.RatioToTpl,8:N2} {row.RatioToLimit,9:N3}"));
             }
-        }
-
-        if (rows.Count == 0)
-        {
-            Console.Error.WriteLine($"No scenario has '{only}' in its name and capacity, such as chain3-int@128. Case matters.");
-            return 2;
         }
 
         if (json is not null)

@@ -11,6 +11,9 @@ internal static class Measurement
 {
     private static readonly TimeSpan s_warmUp = TimeSpan.FromMilliseconds(300);
 
+    /// <summary>So many items move before it is known how long they take.</summary>
+    private const int MostAtFirst = 1_000_000;
+
     private static readonly HashSet<string> s_seen = [];
 
     /// <returns>One row for each subject.</returns>
@@ -23,7 +26,7 @@ internal static class Measurement
         TimeSpan warmUp = s_seen.Add(scenario.Name) ? 3 * s_warmUp : s_warmUp;
         foreach (Subject subject in scenario.Subjects)
         {
-            int most = Math.Max(1, scenario.Items / subject.OneOf), next = Math.Max(1, most / 10);
+            int most = Math.Max(1, scenario.Items / subject.OneOf), next = Math.Clamp(most / 10, 1, MostAtFirst);
 
             // Until the compiler has seen what is worth to be compiled again, and better, which takes longer for a pipeline of a new shape.
             long begin = Stopwatch.GetTimestamp();

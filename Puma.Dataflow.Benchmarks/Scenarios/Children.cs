@@ -17,7 +17,7 @@ internal static class Children
             [
                 new("puma", PumaAsync),
                 new("socket", SocketAsync),
-                new("jsonrpc", JsonRpcAsync, OneOf: 1000),
+                new("jsonrpc", JsonRpcAsync, OneOf: 250),
             ])
         {
             LongestRun = s_longestRun,

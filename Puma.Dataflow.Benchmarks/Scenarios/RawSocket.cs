@@ -15,30 +15,33 @@ internal static class RawSocket
     /// <summary>The header of a frame of this library.</summary>
     private const int HeaderBytes = 24;
 
+    /// <summary>What comes before a short item, of which many travel in one frame.</summary>
+    private const int LengthBytes = 4;
+
     private const int ReadingBytes = 32;
-    private const int FrameBytes = HeaderBytes + ReadingBytes;
+    private const int PackedBytes = LengthBytes + ReadingBytes;
     private const int AnswerBytes = 8;
 
     /// <summary>Small records there and back.</summary>
     /// <returns>The sum of the numbers that came back.</returns>
     public static long EchoReadings(Socket socket, int n, int window)
     {
-        var outgoing = new byte[window * FrameBytes];
-        var incoming = new byte[window * FrameBytes];
+        var outgoing = new byte[window * PackedBytes];
+        var incoming = new byte[window * PackedBytes];
         long sum = 0;
         int sent = 0, received = 0, kept = 0;
         while (received < n)
         {
             int burst = Math.Min(n - sent, window - (sent - received));
             for (int i = 0; i < burst; i++)
-                BinaryPrimitives.WriteInt64LittleEndian(outgoing.AsSpan((i * FrameBytes) + HeaderBytes), sent + i);
+                BinaryPrimitives.WriteInt64LittleEndian(outgoing.AsSpan((i * PackedBytes) + LengthBytes), sent + i);
             if (burst > 0)
-                socket.Send(outgoing.AsSpan(0, burst * FrameBytes));
+                socket.Send(outgoing.AsSpan(0, burst * PackedBytes));
             sent += burst;
             kept += socket.Receive(incoming.AsSpan(kept));
             int at = 0;
-            for (; kept - at >= FrameBytes; at += FrameBytes, received++)
-                sum += BinaryPrimitives.ReadInt64LittleEndian(incoming.AsSpan(at + HeaderBytes));
+            for (; kept - at >= PackedBytes; at += PackedBytes, received++)
+                sum += BinaryPrimitives.ReadInt64LittleEndian(incoming.AsSpan(at + LengthBytes));
             incoming.AsSpan(at, kept - at).CopyTo(incoming);
             kept -= at;
         }

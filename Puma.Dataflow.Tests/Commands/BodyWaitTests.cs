@@ -174,7 +174,7 @@ public sealed class BodyWaitTests : ChildTest
     }
 
     /// <summary>Timers of bodies that fire when only nine tenths of their time have passed.</summary>
-    private sealed class EarlyTimers(TestClock inner) : TimeProvider
+    private sealed class EarlyTimers(TimeProvider inner) : TimeProvider
     {
         private int _armed;
         private long _lastDue;

@@ -359,7 +359,7 @@ public sealed class ControlTests : ChildTest
         ICounter all = run.Control<ICounter>("counter");
         Assert.All(
             (Action[])[() => _ = all.SumAsync(), () => _ = all.CountAsync(1, 2, TestToken), () => _ = all.OpenAsync("").AsTask(), () => _ = all.KeepAsync(new CallingBack(all)).AsTask()],
-            static call => Assert.Contains("instance: 0 to 2", Assert.Throws<InvalidOperationException>(call).Message, StringComparison.Ordinal));
+            static call => Assert.Contains("has 3 instances. Name one of them: Control<…>(\"counter\", instance: 0 to 2)", Assert.Throws<InvalidOperationException>(call).Message, StringComparison.Ordinal));
         var noInterval = Assert.Throws<ArgumentOutOfRangeException>("interval", () => { _ = run.Stage("counter").Ticks.SetIntervalAsync(TimeSpan.Zero, TestToken).AsTask(); });
         Assert.Contains("must be positive", noInterval.Message, StringComparison.Ordinal);
         var noInstance = Assert.Throws<ArgumentOutOfRangeException>("instance", () => run.Control<ICounter>("counter", 3));

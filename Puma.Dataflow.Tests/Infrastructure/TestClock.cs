@@ -2,8 +2,9 @@ namespace Puma.Dataflow.Tests.Infrastructure;
 
 /// <summary>
 /// A clock that moves when a test says so. When <see cref="Advance"/> returns, every timer that has become due has called back, whoever
-/// reads the clock or sets a timer meanwhile; a <c>FakeTimeProvider</c> may leave that to the next who reads it. Safe for any thread.
+/// reads the clock or sets another timer meanwhile; with a <c>FakeTimeProvider</c> one who reads it then may call back in its place, and later.
 /// </summary>
+/// <remarks>Safe for any thread, but one at a time advances it. Callbacks may overlap, as those of the system's timers do.</remarks>
 internal sealed class TestClock : TimeProvider
 {
     private readonly Lock _gate = new();
@@ -46,7 +47,8 @@ internal sealed class TestClock : TimeProvider
 
     private sealed class Timer(TestClock clock, TimerCallback callback, object? state) : ITimer
     {
-        private const double LongestMilliseconds = uint.MaxValue - 1;
+        /// <summary>In milliseconds.</summary>
+        private const long Longest = uint.MaxValue - 1;
 
         // Guarded by the gate of the clock.
         private TimeSpan _period;
@@ -56,11 +58,11 @@ internal sealed class TestClock : TimeProvider
 
         public void Call() => callback(state);
 
-        /// <summary>A timer that is due at once calls back at once, as nothing else is sure to move the clock.</summary>
+        /// <summary>A timer that is due at once calls back at once, as nothing else is sure to move the clock; inside of another callback, too.</summary>
         public bool Change(TimeSpan dueTime, TimeSpan period)
         {
-            ArgumentOutOfRangeException.ThrowIfGreaterThan(dueTime.TotalMilliseconds, LongestMilliseconds);
-            ArgumentOutOfRangeException.ThrowIfGreaterThan(period.TotalMilliseconds, LongestMilliseconds);
+            Check(dueTime);
+            Check(period);
             bool isDue;
             lock (clock._gate)
             {
@@ -84,10 +86,13 @@ internal sealed class TestClock : TimeProvider
         {
             if (Due > clock._now)
                 return false;
+            clock._timers.Remove(this);
             if (_period > TimeSpan.Zero)
+            {
                 Due += _period.Ticks;
-            else
-                clock._timers.Remove(this);
+                clock._timers.Add(this);
+            }
+
             return true;
         }
 
@@ -104,6 +109,13 @@ internal sealed class TestClock : TimeProvider
         {
             Dispose();
             return default;
+        }
+
+        /// <summary>As the system's timers do.</summary>
+        private static void Check(TimeSpan time)
+        {
+            ArgumentOutOfRangeException.ThrowIfLessThan((long)time.TotalMilliseconds, -1);
+            ArgumentOutOfRangeException.ThrowIfGreaterThan((long)time.TotalMilliseconds, Longest);
         }
     }
 }

@@ -47,8 +47,9 @@ public sealed class IsolationRulesTests : PipelineTest
 
         string problem = Problem(Ints.Transform(x => x + offset, Far(Placement.Loopback)));
 
-        Assert.Contains("its delegate, with the other lambdas of its scope, captures '", problem, StringComparison.Ordinal);
+        Assert.Contains("its delegate, or another lambda of its scope, captures '", problem, StringComparison.Ordinal);
         Assert.Contains("'offset'", problem, StringComparison.Ordinal);
+        Assert.Contains("'other'", problem, StringComparison.Ordinal);
         Assert.Equal(6, beside());
     }
 

@@ -76,6 +76,7 @@ public sealed class PoolCompletionTests : PipelineTest
         Assert.Equal([.. Enumerable.Range(1000, Many), .. Enumerable.Range(1000, Many)], _seen.Where(static x => x >= 1000));
         CommandFailedException late = await Assert.ThrowsAsync<CommandFailedException>(() => members[0].IndexAsync().AsTask().Within());
         Assert.Equal(CommandFailure.StageEnded, late.Failure);
+        Assert.Contains("was not answered", late.Message, StringComparison.Ordinal);
     }
 
     [Theory, MemberData(nameof(Kinds))] // S42

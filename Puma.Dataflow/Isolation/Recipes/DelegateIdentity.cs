@@ -35,7 +35,7 @@ internal sealed record DelegateIdentity(string DelegateType, string DeclaringTyp
             return null;
         string[] captured = [.. Captured(state)];
         return isClosure
-            ? $"its delegate{(captured.Length > 1 ? ", with the other lambdas of its scope," : "")} captures {string.Join(", ", captured)}, which another process cannot see. Make the lambda static, and give what it needs {otherWay}."
+            ? $"its delegate{(captured.Length > 1 ? ", or another lambda of its scope," : "")} captures {string.Join(", ", captured)}, which another process cannot see. Make the lambda static, and give what it needs {otherWay}."
             : $"its delegate is the method {method.Name} of an object ({target.GetType().Name}), which another process cannot see. Use a static method, and give what it needs {otherWay}.";
     }
 
