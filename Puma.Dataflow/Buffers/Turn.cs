@@ -32,11 +32,17 @@ internal sealed class Turn
     /// <summary>How long a thread goes on with what it keeps, in timestamps: a millisecond. Then others may have it.</summary>
     private static readonly long s_longestStay = TimeProvider.System.TimestampFrequency / 1000;
 
-    /// <summary>With so many wake-ups a thread goes on itself; the others are for other threads.</summary>
-    private const int MostOwn = 1;
+    /// <summary>
+    /// The same for the stream that a receiver has woken (see <see cref="TakeWoken"/>), in timestamps: a quarter of a millisecond. It runs no code of
+    /// the user's; and while the other process needs a processor as well, threads of the pool that look for work cost more than they gain.
+    /// </summary>
+    private static readonly long s_longestOfWoken = TimeProvider.System.TimestampFrequency / 4000;
+
+    /// <summary>With so many wake-ups a thread of the pool goes on itself; the others are for other threads.</summary>
+    private const uint MostOwn = 1;
 
     /// <summary>The most wake-ups that are kept. A power of two.</summary>
-    private const int MostKept = 8;
+    private const uint MostKept = 8;
 
     [ThreadStatic]
     private static Turn? t_here;
@@ -48,10 +54,10 @@ internal sealed class Turn
     private uint _next;
 
     // Whose turn it is.
-    private ILinkEnd? _stream;
+    private ITurnTaker? _stream;
 
     // The same, while it keeps things back.
-    private ILinkEnd? _keeper;
+    private ITurnTaker? _keeper;
 
     // Whether it has kept things back in this turn, and how often that began in any. The number is read by the watch.
     private bool _hasKept;
@@ -66,6 +72,14 @@ internal sealed class Turn
     // When the stream began to wait, as it has noted itself; 0 before.
     private long _waitsSince;
 
+    // Whether what is woken is kept, although this is no turn; and whether a receiver is below, and its stream takes its turn.
+    private bool _isOpen;
+    private bool _isOfReceiver;
+    private long _longest = s_longest;
+
+    // Goes on elsewhere with what the thread did below; null when that was done, or nothing was. Taken by an exchange, by the thread or by the watch.
+    private Action? _relief;
+
     private Turn() { }
 
     /// <summary>How often the thread has begun to keep things back. Any thread.</summary>
@@ -75,33 +89,60 @@ internal sealed class Turn
     public int KeepingsSeen { get; set; }
 
     /// <summary>Whether something may be kept back. Any thread.</summary>
-    public bool KeepsBack => Volatile.Read(ref _keeper) is not null || Array.Exists(_kept, static k => k is not null);
+    public bool KeepsBack => Volatile.Read(ref _keeper) is not null || Volatile.Read(ref _relief) is not null || Array.Exists(_kept, static k => k is not null);
 
     /// <summary>The turns of this thread. Looking for them costs as much as a fence, so that who writes many values keeps what it has found: as long as it is on this thread.</summary>
     public static Turn? Here => t_here;
 
     /// <summary>Whether this is a turn of a stream, on this thread, that keeps things back.</summary>
-    public static bool IsKeeping(ILinkEnd stream) => t_here is { } turn && turn.KeepsBackFor(stream);
+    public static bool IsKeeping(ITurnTaker stream) => t_here is { } turn && turn.KeepsBackFor(stream);
 
     /// <summary>Whether this is a turn of a stream that keeps things back. On the thread of the turn.</summary>
-    public bool KeepsBackFor(ILinkEnd stream) => Volatile.Read(ref _keeper) == stream;
+    public bool KeepsBackFor(ITurnTaker stream) => Volatile.Read(ref _keeper) == stream;
 
     /// <summary>Takes a turn, and those that are kept in it.</summary>
     public static void Take(Wakeup wakeup) => (t_here ??= TurnWatch.Watched(new Turn())).TakeAll(wakeup);
 
+    /// <summary>Wakes streams, and takes the turns of those that were quick, and those that are kept in them, on a thread that receives.</summary>
+    /// <param name="wake">Wakes them.</param>
+    /// <param name="relief">Receives elsewhere, when user code keeps the thread. It may be called on another thread, and must neither block nor throw.</param>
+    /// <returns>False when it was called: the thread is to receive no more.</returns>
+    public static bool TakeWoken(Action wake, Action relief)
+    {
+        Turn turn = t_here ??= TurnWatch.Watched(new Turn());
+        turn._isOpen = true;
+        try
+        {
+            wake();
+        }
+        finally
+        {
+            turn._isOpen = false;
+        }
+
+        if (turn.TakeKept() is not { } first)
+            return true;
+        Volatile.Write(ref turn._relief, relief);
+        TurnWatch.BeAwake();
+        turn._isOfReceiver = true;
+        turn.TakeAll(first);
+        turn._isOfReceiver = false;
+        return Interlocked.Exchange(ref turn._relief, null) is not null;
+    }
+
     /// <summary>Keeps a wake-up for this thread.</summary>
     /// <returns>False when it is not kept.</returns>
-    public static bool TryKeep(Wakeup wakeup) => wakeup is { IsQuick: true, Stream: not null } && t_here is { _keeper: not null } turn && turn.TryAdd(wakeup);
+    public static bool TryKeep(Wakeup wakeup) => wakeup is { IsQuick: true, Stream: not null } && t_here is { } turn && (turn._isOpen || turn._keeper is not null) && turn.TryAdd(wakeup);
 
     /// <summary>Called by a stream when a look is due on one of its links.</summary>
     /// <param name="stream">The stream.</param>
     /// <param name="lookedAt">When it was called for this link before.</param>
     /// <returns>Whether the items of this turn since then were very short; there may have been only one.</returns>
-    public static bool Look(ILinkEnd stream, ref long lookedAt) => t_here is { } turn && turn._stream == stream && turn.LookAtTime(ref lookedAt);
+    public static bool Look(ITurnTaker stream, ref long lookedAt) => t_here is { } turn && turn._stream == stream && turn.LookAtTime(ref lookedAt);
 
     /// <summary>Tells when a quick turn of a stream last looked at the time: not long ago.</summary>
     /// <returns>False when this is none.</returns>
-    public static bool TryGetTime(ILinkEnd stream, out long recently)
+    public static bool TryGetTime(ITurnTaker stream, out long recently)
     {
         bool isQuick = IsKeeping(stream);
         recently = isQuick ? t_here!._lastLook : 0;
@@ -109,17 +150,17 @@ internal sealed class Turn
     }
 
     /// <summary>Notes when a stream began to wait, which saves its turn a look.</summary>
-    public static void NoteWait(ILinkEnd stream, long now)
+    public static void NoteWait(ITurnTaker stream, long now)
     {
         if (t_here is { } turn && turn._stream == stream)
             turn._waitsSince = now;
     }
 
     /// <summary>Lets the thread keep nothing more back. The watch only, which passes a barrier for all processors before it gives back.</summary>
-    public ILinkEnd? TakeKeeper() => Interlocked.Exchange(ref _keeper, null);
+    public ITurnTaker? TakeKeeper() => Interlocked.Exchange(ref _keeper, null);
 
     /// <summary>Gives back what a thread keeps that does not go on. The watch only.</summary>
-    public void GiveBack(ILinkEnd? keeper)
+    public void GiveBack(ITurnTaker? keeper)
     {
         keeper?.EndTurn(this);
         foreach (ref Wakeup? place in _kept.AsSpan())
@@ -127,6 +168,8 @@ internal sealed class Turn
             if (Interlocked.Exchange(ref place, null) is { } wakeup)
                 Publish(wakeup);
         }
+
+        Interlocked.Exchange(ref _relief, null)?.Invoke();
     }
 
     private void TakeAll(Wakeup first)
@@ -137,6 +180,7 @@ internal sealed class Turn
         for (Wakeup? wakeup = first; wakeup is not null; wakeup = TakeKept())
         {
             _stream = wakeup.Stream;
+            _longest = _isOfReceiver && wakeup == first ? s_longestOfWoken : s_longest;
             (_lastLook, _keptSince, _isQuick) = (_begin, 0, true);
             if (wakeup.IsQuick)
                 KeepBack();
@@ -150,11 +194,11 @@ internal sealed class Turn
             _stream = null;
             long end = _waitsSince != 0 ? _waitsSince : TimeProvider.System.GetTimestamp();
             _waitsSince = 0;
-            wakeup.IsQuick = _isQuick && end - _lastLook <= s_longest;
+            wakeup.IsQuick = _isQuick && end - _lastLook <= _longest;
             _begin = end;
             if (end - arrival > s_longestStay)
                 PublishAll();
-            PublishAllBut(MostOwn);
+            PublishAllBut(_isOfReceiver ? MostKept : MostOwn);
         }
     }
 
@@ -169,7 +213,7 @@ internal sealed class Turn
         // Many items lie between two looks for the same link; between looks for different ones there may be one, which may still be long.
         long took = now - Math.Max(before, _begin);
         _isQuick = took <= s_longest;
-        if (!_isQuick || now - last > s_longest)
+        if (!_isQuick || now - last > _longest)
         {
             StopKeeping();
             PublishAll();
@@ -182,7 +226,7 @@ internal sealed class Turn
             _keptSince = 0;
         else if (_keptSince == 0)
             _keptSince = last;
-        else if (now - _keptSince > s_longest)
+        else if (now - _keptSince > _longest)
             PublishAll();
         return took <= s_veryShort;
     }
@@ -215,7 +259,7 @@ internal sealed class Turn
         Volatile.Write(ref place, wakeup);
 
         // The watch may have taken the keeper away, and looked for what is kept before this was there.
-        return Volatile.Read(ref _keeper) is not null || Interlocked.Exchange(ref place, null) is null;
+        return _isOpen || Volatile.Read(ref _keeper) is not null || Interlocked.Exchange(ref place, null) is null;
     }
 
     private Wakeup? TakeKept()

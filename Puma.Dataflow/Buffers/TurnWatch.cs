@@ -63,7 +63,7 @@ internal static class TurnWatch
     private static bool ComeBy()
     {
         bool isAny = false;
-        List<(Turn Turn, ILinkEnd? Keeper)> stuck = [];
+        List<(Turn Turn, ITurnTaker? Keeper)> stuck = [];
         foreach (Turn turn in Turns())
         {
             int keepings = turn.Keepings;
@@ -77,7 +77,7 @@ internal static class TurnWatch
         if (stuck.Count == 0)
             return isAny;
         Interlocked.MemoryBarrierProcessWide();
-        foreach ((Turn turn, ILinkEnd? keeper) in stuck)
+        foreach ((Turn turn, ITurnTaker? keeper) in stuck)
             turn.GiveBack(keeper);
         return true;
     }

@@ -378,21 +378,21 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
     /// <summary>Wakes the writers that wait although slots are free. Due before every wait of the stream.</summary>
     protected virtual void FlushInputs() => Links.FlushInputs();
 
-    void ILinkEnd.EndTurn(Turn turn)
+    void ITurnTaker.EndTurn(Turn turn)
     {
         Links.SignalOutputs();
         OnTurnEnds(turn);
     }
 
-    void ILinkEnd.UseRestOfTurn(Turn turn) => UseRestOfTurn(turn);
+    void ITurnTaker.UseRestOfTurn(Turn turn) => UseRestOfTurn(turn);
 
     /// <summary>A turn of the stream, or what goes on in its rest, gives back what it has kept back. Any thread.</summary>
     protected virtual void OnTurnEnds(Turn turn) { }
 
-    /// <inheritdoc cref="ILinkEnd.UseRestOfTurn"/>
+    /// <inheritdoc cref="ITurnTaker.UseRestOfTurn"/>
     protected virtual void UseRestOfTurn(Turn turn) { }
 
-    /// <summary>Leaves the rest of its turn to <see cref="UseRestOfTurn"/>, and waits for a signal. The stream must not touch what is done there before that has ended.</summary>
+    /// <summary>Leaves the rest of its turn to <see cref="ITurnTaker.UseRestOfTurn"/>, and waits for a signal. The stream must not touch what is done there before that has ended.</summary>
     protected ValueTask LeaveTurnAsync()
     {
         WaitsFor = null;

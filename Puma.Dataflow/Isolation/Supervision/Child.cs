@@ -62,7 +62,7 @@ internal sealed class Child : IAsyncDisposable
         _status = status;
         _control = new FrameChannel(body.Control, FrameFormat.MaxControl, OnControlReadable);
         Calls = new CallConnection(_control, () => owner.Codecs, owner, holdsInstance: null, CallerWaitsForLogAsync);
-        Data = new FrameChannel(body.Data, maxPayload, owner.Wake, owner.Wake);
+        Data = new FrameChannel(body.Data, maxPayload, owner.Wake, owner.Wake, ServedBy.OwnThreadsWithTurns);
         _control.Start();
         Data.Start();
         Watching = WatchAsync();

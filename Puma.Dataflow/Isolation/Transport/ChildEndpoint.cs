@@ -97,7 +97,7 @@ internal sealed class ChildEndpoint : IDisposable
                 try
                 {
                     if (stream is not NetworkStream network || IsFrom(network.Socket, processId))
-                        role = await Handshake.AcceptAsync(stream, secret, cancellationToken).ConfigureAwait(false);
+                        role = await OnThreadAsync(stream, () => Handshake.Accept(stream, secret), cancellationToken).ConfigureAwait(false);
                 }
                 catch (Exception error) when (error is IOException or SocketException)
                 {
@@ -135,7 +135,7 @@ internal sealed class ChildEndpoint : IDisposable
         Stream stream = await ConnectOneAsync(name, cancellationToken).ConfigureAwait(false);
         try
         {
-            await Handshake.ConnectAsync(stream, role, secret, cancellationToken).ConfigureAwait(false);
+            await OnThreadAsync(stream, () => Handshake.Connect(stream, role, secret), cancellationToken).ConfigureAwait(false);
             return stream;
         }
         catch
@@ -175,6 +175,31 @@ internal sealed class ChildEndpoint : IDisposable
         {
             // Not there, or not to be listed: whether a child can be started there is another question.
         }
+    }
+
+    /// <summary>Runs an exchange that blocks on a thread of its own; its cancellation ends the connection.</summary>
+    private static async Task<T> OnThreadAsync<T>(Stream stream, Func<T> exchange, CancellationToken cancellationToken)
+    {
+        using CancellationTokenRegistration end = cancellationToken.UnsafeRegister(static state => End((Stream)state!), stream);
+        T result = default!;
+        try
+        {
+            await PumpThread.RunAsync(() => result = exchange(), "puma-handshake").ConfigureAwait(false);
+            return result;
+        }
+        catch (Exception error) when (cancellationToken.IsCancellationRequested && error is IOException or ObjectDisposedException)
+        {
+            throw new OperationCanceledException("The connection was given up before both ends had proved themselves.", error, cancellationToken);
+        }
+    }
+
+    /// <summary>Lets who reads go on.</summary>
+    private static void End(Stream stream)
+    {
+        if (stream is NetworkStream network)
+            new DirectSocket(network.Socket).Shut();
+        else
+            stream.Dispose();
     }
 
     private static bool IsLeftBehind(string directory, DateTime oldest)
@@ -243,7 +268,9 @@ internal sealed class ChildEndpoint : IDisposable
         var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
         try
         {
-            await socket.ConnectAsync(new UnixDomainSocketEndPoint(name), cancellationToken).ConfigureAwait(false);
+
+            // At once: the parent listens, and takes two. See DirectSocket for why it is not asynchronous.
+            socket.Connect(new UnixDomainSocketEndPoint(name));
             return StreamOver(socket);
         }
         catch

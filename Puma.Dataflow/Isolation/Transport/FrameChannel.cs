@@ -4,19 +4,41 @@ using Puma.Dataflow.Isolation.Protocol;
 
 namespace Puma.Dataflow.Isolation.Transport;
 
-/// <summary>Frames over one duplex connection. Any thread may write; one stream reads.</summary>
-/// <remarks>It never runs user code. Its callbacks run where it receives and sends, and must not block.</remarks>
-/// <param name="stream">The connection.</param>
-/// <param name="maxPayload">The longest encoded item, in bytes. Records are bounded by themselves.</param>
-/// <param name="onReadable">Called when more can be read, or the other side has ended.</param>
-/// <param name="onWritable">Called when the connection is congested no longer.</param>
-/// <param name="ownThreads">Whether it is served by threads of its own, so that it goes on although user code blocks all threads of the pool. The stream is disposed with the channel then, because that alone ends a read that blocks.</param>
-internal sealed class FrameChannel(Stream stream, int maxPayload, Action onReadable, Action? onWritable = null, bool ownThreads = false) : IAsyncDisposable
+/// <summary>Who serves a connection.</summary>
+internal enum ServedBy
 {
-    private readonly FrameSender _sender = new(stream, onWritable, ownThreads);
+    /// <summary>The thread pool.</summary>
+    Pool,
 
-    // However small the items are to be, what became of them can be told.
-    private readonly FrameReceiver _receiver = new(stream, Math.Max(maxPayload, FrameFormat.MaxControl), onReadable, ownThreads);
+    /// <summary>Threads of its own, if it is a socket, so that it goes on although user code blocks all threads of the pool.</summary>
+    OwnThreads,
+
+    /// <summary>The same; and streams that it wakes may take their turns on the thread that receives.</summary>
+    OwnThreadsWithTurns,
+}
+
+/// <summary>Frames over one duplex connection. Any thread may write; one stream reads.</summary>
+/// <remarks>Its callbacks run where it receives and sends, and must not block.</remarks>
+internal sealed class FrameChannel : IAsyncDisposable
+{
+    private readonly int _maxPayload;
+    private readonly FrameSender _sender;
+    private readonly FrameReceiver _receiver;
+
+    /// <param name="stream">The connection.</param>
+    /// <param name="maxPayload">The longest encoded item, in bytes. Records are bounded by themselves.</param>
+    /// <param name="onReadable">Called when more can be read, or the other side has ended.</param>
+    /// <param name="onWritable">Called when the connection is congested no longer.</param>
+    /// <param name="servedBy">Who serves it.</param>
+    public FrameChannel(Stream stream, int maxPayload, Action onReadable, Action? onWritable = null, ServedBy servedBy = ServedBy.Pool)
+    {
+        DirectSocket? socket = servedBy == ServedBy.Pool ? null : DirectSocket.Of(stream);
+        _maxPayload = maxPayload;
+        _sender = new FrameSender(stream, socket, onWritable);
+
+        // However small the items are to be, what became of them can be told.
+        _receiver = new FrameReceiver(stream, socket, Math.Max(maxPayload, FrameFormat.MaxControl), onReadable, givesTurns: servedBy == ServedBy.OwnThreadsWithTurns);
+    }
 
     /// <inheritdoc cref="FrameSender.IsCongested"/>
     public bool IsCongested => _sender.IsCongested;
@@ -30,23 +52,20 @@ internal sealed class FrameChannel(Stream stream, int maxPayload, Action onReada
     /// <inheritdoc cref="FrameReceiver.Long"/>
     public LongPayload LongPayload => _receiver.Long;
 
-    public void Start()
-    {
-        _sender.Start();
-        _receiver.Start();
-    }
+    /// <inheritdoc cref="FrameReceiver.Start"/>
+    public void Start() => _receiver.Start();
 
     /// <inheritdoc cref="FrameSender.Write(FrameType, long, ReadOnlySpan{byte}, ushort, int, FrameFlags)"/>
     public void Write(FrameType type, long number = 0, ReadOnlySpan<byte> payload = default, ushort port = 0, int attempt = 0, FrameFlags flags = FrameFlags.None)
     {
-        Debug.Assert(payload.Length <= FrameFormat.LongestOf(type, Math.Max(maxPayload, FrameFormat.MaxControl)), "The writer keeps payloads within bounds.");
+        Debug.Assert(payload.Length <= FrameFormat.LongestOf(type, Math.Max(_maxPayload, FrameFormat.MaxControl)), "The writer keeps payloads within bounds.");
         _sender.Write(type, number, payload, port, attempt, flags);
     }
 
     /// <inheritdoc cref="FrameSender.Write(FrameType, long, PayloadWriter, ushort, int, FrameFlags, bool)"/>
     public void Write(FrameType type, long number, PayloadWriter payload, ushort port, int attempt, FrameFlags flags = FrameFlags.None, bool keepsBlocks = false)
     {
-        Debug.Assert(payload.Length <= FrameFormat.LongestOf(type, maxPayload), "The writer keeps payloads within bounds.");
+        Debug.Assert(payload.Length <= FrameFormat.LongestOf(type, _maxPayload), "The writer keeps payloads within bounds.");
         _sender.Write(type, number, payload, port, attempt, flags, keepsBlocks);
     }
 

@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Diagnostics;
+using Puma.Dataflow.Buffers;
 using Puma.Dataflow.Isolation.Codec;
 using Puma.Dataflow.Isolation.Protocol;
 
@@ -12,12 +13,17 @@ namespace Puma.Dataflow.Isolation.Transport;
 /// <remarks>
 /// A pump receives and one stream reads. The pump goes on as long as there is room; then it parks, and touches nothing until the reader has
 /// made room, which that does when it finds no whole frame.
+/// <para>
+/// The pump of a socket has a thread of its own, on which the stream that it wakes may take its turn. Whoever keeps the thread there too long
+/// loses the pump to another one.
+/// </para>
 /// </remarks>
 /// <param name="stream">The connection.</param>
+/// <param name="socket">The same, if it is used directly.</param>
 /// <param name="maxLength">The longest payload that is accepted.</param>
 /// <param name="onReadable">Called by the pump when more can be read, or the other side has ended; must not block.</param>
-/// <param name="ownThread">Whether the pump has a thread of its own.</param>
-internal sealed class FrameReceiver(Stream stream, int maxLength, Action onReadable, bool ownThread)
+/// <param name="givesTurns">Whether streams that <paramref name="onReadable"/> wakes may take their turns on the thread of the pump.</param>
+internal sealed class FrameReceiver(Stream stream, DirectSocket? socket, int maxLength, Action onReadable, bool givesTurns)
 {
     private const int BufferLength = 128 * 1024;
 
@@ -46,6 +52,12 @@ internal sealed class FrameReceiver(Stream stream, int maxLength, Action onReada
     // Set by the pump, behind all that was received.
     private bool _isOver;
 
+    // The pump's: whether it has parked and not waited for room since. It goes with the pump to another thread.
+    private bool _mustWait;
+
+    // Ends with the pump of a socket.
+    private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
     // The reader's.
     private int _begin;
     private int _needed = FrameFormat.HeaderLength;
@@ -68,10 +80,13 @@ internal sealed class FrameReceiver(Stream stream, int maxLength, Action onReada
     /// <summary>Ends when nothing more will be received, because either side has ended. What was received may still be unread.</summary>
     public Task Receiving { get; private set; } = Task.CompletedTask;
 
+    /// <summary>Begins to receive.</summary>
     public void Start()
     {
         (_buffer, _limit) = (_own, _own.Length);
-        Receiving = ownThread ? PumpThread.RunAsync(ReceiveOnThread, "puma-receive") : Task.Run(ReceiveAsync);
+        Receiving = socket is null ? Task.Run(ReceiveAsync) : _ended.Task;
+        if (socket is not null)
+            StartPump();
     }
 
     /// <summary>Shows the next frame, which stays until <see cref="Advance()"/>; its payload stays until the next one is looked for.</summary>
@@ -109,7 +124,7 @@ internal sealed class FrameReceiver(Stream stream, int maxLength, Action onReada
         (_frame, _hasFrame, _endsItem, _isOfPack) = (default, false, false, false);
     }
 
-    /// <summary>Ends the pump at once. The stream is the caller's to dispose, before this if the pump has a thread of its own.</summary>
+    /// <summary>Ends the pump at once. A socket is the caller's to shut before.</summary>
     /// <exception cref="Exception">What a callback has thrown.</exception>
     public async ValueTask DisposeAsync()
     {
@@ -215,7 +230,9 @@ internal sealed class FrameReceiver(Stream stream, int maxLength, Action onReada
                 int count = await stream.ReadAsync(_buffer.AsMemory(_received, _limit - _received), _closing.Token).ConfigureAwait(false);
                 if (count == 0)
                     return;
-                if (OnReceived(count))
+                OnReceived(count);
+                onReadable();
+                if (_mustWait)
                     await _roomMade.WaitAsync(_closing.Token).ConfigureAwait(false);
             }
         }
@@ -229,39 +246,61 @@ internal sealed class FrameReceiver(Stream stream, int maxLength, Action onReada
         }
     }
 
-    private void ReceiveOnThread()
+    private void StartPump() => PumpThread.Start(() => ReceiveOnThread(socket!), "puma-receive");
+
+    private void ReceiveOnThread(DirectSocket from)
     {
+        Exception? failure = null;
         try
         {
-            while (true)
-            {
-                int count = stream.Read(_buffer.AsSpan(_received, _limit - _received));
-                if (count == 0)
-                    return;
-                if (OnReceived(count))
-                    _roomMade.Wait(_closing.Token);
-            }
+            if (!TryReceiveAll(from))
+                return;
         }
-        catch (Exception error) when (FrameChannel.IsEnd(error))
+        catch (Exception error)
         {
-            // As good as the end of the stream.
+            failure = FrameChannel.IsEnd(error) ? null : error;
         }
-        finally
+
+        try
         {
             OnEnded();
         }
+        catch (Exception error)
+        {
+            failure ??= error;
+        }
+
+        if (failure is null)
+            _ended.SetResult();
+        else
+            _ended.SetException(failure);
     }
 
-    /// <returns>Whether the pump has parked: it waits for room once, which may have been made by now.</returns>
-    private bool OnReceived(int count)
+    /// <returns>False when another thread has the pump now.</returns>
+    private bool TryReceiveAll(DirectSocket from)
+    {
+        while (true)
+        {
+            if (_mustWait)
+                _roomMade.Wait(_closing.Token);
+            int count = from.Receive(_buffer.AsSpan(_received, _limit - _received));
+            if (count == 0)
+                return true;
+            OnReceived(count);
+            if (!givesTurns)
+                onReadable();
+            else if (!Turn.TakeWoken(onReadable, StartPump))
+                return false;
+        }
+    }
+
+    private void OnReceived(int count)
     {
         int room = _limit - _received - count;
-        bool parks = room < LeastRoom && (room == 0 || _buffer == _own);
+        _mustWait = room < LeastRoom && (room == 0 || _buffer == _own);
         Volatile.Write(ref _received, _received + count);
-        if (parks)
+        if (_mustWait)
             Volatile.Write(ref _isParked, true);
-        onReadable();
-        return parks;
     }
 
     private void OnEnded()

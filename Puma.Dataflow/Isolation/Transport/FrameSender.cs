@@ -9,24 +9,22 @@ namespace Puma.Dataflow.Isolation.Transport;
 /// first burst itself, as far as the connection takes it at once, so that no other thread has to be woken for a few frames.
 /// </summary>
 /// <remarks>Any thread.</remarks>
-/// <param name="stream">The connection.</param>
-/// <param name="onWritable">Called when the connection is congested no longer; must not block.</param>
-/// <param name="ownThread">Whether a thread of its own sends, so that nobody who flushes is ever kept.</param>
-internal sealed class FrameSender(Stream stream, Action? onWritable, bool ownThread)
+internal sealed class FrameSender
 {
     private const int Congestion = 1024 * 1024;
     private const int ChunkLength = 64 * 1024;
 
-    /// <summary>With so many bursts who flushes goes on itself; what comes then is for the thread pool.</summary>
+    /// <summary>With so many bursts who flushes goes on itself; what comes then is for another thread.</summary>
     private const int MostOwnBursts = 4;
 
     private readonly Lock _gate = new();
     private readonly CancellationTokenSource _closing = new();
     private readonly LongArrays _arrays = new();
 
-    // Lets the thread send, or lets it wait no longer. It may be let once too often, and finds nothing then.
-    private readonly SemaphoreSlim _flushed = new(0);
-    private Task _thread = Task.CompletedTask;
+    private readonly Stream _stream;
+    private readonly DirectSocket? _socket;
+    private readonly Action? _onWritable;
+    private readonly LateSignal _late;
 
     // Guarded by _gate: full chunks and blocks in their order, then what is being filled.
     private List<Chunk> _chunks = [];
@@ -35,12 +33,12 @@ internal sealed class FrameSender(Stream stream, Action? onWritable, bool ownThr
     private uint _sequence;
     private bool _isClosed;
 
-    // Flushes soon, where there is no thread. Made inside of _gate.
-    private LateSignal? _late;
-
-    // Guarded by _gate: whether somebody sends; he sees what is written meanwhile. Whether the thread waits for more of it before.
+    // Guarded by _gate: whether somebody sends; he sees what is written meanwhile.
     private bool _isSending;
-    private bool _isPatient;
+
+    // Guarded by _gate: how many bursts were begun, and how many when the late signal last came.
+    private long _takenBursts;
+    private long _takenBurstsBefore;
 
     // Completed when he has ended, once the connection is closed.
     private TaskCompletionSource? _ended;
@@ -52,21 +50,29 @@ internal sealed class FrameSender(Stream stream, Action? onWritable, bool ownThr
     // Guarded by _gate: the number that the last frame can go on with, if that is a pack of results; else 0.
     private long _nextOfPack;
 
-    // The sender's.
+    // The sender's: what is on its way, and how much of it the connection has taken.
     private List<Chunk> _burst = [];
+    private int _sentChunks;
+    private int _sentOfNext;
+
+    // The sender's: the thread that goes on where the connection takes no more at once, and what lets it.
+    private readonly SemaphoreSlim _handedOver = new(0);
+    private Task? _thread;
 
     // Written inside of _gate.
     private long _unsent;
 
+    /// <param name="stream">The connection.</param>
+    /// <param name="socket">The same, if it is used directly.</param>
+    /// <param name="onWritable">Called when the connection is congested no longer; must not block.</param>
+    public FrameSender(Stream stream, DirectSocket? socket, Action? onWritable)
+    {
+        (_stream, _socket, _onWritable) = (stream, socket, onWritable);
+        _late = new LateSignal(FlushLate);
+    }
+
     /// <summary>Whether so much waits to be sent that no more should be written.</summary>
     public bool IsCongested => Volatile.Read(ref _unsent) > Congestion;
-
-    /// <summary>Starts the thread, if there is one.</summary>
-    public void Start()
-    {
-        if (ownThread)
-            _thread = PumpThread.RunAsync(SendOnThread, "puma-send");
-    }
 
     /// <summary>Writes a frame; it goes out with the next <see cref="Flush"/>. Once the connection has ended nothing happens.</summary>
     public void Write(FrameType type, long number, ReadOnlySpan<byte> payload, ushort port, int attempt, FrameFlags flags)
@@ -141,51 +147,26 @@ internal sealed class FrameSender(Stream stream, Action? onWritable, bool ownThr
         }
     }
 
-    /// <summary>Sends what was written within a millisecond, with what is written until then.</summary>
-    public void FlushSoon()
-    {
-        if (!ownThread)
-        {
-            (Volatile.Read(ref _late) ?? MakeLate())?.Soon();
-            return;
-        }
-
-        lock (_gate)
-        {
-            if (_isClosed || _isSending)
-                return;
-            _isSending = _isPatient = true;
-            _flushed.Release();
-        }
-    }
+    /// <summary>Sends what was written within two milliseconds, with what is written until then.</summary>
+    public void FlushSoon() => _late.Soon();
 
     /// <summary>Sends what was written.</summary>
     public void Flush()
     {
         lock (_gate)
         {
-            if (_isClosed || (_filled == 0 && _chunks.Count == 0))
+            if (_isClosed || _isSending || (_filled == 0 && _chunks.Count == 0))
                 return;
-            if (_isSending)
-            {
-                if (_isPatient)
-                    _flushed.Release();
-                _isPatient = false;
-                return;
-            }
-
             _isSending = true;
-            if (ownThread)
-            {
-                _flushed.Release();
-                return;
-            }
         }
 
-        _ = SendBurstsAsync(); // Owned by _isSending: its end is waited for at the disposal, where its failure is told.
+        if (_socket is not null)
+            SendBursts(_socket);
+        else
+            _ = SendBurstsAsync(); // Owned by _isSending: its end is waited for at the disposal, where its failure is told.
     }
 
-    /// <summary>Ends the sending at once; what has not been sent is given up. The stream of a thread is disposed with it.</summary>
+    /// <summary>Ends the sending at once; what has not been sent is given up.</summary>
     /// <exception cref="Exception">What a callback has thrown.</exception>
     public async ValueTask DisposeAsync()
     {
@@ -194,37 +175,45 @@ internal sealed class FrameSender(Stream stream, Action? onWritable, bool ownThr
         {
             _isClosed = true;
             _ended = ended;
-            if (!_isSending || ownThread)
+            if (!_isSending)
                 EndSendingLocked();
         }
 
-        // Nobody makes one any more.
-        _late?.Dispose();
         await _closing.CancelAsync().ConfigureAwait(false);
-        if (ownThread)
-            await stream.DisposeAsync().ConfigureAwait(false);
+        _socket?.Shut();
         await ended.Task.ConfigureAwait(false);
-        await _thread.ConfigureAwait(false);
+
+        // Nobody sends any more, nor has left it to the thread.
+        _handedOver.Release();
+        if (_thread is not null)
+            await _thread.ConfigureAwait(false);
         Volatile.Write(ref _unsent, 0);
-        onWritable?.Invoke();
+        _onWritable?.Invoke();
         _closing.Dispose();
-        _flushed.Dispose();
+        _handedOver.Dispose();
         if (_failure is { } failure)
             System.Runtime.ExceptionServices.ExceptionDispatchInfo.Throw(failure);
     }
 
-    /// <returns>Null when the connection is closed.</returns>
-    private LateSignal? MakeLate()
+    // ---- Under the gate. -------------------------------------------------------------------------------------------------------------
+
+    /// <summary>Sends what nobody has sent since the last time; what is younger waits for the next.</summary>
+    private void FlushLate()
     {
+        bool isLate;
         lock (_gate)
         {
-            if (!_isClosed && _late is null)
-                Volatile.Write(ref _late, new LateSignal(Flush));
-            return _late;
+            if (_isClosed || (_filled == 0 && _chunks.Count == 0))
+                return;
+            isLate = _takenBursts == _takenBurstsBefore;
+            _takenBurstsBefore = _takenBursts;
         }
-    }
 
-    // ---- Under the gate. -------------------------------------------------------------------------------------------------------------
+        if (isLate)
+            Flush();
+        else
+            FlushSoon();
+    }
 
     /// <returns>Where the first bytes of the payload go.</returns>
     private Span<byte> BeginFrameLocked(FrameType type, long number, int length, ushort port, int attempt, FrameFlags flags, int together)
@@ -284,8 +273,8 @@ internal sealed class FrameSender(Stream stream, Action? onWritable, bool ownThr
             for (int bursts = 1; TryTakeBurst(); bursts++)
             {
                 foreach (Chunk chunk in _burst)
-                    await stream.WriteAsync(chunk.Bytes, _closing.Token).ConfigureAwait(false);
-                await stream.FlushAsync(_closing.Token).ConfigureAwait(false);
+                    await _stream.WriteAsync(chunk.Bytes, _closing.Token).ConfigureAwait(false);
+                await _stream.FlushAsync(_closing.Token).ConfigureAwait(false);
                 OnBurstSent();
                 if (bursts % MostOwnBursts == 0)
                     await Task.CompletedTask.ConfigureAwait(ConfigureAwaitOptions.ForceYielding);
@@ -297,23 +286,15 @@ internal sealed class FrameSender(Stream stream, Action? onWritable, bool ownThr
         }
     }
 
-    private void SendOnThread()
+    /// <summary>Sends as much as goes at once, and leaves the rest to the thread.</summary>
+    private void SendBursts(DirectSocket socket)
     {
         try
         {
-            while (true)
-            {
-                _flushed.Wait(_closing.Token);
-                if (IsPatient())
-                    _flushed.Wait(LateSignal.Late, _closing.Token);
-                while (TryTakeBurst())
-                {
-                    foreach (Chunk chunk in _burst)
-                        stream.Write(chunk.Bytes.Span);
-                    stream.Flush();
-                    OnBurstSent();
-                }
-            }
+            if (TrySend(socket, MostOwnBursts))
+                return;
+            _thread ??= PumpThread.RunAsync(() => SendRests(socket), "puma-send");
+            _handedOver.Release();
         }
         catch (Exception error)
         {
@@ -321,10 +302,54 @@ internal sealed class FrameSender(Stream stream, Action? onWritable, bool ownThr
         }
     }
 
-    private bool IsPatient()
+    private void SendRests(DirectSocket socket)
+    {
+        while (true)
+        {
+            _handedOver.Wait();
+            if (!IsSending())
+                return;
+            try
+            {
+                while (!TrySend(socket, int.MaxValue))
+                    socket.WaitUntilWritable();
+            }
+            catch (Exception error)
+            {
+                Close(error);
+            }
+        }
+    }
+
+    private bool IsSending()
     {
         lock (_gate)
-            return _isPatient;
+            return _isSending;
+    }
+
+    /// <returns>Whether all was sent; then this is the sender no longer. Otherwise the connection is full, or these were as many bursts as there may be.</returns>
+    private bool TrySend(DirectSocket socket, int mostBursts)
+    {
+        for (int bursts = 0; _burst.Count > 0 || TryTakeBurst(); bursts++)
+        {
+            if (bursts == mostBursts)
+                return false;
+            for (; _sentChunks < _burst.Count; _sentChunks++, _sentOfNext = 0)
+            {
+                ReadOnlyMemory<byte> bytes = _burst[_sentChunks].Bytes;
+                while (_sentOfNext < bytes.Length)
+                {
+                    int count = socket.Send(bytes.Span[_sentOfNext..]);
+                    if (count == 0)
+                        return false;
+                    _sentOfNext += count;
+                }
+            }
+
+            OnBurstSent();
+        }
+
+        return true;
     }
 
     /// <returns>False when there is nothing; then this is the sender no longer.</returns>
@@ -332,10 +357,10 @@ internal sealed class FrameSender(Stream stream, Action? onWritable, bool ownThr
     {
         lock (_gate)
         {
-            _isPatient = false;
             if (!_isClosed && (_filled > 0 || _chunks.Count > 0))
             {
                 SealLocked();
+                _takenBursts++;
                 (_burst, _chunks) = (_chunks, _burst);
                 return true;
             }
@@ -362,6 +387,7 @@ internal sealed class FrameSender(Stream stream, Action? onWritable, bool ownThr
         }
 
         _burst.Clear();
+        _sentChunks = 0;
         bool isRelief;
         lock (_gate)
         {
@@ -374,7 +400,7 @@ internal sealed class FrameSender(Stream stream, Action? onWritable, bool ownThr
         }
 
         if (isRelief)
-            onWritable?.Invoke();
+            _onWritable?.Invoke();
     }
 
     /// <summary>The other side is gone, which the receiver tells; or this side gives up; or something has thrown, which ends the receiver as well.</summary>
@@ -390,8 +416,8 @@ internal sealed class FrameSender(Stream stream, Action? onWritable, bool ownThr
         try
         {
             if (!FrameChannel.IsEnd(error))
-                stream.Dispose();
-            onWritable?.Invoke();
+                _stream.Dispose();
+            _onWritable?.Invoke();
         }
         catch (Exception thrown)
         {

@@ -3,13 +3,11 @@ namespace Puma.Dataflow.Isolation.Transport;
 /// <summary>Runs a loop on a thread of its own, which goes on although user code blocks all threads of the pool.</summary>
 internal static class PumpThread
 {
-    private const int StackSize = 256 * 1024;
-
     /// <returns>Ends with the loop, and as that does.</returns>
     public static Task RunAsync(Action loop, string name)
     {
         var ended = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-        new Thread(() =>
+        Start(() =>
         {
             try
             {
@@ -20,8 +18,11 @@ internal static class PumpThread
             {
                 ended.SetException(error);
             }
-        }, StackSize)
-        { Name = name, IsBackground = true }.Start();
+        }, name);
         return ended.Task;
     }
+
+    /// <param name="loop">Must not throw.</param>
+    /// <param name="name">The thread's.</param>
+    public static void Start(Action loop, string name) => new Thread(loop.Invoke) { Name = name, IsBackground = true }.UnsafeStart();
 }

@@ -31,6 +31,7 @@ internal sealed class ResultWriter(FrameChannel data, StartRecord start, WorkerC
     private long _lookedAt;
     private int _itemsPerLook = 1;
     private int _untilLook = 1;
+    private int _gathered;
 
     // Written by the stream. Volatile, because a handler that waits may go on on another thread before the call of it has returned.
     private volatile bool _isInBurst;
@@ -132,15 +133,24 @@ internal sealed class ResultWriter(FrameChannel data, StartRecord start, WorkerC
             data.FlushSoon();
         if (--_untilLook == 0)
             FlushSoon(LookAtTime());
+        if (++_gathered >= 256)
+        {
+            _gathered = 0;
+            data.Flush();
+        }
     }
 
     /// <summary>Looks how short the last items were, and after how many to look again.</summary>
     private long LookAtTime()
     {
-        long now = TimeProvider.System.GetTimestamp();
-        _untilLook = _itemsPerLook = now - _lookedAt <= s_short * _itemsPerLook ? ItemsPerLook : 1;
-        _lookedAt = now;
-        return now;
+        long before = _lookedAt;
+        Turn.Look(control, ref _lookedAt);
+
+        // No turn, if user code that has waited went on on another thread.
+        if (_lookedAt == before)
+            _lookedAt = TimeProvider.System.GetTimestamp();
+        _untilLook = _itemsPerLook = _lookedAt - before <= s_short * _itemsPerLook ? ItemsPerLook : 1;
+        return _lookedAt;
     }
 
     private void FlushSoon(long now)
