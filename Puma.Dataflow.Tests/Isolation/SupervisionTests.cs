@@ -126,6 +126,7 @@ public sealed class SupervisionTests
         TicksPaused = false,
         Credits = [1],
         MaxPayload = 1024,
+        BurstLength = 32,
         LogCategory = "category",
         Host = DelegateIdentity.Of(Record),
         Maker = DelegateIdentity.Of(Record),

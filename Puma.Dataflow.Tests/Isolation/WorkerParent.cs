@@ -41,6 +41,7 @@ internal sealed class WorkerParent : IAsyncDisposable
         TicksPaused = false,
         Credits = [100, 100],
         MaxPayload = FrameFormat.MaxData,
+        BurstLength = 256,
         LogCategory = "category",
         Host = DelegateIdentity.Of(recipe.Host),
         Maker = DelegateIdentity.Of(recipe.Maker),

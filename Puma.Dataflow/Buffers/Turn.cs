@@ -36,7 +36,7 @@ internal sealed class Turn
     /// The same for the stream that a receiver has woken (see <see cref="TakeWoken"/>), in timestamps: a quarter of a millisecond. It runs no code of
     /// the user's; and while the other process needs a processor as well, threads of the pool that look for work cost more than they gain.
     /// </summary>
-    private static readonly long s_longestOfWoken = TimeProvider.System.TimestampFrequency / 4000;
+    private static readonly long s_longestBesideChild = TimeProvider.System.TimestampFrequency / 4000;
 
     /// <summary>With so many wake-ups a thread of the pool goes on itself; the others are for other threads.</summary>
     private const uint MostOwn = 1;
@@ -75,7 +75,8 @@ internal sealed class Turn
     // Whether what is woken is kept, although this is no turn; and whether a receiver is below, and its stream takes its turn.
     private bool _isOpen;
     private bool _isOfReceiver;
-    private long _longest = s_longest;
+    private bool _isAlwaysQuick;
+    private long _longestKept;
 
     // Goes on elsewhere with what the thread did below; null when that was done, or nothing was. Taken by an exchange, by the thread or by the watch.
     private Action? _relief;
@@ -180,7 +181,8 @@ internal sealed class Turn
         for (Wakeup? wakeup = first; wakeup is not null; wakeup = TakeKept())
         {
             _stream = wakeup.Stream;
-            _longest = _isOfReceiver && wakeup == first ? s_longestOfWoken : s_longest;
+            _isAlwaysQuick = _stream is { IsAlwaysQuick: true };
+            _longestKept = _isOfReceiver || _isAlwaysQuick ? s_longestBesideChild : s_longest;
             (_lastLook, _keptSince, _isQuick) = (_begin, 0, true);
             if (wakeup.IsQuick)
                 KeepBack();
@@ -194,7 +196,7 @@ internal sealed class Turn
             _stream = null;
             long end = _waitsSince != 0 ? _waitsSince : TimeProvider.System.GetTimestamp();
             _waitsSince = 0;
-            wakeup.IsQuick = _isQuick && end - _lastLook <= _longest;
+            wakeup.IsQuick = _isAlwaysQuick || (_isQuick && end - _lastLook <= s_longest);
             _begin = end;
             if (end - arrival > s_longestStay)
                 PublishAll();
@@ -212,8 +214,8 @@ internal sealed class Turn
 
         // Many items lie between two looks for the same link; between looks for different ones there may be one, which may still be long.
         long took = now - Math.Max(before, _begin);
-        _isQuick = took <= s_longest;
-        if (!_isQuick || now - last > _longest)
+        _isQuick = took <= s_longest || _isAlwaysQuick;
+        if (!_isQuick || now - last > _longestKept)
         {
             StopKeeping();
             PublishAll();
@@ -226,7 +228,7 @@ internal sealed class Turn
             _keptSince = 0;
         else if (_keptSince == 0)
             _keptSince = last;
-        else if (now - _keptSince > _longest)
+        else if (now - _keptSince > _longestKept)
             PublishAll();
         return took <= s_veryShort;
     }

@@ -12,6 +12,12 @@ namespace Puma.Dataflow.Stages;
 /// <remarks>Belongs to the stage's stream, but for what ends children by force, which is for any thread.</remarks>
 internal sealed class ChildRoster
 {
+    /// <summary>So many bursts of results come from one window of items: while one is handled here, the next is made there.</summary>
+    private const int BurstsInWindow = 4;
+
+    /// <summary>Shorter ones cost more in wake-ups, longer ones gain nothing.</summary>
+    private const int ShortestBurst = 32, LongestBurst = 256;
+
     private readonly ChildStage _stage;
     private readonly ChildPlan _plan;
     private readonly CancellationTokenSource _startsWanted;
@@ -308,6 +314,7 @@ internal sealed class ChildRoster
             TicksPaused = stage.TicksPaused,
             Credits = [.. _plan.Outputs.Select((_, i) => _stage.IsWindowKept(_stage.Outputs[i]) ? StartRecord.NoCredits : _stage.WindowOf(_stage.Outputs[i]))],
             MaxPayload = _stage.Isolation?.MaxItemSize ?? FrameFormat.MaxData,
+            BurstLength = Math.Clamp(stage.BoundedCapacity / BurstsInWindow, ShortestBurst, LongestBurst),
             LogCategory = LogCategory.Of(pipeline.Name, _stage.Name),
             Host = DelegateIdentity.Of(_plan.Recipe.Host),
             Maker = DelegateIdentity.Of(_plan.Recipe.Maker),

@@ -59,10 +59,6 @@ internal static class FrameFormat
         return true;
     }
 
-    /// <summary>Adds to the length of the payload of a frame that was written.</summary>
-    public static void Lengthen(Span<byte> header, int more) =>
-        BinaryPrimitives.WriteUInt32LittleEndian(header[8..], BinaryPrimitives.ReadUInt32LittleEndian(header[8..]) + (uint)more);
-
     /// <summary>Reads a header.</summary>
     /// <param name="header">Its bytes.</param>
     /// <param name="maxLength">The longest payload that is accepted; nothing is waited for beyond it.</param>

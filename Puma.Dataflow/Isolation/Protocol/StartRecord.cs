@@ -43,6 +43,9 @@ internal sealed record StartRecord
 
     public required int MaxPayload { get; init; }
 
+    /// <summary>How many short results go out together at most.</summary>
+    public required int BurstLength { get; init; }
+
     /// <summary>The category of what the user code logs.</summary>
     public required string LogCategory { get; init; }
 
@@ -81,6 +84,7 @@ internal sealed record StartRecord
         writer.Bool(TicksPaused);
         Write(Credits, writer);
         writer.Int(MaxPayload);
+        writer.Int(BurstLength);
         writer.Text(LogCategory);
         Host.WriteTo(writer);
         Maker.WriteTo(writer);
@@ -109,6 +113,7 @@ internal sealed record StartRecord
         TicksPaused = reader.Bool(),
         Credits = ReadNumbers(ref reader),
         MaxPayload = reader.Int(),
+        BurstLength = reader.Int(),
         LogCategory = reader.RequiredText(),
         Host = DelegateIdentity.ReadFrom(ref reader),
         Maker = DelegateIdentity.ReadFrom(ref reader),

@@ -69,8 +69,11 @@ internal sealed class FrameChannel : IAsyncDisposable
         _sender.Write(type, number, payload, port, attempt, flags, keepsBlocks);
     }
 
-    /// <inheritdoc cref="FrameSender.WritePacked"/>
-    public bool WritePacked(long number, ReadOnlySpan<byte> payload) => _sender.WritePacked(number, payload);
+    /// <inheritdoc cref="FrameSender.RoomForPacked"/>
+    public Span<byte> RoomForPacked(long number) => _sender.RoomForPacked(number);
+
+    /// <inheritdoc cref="FrameSender.AddPacked"/>
+    public void AddPacked(int length) => _sender.AddPacked(length);
 
     /// <inheritdoc cref="FrameSender.TryEndWithLast"/>
     public bool TryEndWithLast(long number) => _sender.TryEndWithLast(number);

@@ -47,8 +47,11 @@ internal sealed class FrameSender
     // Guarded by _gate: where the last frame begins in what is being filled; negative when it is not there any more.
     private int _lastFrame = -1;
 
-    // Guarded by _gate: the number that the last frame can go on with, if that is a pack of results; else 0.
-    private long _nextOfPack;
+    // Results that gather. Made by the stream that reads, inside of _gate.
+    private ResultPack? _results;
+
+    // Whether the late signal does not come by for them. Set by the signal, cleared by the stream, which lets it come then.
+    private volatile bool _isUnwatched = true;
 
     // The sender's: what is on its way, and how much of it the connection has taken.
     private List<Chunk> _burst = [];
@@ -117,21 +120,30 @@ internal sealed class FrameSender
         }
     }
 
-    /// <summary>Writes the result of an item, which is handled with it: behind that of the item before, if that was the last and has not gone out yet. The payload is short.</summary>
-    /// <returns>Whether it begins a frame.</returns>
-    public bool WritePacked(long number, ReadOnlySpan<byte> payload)
+    /// <summary>Where the payload of the result of an item goes that is handled with it; <see cref="AddPacked"/> adds it. The stream that reads only.</summary>
+    public Span<byte> RoomForPacked(long number)
     {
-        lock (_gate)
+        if (_results is not { } results || !results.Takes(number))
         {
-            if (_isClosed)
-                return false;
-            int needed = FramePack.LengthBytes + payload.Length;
-            bool begins = _nextOfPack != number || _filling!.Length - _filled < needed || _filled + needed - _lastFrame > FrameFormat.HeaderLength + FramePack.MaxLength;
-            Span<byte> place = begins ? BeginFrameLocked(FrameType.PackedResults, number, needed, port: 0, attempt: 1, FrameFlags.None, together: needed) : LengthenFrameLocked(needed);
-            FramePack.Write(place, payload);
-            _nextOfPack = number + 1;
-            return begins;
+            lock (_gate)
+            {
+                TakeResultsLocked();
+                results = _results ??= new ResultPack();
+                results.Restart(number);
+            }
         }
+
+        return results.Room;
+    }
+
+    /// <summary>Adds a result behind that of the item before: all that have gathered are one frame, which goes out with the next <see cref="Flush"/>, or within two milliseconds. The stream that reads only.</summary>
+    public void AddPacked(int length)
+    {
+        _results!.Add(length);
+        if (!_isUnwatched)
+            return;
+        _isUnwatched = false;
+        FlushSoon();
     }
 
     /// <summary>Says with the last frame that was written, if that is a result of this item and has not gone out yet, that the item is done.</summary>
@@ -155,6 +167,7 @@ internal sealed class FrameSender
     {
         lock (_gate)
         {
+            TakeResultsLocked();
             if (_isClosed || _isSending || (_filled == 0 && _chunks.Count == 0))
                 return;
             _isSending = true;
@@ -203,20 +216,40 @@ internal sealed class FrameSender
         bool isLate;
         lock (_gate)
         {
-            if (_isClosed || (_filled == 0 && _chunks.Count == 0))
-                return;
             isLate = _takenBursts == _takenBurstsBefore;
             _takenBurstsBefore = _takenBursts;
+            if (_isClosed)
+                return;
+            if (!isLate && HasUnsentLocked())
+            {
+                FlushSoon();
+                return;
+            }
         }
 
-        if (isLate)
-            Flush();
-        else
-            FlushSoon();
+        Flush();
+
+        // Either the stream sees this before it goes on from a result, or its result is seen here.
+        _isUnwatched = true;
+        Interlocked.MemoryBarrierProcessWide();
+        lock (_gate)
+        {
+            if (_results is { IsEmpty: false })
+                FlushSoon();
+        }
     }
+
+    private bool HasUnsentLocked() => _filled > 0 || _chunks.Count > 0 || _results is { IsEmpty: false };
 
     /// <returns>Where the first bytes of the payload go.</returns>
     private Span<byte> BeginFrameLocked(FrameType type, long number, int length, ushort port, int attempt, FrameFlags flags, int together)
+    {
+        // What has gathered was made before.
+        TakeResultsLocked();
+        return AddFrameLocked(type, number, length, port, attempt, flags, together);
+    }
+
+    private Span<byte> AddFrameLocked(FrameType type, long number, int length, ushort port, int attempt, FrameFlags flags, int together)
     {
         int needed = FrameFormat.HeaderLength + together;
         if (_filling is null || _filling.Length - _filled < needed)
@@ -225,7 +258,7 @@ internal sealed class FrameSender
             _filling = _arrays.Rent(Math.Max(ChunkLength, needed));
         }
 
-        (_lastFrame, _nextOfPack) = (together == length ? _filled : -1, 0);
+        _lastFrame = together == length ? _filled : -1;
         Span<byte> frame = _filling.AsSpan(_filled, needed);
         FrameFormat.WriteHeader(frame, type, port, (byte)Math.Min(attempt, byte.MaxValue), flags, length, _sequence++, number);
         _filled += needed;
@@ -233,14 +266,14 @@ internal sealed class FrameSender
         return frame[FrameFormat.HeaderLength..];
     }
 
-    /// <returns>Where the last frame, which has not gone out, has more room now.</returns>
-    private Span<byte> LengthenFrameLocked(int more)
+    /// <summary>Makes a frame of the results that have gathered.</summary>
+    private void TakeResultsLocked()
     {
-        FrameFormat.Lengthen(_filling.AsSpan(_lastFrame, FrameFormat.HeaderLength), more);
-        Span<byte> place = _filling.AsSpan(_filled, more);
-        _filled += more;
-        Volatile.Write(ref _unsent, _unsent + more);
-        return place;
+        if (_results is not { IsEmpty: false } results)
+            return;
+        ReadOnlySpan<byte> payload = results.Take(out long number);
+        if (!_isClosed)
+            payload.CopyTo(AddFrameLocked(FrameType.PackedResults, number, payload.Length, port: 0, attempt: 1, FrameFlags.None, together: payload.Length));
     }
 
     /// <summary>Whether reading it does no harm, whatever becomes of it: when an item is settled early, the connection may still read its blocks, though nobody will take up what it sends.</summary>
@@ -256,7 +289,7 @@ internal sealed class FrameSender
 
     private void SealLocked()
     {
-        (_lastFrame, _nextOfPack) = (-1, 0);
+        _lastFrame = -1;
         if (_filled > 0)
             _chunks.Add(new Chunk(_filling.AsMemory(0, _filled), _filling));
         else if (_filling is not null)
@@ -428,7 +461,7 @@ internal sealed class FrameSender
         {
             // Not pooled any more: the connection may still read them.
             _chunks.Clear();
-            (_filling, _filled, _lastFrame, _nextOfPack) = (null, 0, -1, 0);
+            (_filling, _filled, _lastFrame) = (null, 0, -1);
             EndSendingLocked();
         }
     }

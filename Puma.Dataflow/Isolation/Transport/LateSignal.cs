@@ -51,8 +51,9 @@ internal sealed class LateSignal(Action signal)
             s_isFirst.WaitOne();
             while (TryPeek(out LateSignal? first, out TimeSpan early))
             {
+                // Not as long as that: a part of a millisecond would be no sleep at all.
                 if (early > TimeSpan.Zero)
-                    Thread.Sleep(early);
+                    Thread.Sleep(Late);
                 lock (s_gate)
                     s_due.Dequeue();
                 first.Signal();

@@ -53,7 +53,6 @@ internal sealed class ChildEmitter<T>(ChildWorker worker, StartRecord start, Res
 
     // Its own: the outputs of a runnable with several may emit at the same time.
     private readonly PayloadWriter _writer = new();
-    private readonly byte[] _short = new byte[Math.Min(FramePack.LongestPayload, start.MaxPayload)];
     private bool _isHolding;
     private bool _wasRefused;
 
@@ -108,13 +107,8 @@ internal sealed class ChildEmitter<T>(ChildWorker worker, StartRecord start, Res
     /// <exception cref="ItemCodecException">It cannot be carried; nothing was sent.</exception>
     public void SendPacked(long number, T value)
     {
-        int length = codec.WriteShort(_writer, _short, value);
-        if (length >= 0)
-        {
-            results.SendPacked(number, _short.AsSpan(0, length));
+        if (results.TrySendPacked(number, value, codec, _writer))
             return;
-        }
-
         results.SendWritten<T>(port, _writer);
         results.SendDone(number, attempt: 1, wasRefused: false);
     }

@@ -31,7 +31,9 @@ internal sealed class ResultWriter(FrameChannel data, StartRecord start, WorkerC
     private long _lookedAt;
     private int _itemsPerLook = 1;
     private int _untilLook = 1;
-    private int _gathered;
+
+    // After how many packed results they go out.
+    private int _untilFlush = start.BurstLength;
 
     // Written by the stream. Volatile, because a handler that waits may go on on another thread before the call of it has returned.
     private volatile bool _isInBurst;
@@ -123,21 +125,33 @@ internal sealed class ResultWriter(FrameChannel data, StartRecord start, WorkerC
             data.FlushSoon();
     }
 
-    /// <summary>Sends the only output of an item, which is handled with it, with those of the items before.</summary>
+    /// <summary>Sends the only output of an item, which is handled with it, with those of the items before, if it is short.</summary>
     /// <param name="number">The item, which has had one attempt.</param>
-    /// <param name="payload">The encoded output, which is short.</param>
-    public void SendPacked(long number, ReadOnlySpan<byte> payload)
+    /// <param name="value">The output.</param>
+    /// <param name="codec">Its codec.</param>
+    /// <param name="writer">Holds its encoded form, if that is not short.</param>
+    /// <returns>False when it is not short, and was not sent.</returns>
+    /// <inheritdoc cref="Send" path="/exception"/>
+    public bool TrySendPacked<T>(long number, T value, ItemCodec<T> codec, PayloadWriter writer)
     {
         MarkStatus();
-        if (data.WritePacked(number, payload))
-            data.FlushSoon();
+        Span<byte> room = data.RoomForPacked(number);
+        int length = codec.WriteShort(writer, room[..Math.Min(room.Length, start.MaxPayload)], value);
+        if (length < 0)
+            return false;
+        data.AddPacked(length);
         if (--_untilLook == 0)
             FlushSoon(LookAtTime());
-        if (++_gathered >= 256)
-        {
-            _gathered = 0;
-            data.Flush();
-        }
+        if (--_untilFlush == 0)
+            FlushPacked();
+        return true;
+    }
+
+    /// <summary>So that the parent has something to do while the code goes on.</summary>
+    private void FlushPacked()
+    {
+        _untilFlush = start.BurstLength;
+        data.Flush();
     }
 
     /// <summary>Looks how short the last items were, and after how many to look again.</summary>
