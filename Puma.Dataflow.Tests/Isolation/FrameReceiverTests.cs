@@ -195,7 +195,7 @@ public sealed class FrameReceiverTests
 
         public Reader(Stream stream, int maxPayload = 32 * 1024 * 1024)
         {
-            _receiver = new FrameReceiver(stream, socket: null, maxPayload, () => _readable.Release(), givesTurns: false);
+            _receiver = new FrameReceiver(stream, socket: null, maxPayload, () => _readable.Release(), ServedBy.Pool);
             _receiver.Start();
         }
 

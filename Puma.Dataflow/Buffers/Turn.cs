@@ -75,7 +75,7 @@ internal sealed class Turn
     // Whether what is woken is kept, although this is no turn; and whether a receiver is below, and its stream takes its turn.
     private bool _isOpen;
     private bool _isOfReceiver;
-    private bool _isAlwaysQuick;
+    private bool _stays;
     private long _longestKept;
 
     // Goes on elsewhere with what the thread did below; null when that was done, or nothing was. Taken by an exchange, by the thread or by the watch.
@@ -106,9 +106,9 @@ internal sealed class Turn
 
     /// <summary>Wakes streams, and takes the turns of those that were quick, and those that are kept in them, on a thread that receives.</summary>
     /// <param name="wake">Wakes them.</param>
-    /// <param name="relief">Receives elsewhere, when user code keeps the thread. It may be called on another thread, and must neither block nor throw.</param>
+    /// <param name="relief">Receives elsewhere, when user code keeps the thread; null when nobody else needs it. It may be called on another thread, and must neither block nor throw.</param>
     /// <returns>False when it was called: the thread is to receive no more.</returns>
-    public static bool TakeWoken(Action wake, Action relief)
+    public static bool TakeWoken(Action wake, Action? relief)
     {
         Turn turn = t_here ??= TurnWatch.Watched(new Turn());
         turn._isOpen = true;
@@ -123,12 +123,13 @@ internal sealed class Turn
 
         if (turn.TakeKept() is not { } first)
             return true;
-        Volatile.Write(ref turn._relief, relief);
-        TurnWatch.BeAwake();
         turn._isOfReceiver = true;
+        Volatile.Write(ref turn._relief, relief);
+        if (relief is not null)
+            TurnWatch.BeAwake();
         turn.TakeAll(first);
         turn._isOfReceiver = false;
-        return Interlocked.Exchange(ref turn._relief, null) is not null;
+        return Interlocked.Exchange(ref turn._relief, null) == relief;
     }
 
     /// <summary>Keeps a wake-up for this thread.</summary>
@@ -181,8 +182,8 @@ internal sealed class Turn
         for (Wakeup? wakeup = first; wakeup is not null; wakeup = TakeKept())
         {
             _stream = wakeup.Stream;
-            _isAlwaysQuick = _stream is { IsAlwaysQuick: true };
-            _longestKept = _isOfReceiver || _isAlwaysQuick ? s_longestBesideChild : s_longest;
+            _stays = _stream is { StaysWithReceiver: true };
+            _longestKept = _isOfReceiver || _stays ? s_longestBesideChild : s_longest;
             (_lastLook, _keptSince, _isQuick) = (_begin, 0, true);
             if (wakeup.IsQuick)
                 KeepBack();
@@ -196,7 +197,7 @@ internal sealed class Turn
             _stream = null;
             long end = _waitsSince != 0 ? _waitsSince : TimeProvider.System.GetTimestamp();
             _waitsSince = 0;
-            wakeup.IsQuick = _isAlwaysQuick || (_isQuick && end - _lastLook <= s_longest);
+            wakeup.IsQuick = _stays || (_isQuick && end - _lastLook <= s_longest);
             _begin = end;
             if (end - arrival > s_longestStay)
                 PublishAll();
@@ -214,7 +215,7 @@ internal sealed class Turn
 
         // Many items lie between two looks for the same link; between looks for different ones there may be one, which may still be long.
         long took = now - Math.Max(before, _begin);
-        _isQuick = took <= s_longest || _isAlwaysQuick;
+        _isQuick = took <= s_longest || _stays;
         if (!_isQuick || now - last > _longestKept)
         {
             StopKeeping();

@@ -11,8 +11,8 @@ internal interface ITurnTaker
     /// <summary>The stream waits; what it has left for the rest of its turn is done now, on the thread of the turn. Must not throw.</summary>
     void UseRestOfTurn(Turn turn) { }
 
-    /// <summary>Whether it never runs user code that could keep the thread: where its turn seems to have been long, it was the thread that had to wait.</summary>
-    bool IsAlwaysQuick => false;
+    /// <summary>Whether its turns stay on the thread that receives for it, however long they seem to take: it runs no user code, or nobody else needs that thread.</summary>
+    bool StaysWithReceiver => false;
 }
 
 /// <summary>Wakes the one reader or writer of a link.</summary>

@@ -57,13 +57,11 @@ internal sealed class ChildInput<T>(StageNode stage, Link<T> link, ItemCodecs co
         writer.Reset();
         TypedPack pack = _sparePacks.TryPop(out TypedPack? spare) ? spare : new TypedPack(this);
         int longest = Math.Min(FramePack.LongestPayload, maxPayload);
-        while (singles.Count == 0 && link.ReadMany(_burst.AsSpan(0, Math.Min(_burst.Length, packer.SureRoom))) is > 0 and int count)
+        while (singles.Count == 0 && link.ReadMany(_burst.AsSpan(0, Math.Min(_burst.Length, packer.RoomFor(_codec.LongestShort)))) is > 0 and int count)
         {
             link.CountReceived(count);
             Span<T> read = _burst.AsSpan(0, count);
-            int packed = 0;
-            while (packed < count && TryPack(read[packed], packer, writer, longest))
-                packed++;
+            int packed = _codec.WriteMany(writer, packer, longest, read);
             pack.Add(read[..packed]);
             foreach (T value in read[packed..])
                 singles.Add(Hold(value));
@@ -75,23 +73,6 @@ internal sealed class ChildInput<T>(StageNode stage, Link<T> link, ItemCodecs co
             return pack;
         _sparePacks.Push(pack);
         return null;
-    }
-
-    /// <returns>False when the item takes the long way, see <see cref="ItemCodec{T}.WriteShort"/>.</returns>
-    private bool TryPack(T value, FramePacker packer, PayloadWriter writer, int longest)
-    {
-        try
-        {
-            int length = _codec.WriteShort(writer, packer.Room[..longest], value);
-            if (length < 0)
-                return false;
-            packer.Add(length);
-            return true;
-        }
-        catch (Exception)
-        {
-            return false;
-        }
     }
 
     private TypedItem Hold(T value)

@@ -93,33 +93,16 @@ internal sealed class ChildOutput<T>(StageNode stage, Link<T> link, ItemCodecs c
 
         FramePack rest = pack;
         Span<T> values = _burst.AsSpan(0, Math.Min(_burst.Length, Math.Min(most, room)));
-        int count = 0;
-        while (count < values.Length && !rest.IsEmpty && rest.TryTake(out int at, out int length) && TryRead(rest.Bytes, at, length, out values[count]))
-            count++;
+        int count = _codec.ReadMany(_reader, ref rest, values);
 
         // Only a link that is shut meanwhile takes less: the stage is about to give up. What it leaves is read once more then, to be given up by itself.
         int passed = link.WriteMany(values[..count], Turn.Here);
         if (RuntimeHelpers.IsReferenceOrContainsReferences<T>())
             values.Clear();
-        while (passed-- > 0)
-            pack.TryTake(out _, out _);
+        if (passed == count)
+            pack = rest;
+        else
+            pack.Skip(passed);
         return true;
-    }
-
-    /// <returns>False when the result takes the long way, see <see cref="ItemCodec{T}.ReadShort"/>.</returns>
-    private bool TryRead(byte[] bytes, int at, int length, out T value)
-    {
-        try
-        {
-            value = _codec.ReadShort(_reader, bytes, at, length);
-            _reader.Keep();
-            return true;
-        }
-        catch (Exception)
-        {
-            _reader.Release();
-            value = default!;
-            return false;
-        }
     }
 }

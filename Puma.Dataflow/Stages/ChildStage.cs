@@ -48,7 +48,7 @@ internal sealed class ChildStage : StageNode, IControlledStage, ITurnTaker
     public IReadOnlyList<ControlTarget> Instances { get; }
 
     /// <summary>What may take long runs in the children.</summary>
-    bool ITurnTaker.IsAlwaysQuick => true;
+    bool ITurnTaker.StaysWithReceiver => true;
 
     /// <summary>What carries items, options and calls. Any thread.</summary>
     public ItemCodecs Codecs => _codecs.Value;

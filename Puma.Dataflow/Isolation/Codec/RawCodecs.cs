@@ -1,6 +1,8 @@
 using System.Buffers;
+using System.Buffers.Binary;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
+using Puma.Dataflow.Isolation.Protocol;
 
 namespace Puma.Dataflow.Isolation.Codec;
 
@@ -15,6 +17,9 @@ internal abstract class ItemCodec<T>
 
     /// <exception cref="ItemCodecException">The payload is no such value: malformed, or its type or codec does not take it.</exception>
     public abstract T Read(PayloadReader reader);
+
+    /// <summary>The longest payload of a value that is short, in bytes.</summary>
+    public virtual int LongestShort => FramePack.LongestPayload;
 
     /// <summary>Writes a value, and copies its payload if that is short and has no blocks. May throw; the caller then takes the long way, on which the value is written again and its error is told.</summary>
     /// <param name="writer">Is empty; holds the payload afterwards if that was not copied.</param>
@@ -50,6 +55,55 @@ internal abstract class ItemCodec<T>
     {
         reader.Reset(new ReadOnlySequence<byte>(bytes, at, length), hasBlocks: false);
         return Read(reader);
+    }
+
+    /// <summary>Writes values to a pack, up to the first one that takes the long way; see <see cref="WriteShort"/>.</summary>
+    /// <param name="writer">Is empty; holds the payload of that one afterwards, if it could be written.</param>
+    /// <param name="packer">Has room for all of them.</param>
+    /// <param name="longest">So long may each be, in bytes.</param>
+    /// <param name="items">The values.</param>
+    /// <returns>How many were written.</returns>
+    public virtual int WriteMany(PayloadWriter writer, FramePacker packer, int longest, ReadOnlySpan<T> items)
+    {
+        int count = 0;
+        try
+        {
+            for (; count < items.Length && WriteShort(writer, packer.Room[..longest], items[count]) is >= 0 and int length; count++)
+                packer.Add(length);
+        }
+        catch (Exception)
+        {
+            // It takes the long way.
+        }
+
+        return count;
+    }
+
+    /// <summary>Reads values from a pack, up to the first one that takes the long way; see <see cref="ReadShort"/>. Buffers are left to the values.</summary>
+    /// <param name="reader">Is used.</param>
+    /// <param name="pack">Goes on behind those that were read.</param>
+    /// <param name="target">As many as there may be.</param>
+    /// <returns>How many were read.</returns>
+    public virtual int ReadMany(PayloadReader reader, ref FramePack pack, Span<T> target)
+    {
+        int count = 0;
+        FramePack rest = pack;
+        try
+        {
+            for (; count < target.Length && !rest.IsEmpty && rest.TryTake(out int at, out int length); count++)
+            {
+                target[count] = ReadShort(reader, rest.Bytes, at, length);
+                reader.Keep();
+                pack = rest;
+            }
+        }
+        catch (Exception)
+        {
+            reader.Release();
+            target[count] = default!;
+        }
+
+        return count;
     }
 }
 
@@ -91,6 +145,36 @@ internal sealed class UnmanagedCodec<T> : ItemCodec<T>
 
     public override T ReadShort(PayloadReader reader, byte[] bytes, int at, int length) =>
         length == Size ? Unsafe.ReadUnaligned<T>(ref MemoryMarshal.GetReference(bytes.AsSpan(at, length))) : throw WrongLength(length);
+
+    public override int LongestShort => Math.Min(Size, FramePack.LongestPayload);
+
+    public override int WriteMany(PayloadWriter writer, FramePacker packer, int longest, ReadOnlySpan<T> items)
+    {
+        if (Size > longest)
+            return base.WriteMany(writer, packer, longest, items);
+        Span<byte> all = packer.Lengthen(Size, items.Length);
+        foreach (T item in items)
+        {
+            BinaryPrimitives.WriteInt32LittleEndian(all, Size);
+            Unsafe.WriteUnaligned(ref MemoryMarshal.GetReference(all.Slice(FramePack.LengthBytes, Size)), item);
+            all = all[(FramePack.LengthBytes + Size)..];
+        }
+
+        return items.Length;
+    }
+
+    public override int ReadMany(PayloadReader reader, ref FramePack pack, Span<T> target)
+    {
+        int count = 0;
+        FramePack rest = pack;
+        for (; count < target.Length && !rest.IsEmpty && rest.TryTake(out int at, out int length) && length == Size; count++)
+        {
+            target[count] = Unsafe.ReadUnaligned<T>(ref rest.Bytes[at]);
+            pack = rest;
+        }
+
+        return count;
+    }
 
     private static ItemCodecException WrongLength(long length) => PayloadReader.Corrupt($"a {typeof(T).Name} has {Size} bytes, not {length}");
 }

@@ -62,4 +62,11 @@ internal struct FramePack
         Number++;
         return true;
     }
+
+    /// <summary>Goes on behind payloads that can be taken.</summary>
+    public void Skip(int count)
+    {
+        while (count-- > 0)
+            TryTake(out _, out _);
+    }
 }

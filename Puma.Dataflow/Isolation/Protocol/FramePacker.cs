@@ -13,8 +13,8 @@ internal sealed class FramePacker
     /// <summary>The payload of the frame.</summary>
     public ReadOnlySpan<byte> Payload => _bytes.AsSpan(0, _filled);
 
-    /// <summary>How many payloads fit, however long they are.</summary>
-    public int SureRoom => (Capacity - _filled) / (FramePack.LengthBytes + FramePack.LongestPayload);
+    /// <summary>How many payloads fit that have so many bytes at most.</summary>
+    public int RoomFor(int longest) => (Capacity - _filled) / (FramePack.LengthBytes + longest);
 
     /// <summary>Where the next payload goes, if there is room.</summary>
     public Span<byte> Room => _bytes.AsSpan(_filled + FramePack.LengthBytes, FramePack.LongestPayload);
@@ -25,6 +25,17 @@ internal sealed class FramePacker
     {
         BinaryPrimitives.WriteInt32LittleEndian(_bytes.AsSpan(_filled), length);
         _filled += FramePack.LengthBytes + length;
+    }
+
+    /// <summary>Makes place for payloads of one length.</summary>
+    /// <param name="length">In bytes.</param>
+    /// <param name="count">How many; they fit.</param>
+    /// <returns>Where they go, each behind its length.</returns>
+    public Span<byte> Lengthen(int length, int count)
+    {
+        Span<byte> place = _bytes.AsSpan(_filled, (FramePack.LengthBytes + length) * count);
+        _filled += place.Length;
+        return place;
     }
 
     public void Clear() => _filled = 0;

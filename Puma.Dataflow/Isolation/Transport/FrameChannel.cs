@@ -13,8 +13,11 @@ internal enum ServedBy
     /// <summary>Threads of its own, if it is a socket, so that it goes on although user code blocks all threads of the pool.</summary>
     OwnThreads,
 
-    /// <summary>The same; and streams that it wakes may take their turns on the thread that receives.</summary>
+    /// <summary>The same; and streams that it wakes take their turns on the thread that receives. When their user code keeps it, another one receives.</summary>
     OwnThreadsWithTurns,
+
+    /// <summary>The same; and the stream that reads takes its turns on the thread that receives, however long they are.</summary>
+    ThreadOfReader,
 }
 
 /// <summary>Frames over one duplex connection. Any thread may write; one stream reads.</summary>
@@ -37,7 +40,7 @@ internal sealed class FrameChannel : IAsyncDisposable
         _sender = new FrameSender(stream, socket, onWritable);
 
         // However small the items are to be, what became of them can be told.
-        _receiver = new FrameReceiver(stream, socket, Math.Max(maxPayload, FrameFormat.MaxControl), onReadable, givesTurns: servedBy == ServedBy.OwnThreadsWithTurns);
+        _receiver = new FrameReceiver(stream, socket, Math.Max(maxPayload, FrameFormat.MaxControl), onReadable, servedBy);
     }
 
     /// <inheritdoc cref="FrameSender.IsCongested"/>

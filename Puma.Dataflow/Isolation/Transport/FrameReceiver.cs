@@ -22,8 +22,8 @@ namespace Puma.Dataflow.Isolation.Transport;
 /// <param name="socket">The same, if it is used directly.</param>
 /// <param name="maxLength">The longest payload that is accepted.</param>
 /// <param name="onReadable">Called by the pump when more can be read, or the other side has ended; must not block.</param>
-/// <param name="givesTurns">Whether streams that <paramref name="onReadable"/> wakes may take their turns on the thread of the pump.</param>
-internal sealed class FrameReceiver(Stream stream, DirectSocket? socket, int maxLength, Action onReadable, bool givesTurns)
+/// <param name="servedBy">Whose thread the pump of a socket has.</param>
+internal sealed class FrameReceiver(Stream stream, DirectSocket? socket, int maxLength, Action onReadable, ServedBy servedBy)
 {
     private const int BufferLength = 128 * 1024;
 
@@ -287,9 +287,9 @@ internal sealed class FrameReceiver(Stream stream, DirectSocket? socket, int max
             if (count == 0)
                 return true;
             OnReceived(count);
-            if (!givesTurns)
+            if (servedBy == ServedBy.OwnThreads)
                 onReadable();
-            else if (!Turn.TakeWoken(onReadable, StartPump))
+            else if (!Turn.TakeWoken(onReadable, servedBy == ServedBy.ThreadOfReader ? null : StartPump))
                 return false;
         }
     }

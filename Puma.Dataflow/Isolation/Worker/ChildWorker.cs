@@ -62,7 +62,7 @@ internal sealed class ChildWorker : IBodyStream
             StartRecord start = await said.Start.ConfigureAwait(false);
 
             // Errors travel there, too, however small the items are.
-            var channel = new FrameChannel(data, Math.Max(start.MaxPayload, FrameFormat.MaxControl), said.Wake, said.Wake, ServedBy.OwnThreadsWithTurns);
+            var channel = new FrameChannel(data, Math.Max(start.MaxPayload, FrameFormat.MaxControl), said.Wake, said.Wake, ServedBy.ThreadOfReader);
             await using (channel.ConfigureAwait(false))
             {
                 channel.Start();

@@ -157,14 +157,10 @@ internal sealed class ResultWriter(FrameChannel data, StartRecord start, WorkerC
     /// <summary>Looks how short the last items were, and after how many to look again.</summary>
     private long LookAtTime()
     {
-        long before = _lookedAt;
-        Turn.Look(control, ref _lookedAt);
-
-        // No turn, if user code that has waited went on on another thread.
-        if (_lookedAt == before)
-            _lookedAt = TimeProvider.System.GetTimestamp();
-        _untilLook = _itemsPerLook = _lookedAt - before <= s_short * _itemsPerLook ? ItemsPerLook : 1;
-        return _lookedAt;
+        long now = TimeProvider.System.GetTimestamp();
+        _untilLook = _itemsPerLook = now - _lookedAt <= s_short * _itemsPerLook ? ItemsPerLook : 1;
+        _lookedAt = now;
+        return now;
     }
 
     private void FlushSoon(long now)

@@ -60,6 +60,9 @@ internal sealed class WorkerControl : ITurnTaker, IAsyncDisposable
 
     public FrameChannel Channel => _channel;
 
+    /// <summary>What comes by the data connection is for the stream alone.</summary>
+    bool ITurnTaker.StaysWithReceiver => true;
+
     /// <summary>The calls to the user code, and from there. Set by the stream before the parent knows that there is any.</summary>
     public CallConnection? Calls { get; set; }
 
