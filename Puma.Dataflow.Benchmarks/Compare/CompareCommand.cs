@@ -73,7 +73,7 @@ internal static class CompareCommand
         yield return Pools.OfWork(128, Math.Max(2, items / 20));
         yield return FanOut.ToTwo(128, items);
         yield return Senders.OneByOne(Math.Max(1, items / 125));
-        yield return Children.OfReadings(1024, (int)Math.Min(items * 10L, int.MaxValue));
+        yield return Children.OfReadings(1024, (int)Math.Min(items * 20L, int.MaxValue));
         yield return Children.OfBlocks(4, Math.Max(1, items / 5000));
     }
 }

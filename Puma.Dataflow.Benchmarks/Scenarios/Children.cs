@@ -8,7 +8,7 @@ internal static class Children
     /// <summary>The child of each run is new, and fast only after a second or so.</summary>
     private static readonly TimeSpan s_longestRun = TimeSpan.FromSeconds(4);
 
-    /// <summary>Records of 32 bytes there and back.</summary>
+    /// <summary>Records of 32 bytes there and back. While the first quarter of them is on its way, the child gets fast.</summary>
     /// <param name="capacity">The bound of each buffer, and the window of the peers.</param>
     /// <param name="items">How many go through.</param>
     public static Scenario OfReadings(int capacity, int items)
@@ -17,27 +17,26 @@ internal static class Children
             [
                 new("puma", PumaAsync),
                 new("socket", SocketAsync),
-                new("jsonrpc", JsonRpcAsync, OneOf: 250),
+                new("jsonrpc", JsonRpcAsync, OneOf: 500),
             ])
         {
             LongestRun = s_longestRun,
         };
 
         Task<long> PumaAsync(int n, Clock clock) =>
-            EchoAsync(Enumerable.Range(0, n).Select(static i => new Reading(i, 1, 2, 3)), static r => r.Number, capacity, clock);
+            EchoAsync(Enumerable.Range(0, n).Select(static i => new Reading(i, 1, 2, 3)), static r => r.Number, capacity, clock, n / 4);
 
         async Task<long> SocketAsync(int n, Clock clock)
         {
             await using PeerProcess peer = await PeerProcess.StartAsync(RawSocket.Echo);
-            clock.Begin();
-            return await Task.Run(() => RawSocket.EchoReadings(peer.Socket, n, capacity));
+            return await InTwoPartsAsync(n, clock, (first, count) => Task.Run(() => RawSocket.EchoReadings(peer.Socket, first, count, capacity)));
         }
 
         async Task<long> JsonRpcAsync(int n, Clock clock)
         {
             await using PeerProcess peer = await PeerProcess.StartAsync(JsonRpcPeer.Role);
-            clock.Begin();
-            return await JsonRpcPeer.EchoAsync(peer.Socket, n, capacity);
+            using var rpc = new JsonRpcPeer(peer.Socket);
+            return await InTwoPartsAsync(n, clock, (first, count) => rpc.EchoAsync(first, count, capacity));
         }
     }
 
@@ -94,16 +93,37 @@ internal static class Children
         }
     }
 
-    private static async Task<long> EchoAsync<T>(IEnumerable<T> items, Func<T, long> valueOf, int capacity, Clock clock)
+    /// <param name="items">What goes there and back.</param>
+    /// <param name="valueOf">What is added up.</param>
+    /// <param name="capacity">The bound of each buffer.</param>
+    /// <param name="clock">Begins when so many items have arrived.</param>
+    /// <param name="before">How many.</param>
+    private static async Task<long> EchoAsync<T>(IEnumerable<T> items, Func<T, long> valueOf, int capacity, Clock clock, int before = 0)
     {
         Sum sum = new();
         await using PipelineRun run = Pipeline.From(items)
             .Transform(static x => x, new() { BoundedCapacity = capacity, Placement = Placement.ChildProcess })
-            .ForEach(x => sum.Add(valueOf(x)), new() { BoundedCapacity = capacity })
+            .ForEach(
+                x =>
+                {
+                    sum.Add(valueOf(x));
+                    if (sum.Count == before)
+                        clock.Begin(before);
+                },
+                new() { BoundedCapacity = capacity })
             .Build(Quiet.Options).Start();
         await run.Started;
-        clock.Begin();
+        if (before == 0)
+            clock.Begin();
         await run.Completion;
         return sum.Value;
+    }
+
+    /// <summary>The same for a peer: it has moved the first quarter when the clock begins.</summary>
+    private static async Task<long> InTwoPartsAsync(int n, Clock clock, Func<int, int, Task<long>> echoAsync)
+    {
+        long sum = await echoAsync(0, n / 4);
+        clock.Begin(n / 4);
+        return sum + await echoAsync(n / 4, n - (n / 4));
     }
 }

@@ -4,24 +4,32 @@ using StreamJsonRpc;
 namespace Puma.Dataflow.Benchmarks.Scenarios;
 
 /// <summary>The same echo as remote calls, as many at once as the window allows.</summary>
-internal static class JsonRpcPeer
+internal sealed class JsonRpcPeer : IDisposable
 {
     public const string Role = "rpc";
 
     private const string Method = "Echo";
 
-    /// <returns>The sum of the numbers that came back.</returns>
-    public static async Task<long> EchoAsync(Socket socket, int n, int window)
+    private readonly JsonRpc _rpc;
+
+    public JsonRpcPeer(Socket socket)
     {
-        using var rpc = new JsonRpc(MakeHandler(socket));
-        rpc.StartListening();
+        _rpc = new JsonRpc(MakeHandler(socket));
+        _rpc.StartListening();
+    }
+
+    public void Dispose() => _rpc.Dispose();
+
+    /// <returns>The sum of the numbers that came back.</returns>
+    public async Task<long> EchoAsync(int first, int n, int window)
+    {
         long sum = 0;
         Queue<Task<Reading>> underWay = new();
-        for (int i = 0; i < n; i++)
+        for (int i = first; i < first + n; i++)
         {
             if (underWay.Count == window)
                 sum += (await underWay.Dequeue()).Number;
-            underWay.Enqueue(rpc.InvokeAsync<Reading>(Method, new Reading(i, 1, 2, 3)));
+            underWay.Enqueue(_rpc.InvokeAsync<Reading>(Method, new Reading(i, 1, 2, 3)));
         }
 
         while (underWay.TryDequeue(out Task<Reading>? answer))

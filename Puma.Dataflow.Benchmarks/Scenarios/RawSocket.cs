@@ -24,7 +24,7 @@ internal static class RawSocket
 
     /// <summary>Small records there and back.</summary>
     /// <returns>The sum of the numbers that came back.</returns>
-    public static long EchoReadings(Socket socket, int n, int window)
+    public static long EchoReadings(Socket socket, int first, int n, int window)
     {
         var outgoing = new byte[window * PackedBytes];
         var incoming = new byte[window * PackedBytes];
@@ -34,7 +34,7 @@ internal static class RawSocket
         {
             int burst = Math.Min(n - sent, window - (sent - received));
             for (int i = 0; i < burst; i++)
-                BinaryPrimitives.WriteInt64LittleEndian(outgoing.AsSpan((i * PackedBytes) + LengthBytes), sent + i);
+                BinaryPrimitives.WriteInt64LittleEndian(outgoing.AsSpan((i * PackedBytes) + LengthBytes), first + sent + i);
             if (burst > 0)
                 socket.Send(outgoing.AsSpan(0, burst * PackedBytes));
             sent += burst;

@@ -99,6 +99,7 @@ internal sealed class PayloadReader
     private readonly List<ReadOnlySequence<byte>> _blocks = [];
     private readonly List<SharedBuffer> _lent = [];
     private LongPayload? _long;
+    private bool _isInUse;
 
     public ReadOnlySequence<byte> Head { get; private set; }
 
@@ -108,6 +109,7 @@ internal sealed class PayloadReader
     /// <exception cref="ItemCodecException">The lengths do not fit the payload.</exception>
     public void Reset(ReadOnlySequence<byte> payload, bool hasBlocks, LongPayload? longPayload = null)
     {
+        _isInUse = true;
         _blocks.Clear();
         Head = payload;
         _long = longPayload;
@@ -151,7 +153,7 @@ internal sealed class PayloadReader
     /// <summary>Makes a reader of what is left, on memory of its own.</summary>
     public PayloadReader Detach()
     {
-        var detached = new PayloadReader { Head = Copy(Head) };
+        var detached = new PayloadReader { Head = Copy(Head), _isInUse = true };
         detached._blocks.AddRange(_blocks.Select(Copy));
         return detached;
     }
@@ -177,6 +179,8 @@ internal sealed class PayloadReader
     /// <summary>Releases the buffers of the item, and forgets its payload.</summary>
     public void Release()
     {
+        if (!_isInUse)
+            return;
         foreach (SharedBuffer buffer in _lent)
             buffer.Dispose();
         Keep();
@@ -185,6 +189,9 @@ internal sealed class PayloadReader
     /// <summary>Leaves the buffers of the item to whoever has it now, and forgets its payload.</summary>
     public void Keep()
     {
+        if (!_isInUse)
+            return;
+        _isInUse = false;
         _lent.Clear();
         _blocks.Clear();
         Head = default;

@@ -51,9 +51,13 @@ internal sealed class LateSignal(Action signal)
             s_isFirst.WaitOne();
             while (TryPeek(out LateSignal? first, out TimeSpan early))
             {
-                // Not as long as that: a part of a millisecond would be no sleep at all.
+                // For a whole millisecond: less would be no wait at all.
                 if (early > TimeSpan.Zero)
-                    Thread.Sleep(Late);
+                {
+                    s_isFirst.WaitOne(Late);
+                    continue;
+                }
+
                 lock (s_gate)
                     s_due.Dequeue();
                 first.Signal();

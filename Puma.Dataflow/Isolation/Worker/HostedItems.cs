@@ -1,4 +1,3 @@
-using System.Runtime.CompilerServices;
 using Puma.Dataflow.Control;
 using Puma.Dataflow.Isolation.Codec;
 using Puma.Dataflow.Isolation.Protocol;
@@ -46,7 +45,6 @@ internal sealed class HostedItems<TIn, TOut> : HostedCode
 
     public override bool HandlesPacks => _transform is not null;
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)] // A new child would run what is not optimized for a while: the first million items take a tenth less.
     public override Exception? HandlePack(ref FramePack pack, PackInWork work)
     {
         Func<TIn, CancellationToken, TOut> transform = _transform!;

@@ -18,11 +18,11 @@ internal sealed class ResultWriter(FrameChannel data, StartRecord start, WorkerC
     /// <summary>How long they gather, in timestamps: 50 microseconds.</summary>
     private static readonly long s_burst = TimeProvider.System.TimestampFrequency / 20_000;
 
-    /// <summary>Items are short that take less, in timestamps: 3 microseconds.</summary>
-    private static readonly long s_short = TimeProvider.System.TimestampFrequency * 3 / 1_000_000;
+    /// <summary>Items are short that take less, in timestamps: 3 microseconds; and very short: a quarter of one.</summary>
+    private static readonly long s_short = TimeProvider.System.TimestampFrequency * 3 / 1_000_000, s_veryShort = TimeProvider.System.TimestampFrequency / 4_000_000;
 
-    /// <summary>After so many short items the stream looks at the time.</summary>
-    private const int ItemsPerLook = 16;
+    /// <summary>After so many short items the stream looks at the time, and after so many very short ones.</summary>
+    private const int ItemsPerLook = 16, VeryShortItemsPerLook = 128;
 
     // When they last went out because of the time, or the stream began to work. Any thread.
     private long _flushedAt;
@@ -158,7 +158,8 @@ internal sealed class ResultWriter(FrameChannel data, StartRecord start, WorkerC
     private long LookAtTime()
     {
         long now = TimeProvider.System.GetTimestamp();
-        _untilLook = _itemsPerLook = now - _lookedAt <= s_short * _itemsPerLook ? ItemsPerLook : 1;
+        long took = (now - _lookedAt) / _itemsPerLook;
+        _untilLook = _itemsPerLook = took <= s_veryShort ? VeryShortItemsPerLook : took <= s_short ? ItemsPerLook : 1;
         _lookedAt = now;
         return now;
     }
@@ -201,8 +202,12 @@ internal sealed class ResultWriter(FrameChannel data, StartRecord start, WorkerC
     /// <summary>What was reported until now is to be seen before what is sent next.</summary>
     private void MarkStatus()
     {
-        if (control.Status.Number <= Volatile.Read(ref _marked))
-            return;
+        if (control.Status.Number > Volatile.Read(ref _marked))
+            WriteMark();
+    }
+
+    private void WriteMark()
+    {
         lock (_markGate)
         {
             long number = control.Status.Number;
