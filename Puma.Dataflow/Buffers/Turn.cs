@@ -76,7 +76,6 @@ internal sealed class Turn
     private bool _isOpen;
     private bool _isOfReceiver;
     private bool _stays;
-    private long _longestKept;
 
     // Goes on elsewhere with what the thread did below; null when that was done, or nothing was. Taken by an exchange, by the thread or by the watch.
     private Action? _relief;
@@ -182,8 +181,7 @@ internal sealed class Turn
         for (Wakeup? wakeup = first; wakeup is not null; wakeup = TakeKept())
         {
             _stream = wakeup.Stream;
-            _stays = _stream is { StaysWithReceiver: true };
-            _longestKept = _isOfReceiver || _stays ? s_longestBesideChild : s_longest;
+            _stays = wakeup.StaysWithReceiver;
             (_lastLook, _keptSince, _isQuick) = (_begin, 0, true);
             if (wakeup.IsQuick)
                 KeepBack();
@@ -216,7 +214,8 @@ internal sealed class Turn
         // Many items lie between two looks for the same link; between looks for different ones there may be one, which may still be long.
         long took = now - Math.Max(before, _begin);
         _isQuick = took <= s_longest || _stays;
-        if (!_isQuick || now - last > _longestKept)
+        long longestKept = _isOfReceiver || _stays ? s_longestBesideChild : s_longest;
+        if (!_isQuick || now - last > longestKept)
         {
             StopKeeping();
             PublishAll();
@@ -229,7 +228,7 @@ internal sealed class Turn
             _keptSince = 0;
         else if (_keptSince == 0)
             _keptSince = last;
-        else if (now - _keptSince > _longestKept)
+        else if (now - _keptSince > longestKept)
             PublishAll();
         return took <= s_veryShort;
     }

@@ -10,9 +10,6 @@ internal interface ITurnTaker
 
     /// <summary>The stream waits; what it has left for the rest of its turn is done now, on the thread of the turn. Must not throw.</summary>
     void UseRestOfTurn(Turn turn) { }
-
-    /// <summary>Whether its turns stay on the thread that receives for it, however long they seem to take: it runs no user code, or nobody else needs that thread.</summary>
-    bool StaysWithReceiver => false;
 }
 
 /// <summary>Wakes the one reader or writer of a link.</summary>
@@ -55,6 +52,9 @@ internal sealed class Wakeup : IValueTaskSource, IThreadPoolWorkItem
         get => Volatile.Read(ref _isQuick);
         set => Volatile.Write(ref _isQuick, value);
     }
+
+    /// <summary>Whether its turns stay on the thread that receives for its stream, however long they seem to take: that runs no user code, or nobody else needs the thread. Written before the first wait.</summary>
+    public bool StaysWithReceiver { get; set; }
 
     /// <summary>Signals. Any thread.</summary>
     public void Set()

@@ -372,6 +372,9 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
         return (at ?? _wakeups.Stream).WaitAsync(Turning);
     }
 
+    /// <summary>Its stream runs no user code: what receives for it runs its turns. Before the first wait.</summary>
+    protected void StayWithReceiver() => _wakeups.Stream.StaysWithReceiver = true;
+
     /// <summary>Offers the thread to others. The caller looks again at everything.</summary>
     protected ValueTask YieldAsync() => _wakeups.Stream.YieldAsync(Turning);
 

@@ -12,7 +12,7 @@ namespace Puma.Dataflow.Stages;
 /// the slots and the order, and decides on errors and losses. A child is only ever told what to run.
 /// </summary>
 /// <remarks>Everything but what the watchers call belongs to the stage's stream.</remarks>
-internal sealed class ChildStage : StageNode, IControlledStage, ITurnTaker
+internal sealed class ChildStage : StageNode, IControlledStage
 {
     /// <summary>How long a stage that is left behind may take to see it before it is left behind all the same.</summary>
     private static readonly TimeSpan LeaveGrace = TimeSpan.FromSeconds(1);
@@ -42,13 +42,11 @@ internal sealed class ChildStage : StageNode, IControlledStage, ITurnTaker
         _roster = new ChildRoster(this, plan);
         _reader = new ChildReader(this, _order);
         _losses = new ChildLosses(this, plan, _roster, _order, _reader);
+        StayWithReceiver();
         Instances = plan.IsForeign ? [] : [.. _roster.Calls.Select(static c => c.Target)];
     }
 
     public IReadOnlyList<ControlTarget> Instances { get; }
-
-    /// <summary>What may take long runs in the children.</summary>
-    bool ITurnTaker.StaysWithReceiver => true;
 
     /// <summary>What carries items, options and calls. Any thread.</summary>
     public ItemCodecs Codecs => _codecs.Value;

@@ -52,6 +52,8 @@ internal sealed class WorkerControl : ITurnTaker, IAsyncDisposable
     /// <param name="ring">Where log records outlive it; null when there is no process of its own, whose threads user code may all block.</param>
     public WorkerControl(Stream connection, IWorkMark? mark, LogRing? ring)
     {
+        // What comes by the data connection is for the stream alone.
+        _wakeups.Stream.StaysWithReceiver = true;
         Item = new ItemInWork(mark, _discarding.Token);
         _channel = new FrameChannel(connection, FrameFormat.MaxControl, OnReadable, servedBy: ServedBy.OwnThreads);
         Logging = new ChildLogging(_channel, ring);
@@ -59,9 +61,6 @@ internal sealed class WorkerControl : ITurnTaker, IAsyncDisposable
     }
 
     public FrameChannel Channel => _channel;
-
-    /// <summary>What comes by the data connection is for the stream alone.</summary>
-    bool ITurnTaker.StaysWithReceiver => true;
 
     /// <summary>The calls to the user code, and from there. Set by the stream before the parent knows that there is any.</summary>
     public CallConnection? Calls { get; set; }
