@@ -33,8 +33,8 @@ internal sealed class Turn
     private static readonly long s_longestStay = TimeProvider.System.TimestampFrequency / 1000;
 
     /// <summary>
-    /// The same for the stream that a receiver has woken (see <see cref="TakeWoken"/>), in timestamps: a quarter of a millisecond. It runs no code of
-    /// the user's; and while the other process needs a processor as well, threads of the pool that look for work cost more than they gain.
+    /// The same on a thread that receives what a child sends, in timestamps: a quarter of a millisecond. The child needs a processor, too, and
+    /// threads of the pool that look for work take it away.
     /// </summary>
     private static readonly long s_longestBesideChild = TimeProvider.System.TimestampFrequency / 4000;
 
@@ -72,7 +72,7 @@ internal sealed class Turn
     // When the stream began to wait, as it has noted itself; 0 before.
     private long _waitsSince;
 
-    // Whether what is woken is kept, although this is no turn; and whether a receiver is below, and its stream takes its turn.
+    // Whether the thread receives: what is woken then is kept, although there is no turn yet; and then turns are taken. And whether a turn is one that stays there.
     private bool _isOpen;
     private bool _isOfReceiver;
     private bool _stays;

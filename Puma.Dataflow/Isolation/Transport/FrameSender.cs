@@ -213,10 +213,9 @@ internal sealed class FrameSender
     /// <summary>Sends what nobody has sent since the last time; what is younger waits for the next.</summary>
     private void FlushLate()
     {
-        bool isLate;
         lock (_gate)
         {
-            isLate = _takenBursts == _takenBurstsBefore;
+            bool isLate = _takenBursts == _takenBurstsBefore;
             _takenBurstsBefore = _takenBursts;
             if (_isClosed)
                 return;
@@ -228,6 +227,8 @@ internal sealed class FrameSender
         }
 
         Flush();
+        if (Volatile.Read(ref _results) is null)
+            return;
 
         // Either the stream sees this before it goes on from a result, or its result is seen here.
         _isUnwatched = true;
