@@ -1,4 +1,5 @@
 using Puma.Dataflow.Buffers;
+using Puma.Dataflow.Isolation.Transport;
 using Puma.Dataflow.Lifecycle;
 using Puma.Dataflow.Tests.Infrastructure;
 
@@ -192,6 +193,98 @@ public sealed class TurnTests
 
         Assert.False(Turn.TryKeep(stream.Wakeup));
         Assert.False(Turn.IsKeeping(stream));
+    }
+
+    [Fact]
+    public async Task AThreadThatReceives_RunsTheTurnsOfQuickStreams_BeforeItGoesOn()
+    {
+        await using var second = new TestStream();
+        await using var first = new TestStream();
+        await UntilItIsSeenAsync(async () =>
+        {
+            await second.BecomeQuickAsync();
+            await first.BecomeQuickAsync();
+            int secondThread = 0, firstThread = 0, receiver = 0;
+            bool goesOn = false;
+            second.OnTurn = () => secondThread = Environment.CurrentManagedThreadId;
+            first.OnTurn = () =>
+            {
+                firstThread = Environment.CurrentManagedThreadId;
+                second.Wakeup.Set();
+            };
+            await PumpThread.RunAsync(
+                () =>
+                {
+                    receiver = Environment.CurrentManagedThreadId;
+                    goesOn = Turn.TakeWoken(first.Wakeup.Set, static () => { });
+                },
+                "test").Within();
+            (first.OnTurn, second.OnTurn) = (static () => { }, static () => { });
+            return goesOn && (firstThread, secondThread) == (receiver, receiver);
+        });
+    }
+
+    [Fact] // S27: who blocks keeps nobody from receiving
+    public async Task AThreadThatReceives_AndIsKeptByUserCode_IsRelieved()
+    {
+        await using var stream = new TestStream();
+        await UntilItIsSeenAsync(async () =>
+        {
+            await stream.BecomeQuickAsync();
+            int receiver = 0, streamThread = 0;
+            bool goesOn = true;
+            var isRelieved = new Gate();
+            stream.OnTurn = () =>
+            {
+                streamThread = Environment.CurrentManagedThreadId;
+                if (streamThread == Volatile.Read(ref receiver))
+                    isRelieved.Block();
+            };
+            await PumpThread.RunAsync(
+                () =>
+                {
+                    Volatile.Write(ref receiver, Environment.CurrentManagedThreadId);
+                    goesOn = Turn.TakeWoken(stream.Wakeup.Set, isRelieved.Open);
+                },
+                "test").Within();
+            stream.OnTurn = static () => { };
+            return !goesOn && streamThread == receiver;
+        });
+    }
+
+    [Fact]
+    public async Task AThreadThatReceives_LeavesAStreamThatWasSlow_ToThePool_UnlessThatStays()
+    {
+        foreach (bool stays in (bool[])[false, true])
+        {
+            await using var stream = new TestStream();
+            stream.Wakeup.StaysWithReceiver = stays;
+            await stream.BecomeQuickAsync();
+            stream.OnTurn = static () => Thread.Sleep(5);
+            int before = stream.Turns;
+            stream.Wakeup.Set();
+            await Waiting.UntilAsync(() => stream.Turns > before, "the long turn was taken");
+            await Waiting.LetOthersRunAsync();
+            var taken = new Gate();
+            int receiver = 0, streamThread = 0;
+            stream.OnTurn = () =>
+            {
+                streamThread = Environment.CurrentManagedThreadId;
+                taken.Open();
+            };
+
+            await PumpThread.RunAsync(
+                () =>
+                {
+                    receiver = Environment.CurrentManagedThreadId;
+                    Assert.True(Turn.TakeWoken(stream.Wakeup.Set, relief: null));
+                },
+                "test").Within();
+
+            await taken.WaitAsync(TestContext.Current.CancellationToken);
+            stream.OnTurn = static () => { };
+            Assert.Equal(stays, streamThread == receiver);
+        }
     }
 
     private static async Task UntilItIsSeenAsync(Func<Task<bool>> attempt)

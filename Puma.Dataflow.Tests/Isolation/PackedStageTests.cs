@@ -127,6 +127,28 @@ public sealed class PackedStageTests : ChildTest
         Assert.InRange((await run.Report).Stage("sink").MaxSlotsHeld, 1, 3);
     }
 
+    [Theory] // S34: the thread that receives runs quick user code, too; when that blocks, another one receives
+    [MemberData(nameof(Elsewhere))]
+    public async Task UserCodeThatBlocks_UntilMoreHasComeFromTheChild_GetsIt(Placement placement)
+    {
+        const int First = 20_000, Ahead = 500;
+        PipelineRun? run = null;
+        int blocked = 0;
+        run = Start(Pipeline.From(Enumerable.Range(0, 3 * First))
+            .Transform(static x => x, new() { Name = "shoot", Placement = placement, BoundedCapacity = 1000 })
+            .ForEach(x =>
+            {
+                if (x % First != First - 1)
+                    return;
+                blocked++;
+                Assert.True(SpinWait.SpinUntil(() => Volatile.Read(ref run)?.Snapshot().Stage("shoot").Delivered > Math.Min(x + Ahead, (3 * First) - 1), Waiting.Limit));
+            }, new() { Name = "sink", BoundedCapacity = 1000 }));
+
+        await run.Completion.Within();
+
+        Assert.Equal(3, blocked);
+    }
+
     [Theory] // S10
     [MemberData(nameof(Elsewhere))]
     public async Task ALinkThatIsShut_EndsTheStage(Placement placement)
