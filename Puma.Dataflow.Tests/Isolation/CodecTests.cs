@@ -2,6 +2,7 @@ using System.Buffers;
 using System.Collections.Immutable;
 using System.Numerics;
 using Puma.Dataflow.Isolation.Codec;
+using Puma.Dataflow.Isolation.Protocol;
 
 namespace Puma.Dataflow.Tests.Isolation;
 
@@ -199,6 +200,38 @@ public sealed class CodecTests
     }
 
     [Fact]
+    public void ManyShortValues_CrossInAPack()
+    {
+        AssertCrossTogether([1, -2, int.MaxValue], longest: 1024, expected: 3);
+        AssertCrossTogether([new Point(1, 2), new Point(3, 4)], longest: 1024, expected: 2);
+        AssertCrossTogether(["", "b", null], longest: 1024, expected: 3);
+
+        // Up to the first that is not short.
+        AssertCrossTogether(["a", new string('x', 2000), "c"], longest: 1024, expected: 1);
+        AssertCrossTogether([1L, 2L], longest: 7, expected: 0);
+        AssertCrossTogether([default(Wide), default], longest: 1024, expected: 0);
+
+        // Or that cannot be carried.
+        AssertCrossTogether<Shape>([new Circle("a", 1), new Triangle("b", 2), new Circle("c", 3)], longest: 1024, expected: 1);
+    }
+
+    [Fact] // S40
+    public void AValueOfAPack_OfAnotherLength_IsNotRead()
+    {
+        ItemCodec<long> codec = Codecs.For<long>();
+        FramePacker packer = new();
+        packer.Add(sizeof(long));
+        packer.Add(sizeof(int));
+        FramePack pack = PackOf(packer);
+        var target = new long[2];
+
+        Assert.Equal(1, codec.ReadMany(new PayloadReader(), ref pack, target));
+
+        Assert.Equal(2, pack.Number);
+        Assert.Equal(0, codec.ReadMany(new PayloadReader(), ref pack, target));
+    }
+
+    [Fact]
     public void CustomCodec_IsAskedFirst()
     {
         var codecs = new ItemCodecs(new HiddenCodec(), []);
@@ -269,6 +302,31 @@ public sealed class CodecTests
     private static void AssertCrosses<T>(T value) => Assert.Equal(value, Cross(value));
 
     private static void AssertCrossesList<T>(T[] value) => Assert.Equal(value, Cross(value));
+
+    private static void AssertCrossTogether<T>(T[] values, int longest, int expected)
+    {
+        ItemCodec<T> codec = Codecs.For<T>();
+        FramePacker packer = new();
+        PayloadWriter writer = new();
+        Assert.Equal(expected, codec.WriteMany(writer, packer, longest, values));
+        if (expected == 0)
+            return;
+        FramePack pack = PackOf(packer);
+        var target = new T[values.Length];
+        Assert.Equal(expected, codec.ReadMany(new PayloadReader(), ref pack, target));
+        Assert.Equal(values.Take(expected), target.Take(expected));
+        Assert.True(pack.IsEmpty);
+        Assert.Equal(expected + 1, pack.Number);
+    }
+
+    private static FramePack PackOf(FramePacker packer) =>
+        new(new FrameHeader(FrameType.PackedItems, 0, 1, FrameFlags.None, 1, packer.Payload.Length), packer.Payload.ToArray(), 0);
+
+    [System.Runtime.CompilerServices.InlineArray(1025)]
+    private struct Wide
+    {
+        private byte _first;
+    }
 
     private sealed class FrameComparer : IEqualityComparer<(int, byte[])>
     {
