@@ -81,7 +81,7 @@ public static class PipelineEndings
         /// <summary>Starts a run at each subscription and tells the observer what comes out of it, one call after another.</summary>
         /// <param name="options">The settings of the whole pipeline.</param>
         /// <remarks>
-        /// The calls come from the thread pool; a slow observer holds the run back. The end is told after the values before it: completed, or with the exception
+        /// The calls come one at a time, from no thread in particular; a slow observer holds the run back. The end is told after the values before it: completed, or with the exception
         /// of the run's <see cref="PipelineRun.Completion"/>. An observer that throws from <c>OnNext</c> faults the run and is told nothing more.
         /// Disposing the subscription cancels the run and does not wait for it: a call that is under way, or just about to begin on another thread, is still
         /// made, and no other. <c>Subscribe</c> throws <see cref="InvalidOperationException"/> when the pipeline holds an instance and has run before.

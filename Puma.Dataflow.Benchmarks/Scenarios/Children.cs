@@ -24,7 +24,7 @@ internal static class Children
         };
 
         Task<long> PumaAsync(int n, Clock clock) =>
-            EchoAsync(Enumerable.Range(0, n).Select(static i => new Reading(i, 1, 2, 3)), static r => r.Number, capacity, clock, n / 4);
+            EchoAsync(Enumerable.Range(0, n).Select(static i => new Reading(i, 1, 2, 3)), static r => r.Number, capacity, clock, Unmeasured(n));
 
         async Task<long> SocketAsync(int n, Clock clock)
         {
@@ -96,9 +96,9 @@ internal static class Children
     /// <param name="items">What goes there and back.</param>
     /// <param name="valueOf">What is added up.</param>
     /// <param name="capacity">The bound of each buffer.</param>
-    /// <param name="clock">Begins when so many items have arrived.</param>
-    /// <param name="before">How many.</param>
-    private static async Task<long> EchoAsync<T>(IEnumerable<T> items, Func<T, long> valueOf, int capacity, Clock clock, int before = 0)
+    /// <param name="clock">What it takes.</param>
+    /// <param name="unmeasured">How many arrive before the clock begins.</param>
+    private static async Task<long> EchoAsync<T>(IEnumerable<T> items, Func<T, long> valueOf, int capacity, Clock clock, int unmeasured = 0)
     {
         Sum sum = new();
         await using PipelineRun run = Pipeline.From(items)
@@ -107,13 +107,13 @@ internal static class Children
                 x =>
                 {
                     sum.Add(valueOf(x));
-                    if (sum.Count == before)
-                        clock.Begin(before);
+                    if (sum.Count == unmeasured)
+                        clock.Begin(unmeasured);
                 },
                 new() { BoundedCapacity = capacity })
             .Build(Quiet.Options).Start();
         await run.Started;
-        if (before == 0)
+        if (unmeasured == 0)
             clock.Begin();
         await run.Completion;
         return sum.Value;
@@ -122,8 +122,12 @@ internal static class Children
     /// <summary>The same for a peer: it has moved the first quarter when the clock begins.</summary>
     private static async Task<long> InTwoPartsAsync(int n, Clock clock, Func<int, int, Task<long>> echoAsync)
     {
-        long sum = await echoAsync(0, n / 4);
-        clock.Begin(n / 4);
-        return sum + await echoAsync(n / 4, n - (n / 4));
+        int unmeasured = Unmeasured(n);
+        long sum = await echoAsync(0, unmeasured);
+        clock.Begin(unmeasured);
+        return sum + await echoAsync(unmeasured, n - unmeasured);
     }
+
+    /// <summary>Of so many records, those that arrive before the clock begins.</summary>
+    private static int Unmeasured(int n) => n / 4;
 }

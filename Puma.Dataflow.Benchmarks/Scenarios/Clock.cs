@@ -10,16 +10,16 @@ internal sealed class Clock
 {
     private long _begin;
     private long _bytes;
-    private int _done;
+    private int _unmeasured;
     private double? _nanosecondsPerItem;
 
     public Clock() => Begin();
 
     /// <summary>Counts from here on.</summary>
-    /// <param name="done">So many items have arrived already, and do not count.</param>
-    public void Begin(int done = 0)
+    /// <param name="unmeasured">So many items have arrived already, and do not count.</param>
+    public void Begin(int unmeasured = 0)
     {
-        _done = done;
+        _unmeasured = unmeasured;
         _bytes = GC.GetTotalAllocatedBytes(precise: true);
         _begin = Stopwatch.GetTimestamp();
     }
@@ -30,7 +30,7 @@ internal sealed class Clock
     /// <returns>The nanoseconds and the bytes of one item of so many.</returns>
     public (double Nanoseconds, double Bytes) Read(int items)
     {
-        items -= _done;
+        items -= _unmeasured;
         double nanoseconds = _nanosecondsPerItem ?? (Stopwatch.GetElapsedTime(_begin).TotalNanoseconds / items);
         return (nanoseconds, (double)(GC.GetTotalAllocatedBytes(precise: true) - _bytes) / items);
     }

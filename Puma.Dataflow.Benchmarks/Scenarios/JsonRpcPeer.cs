@@ -20,6 +20,9 @@ internal sealed class JsonRpcPeer : IDisposable
 
     public void Dispose() => _rpc.Dispose();
 
+    /// <param name="first">The number of the first record.</param>
+    /// <param name="n">How many.</param>
+    /// <param name="window">How many at once at most.</param>
     /// <returns>The sum of the numbers that came back.</returns>
     public async Task<long> EchoAsync(int first, int n, int window)
     {

@@ -23,6 +23,10 @@ internal static class RawSocket
     private const int AnswerBytes = 8;
 
     /// <summary>Small records there and back.</summary>
+    /// <param name="socket">Where to.</param>
+    /// <param name="first">The number of the first one.</param>
+    /// <param name="n">How many.</param>
+    /// <param name="window">How many at once at most.</param>
     /// <returns>The sum of the numbers that came back.</returns>
     public static long EchoReadings(Socket socket, int first, int n, int window)
     {

@@ -13,7 +13,10 @@ namespace Puma.Dataflow.Buffers;
 /// back when it ends, when that is older than <see cref="s_longest"/> at one of its looks, or, if its user code keeps the thread meanwhile, when
 /// <see cref="TurnWatch"/> comes by.
 /// <para>
-/// All fields belong to the thread, but for the keeper and what is kept: these are taken by an exchange, by the thread or by the watch. The
+/// A thread that receives from a child takes the turns of the quick streams that it wakes (<see cref="TakeWoken"/>), and all that is kept in them.
+/// </para>
+/// <para>
+/// All fields belong to the thread, but for the keeper, the relief and what is kept: these are taken by an exchange, by the thread or by the watch. The
 /// watch takes the keeper away first, passes a barrier for all processors, and looks then; the thread writes first and looks for the keeper
 /// then, without a fence. So whatever the thread leaves undone because it saw the keeper, the watch sees.
 /// </para>
@@ -26,17 +29,17 @@ internal sealed class Turn
     /// <summary>20 microseconds, in timestamps: beside that it costs little to wake another thread.</summary>
     private static readonly long s_longest = TimeProvider.System.TimestampFrequency / 50_000;
 
+    /// <summary>
+    /// The same for turns on a thread that receives from a child, and for those that stay there: a quarter of a millisecond. The child needs a
+    /// processor, too, and threads of the pool that look for work take it away.
+    /// </summary>
+    private static readonly long s_longestBesideChild = TimeProvider.System.TimestampFrequency / 4000;
+
     /// <summary>2.5 microseconds, in timestamps: four times as many items (<see cref="Looks"/>) that each take twice as long are still found short by the next look.</summary>
     private static readonly long s_veryShort = s_longest / 8;
 
     /// <summary>How long a thread goes on with what it keeps, in timestamps: a millisecond. Then others may have it.</summary>
     private static readonly long s_longestStay = TimeProvider.System.TimestampFrequency / 1000;
-
-    /// <summary>
-    /// The same on a thread that receives what a child sends, in timestamps: a quarter of a millisecond. The child needs a processor, too, and
-    /// threads of the pool that look for work take it away.
-    /// </summary>
-    private static readonly long s_longestBesideChild = TimeProvider.System.TimestampFrequency / 4000;
 
     /// <summary>With so many wake-ups a thread of the pool goes on itself; the others are for other threads.</summary>
     private const uint MostOwn = 1;
@@ -72,9 +75,13 @@ internal sealed class Turn
     // When the stream began to wait, as it has noted itself; 0 before.
     private long _waitsSince;
 
-    // Whether the thread receives: what is woken then is kept, although there is no turn yet; and then turns are taken. And whether a turn is one that stays there.
-    private bool _isOpen;
+    // Whether a receiver wakes streams just now: what is woken is kept, although there is no turn yet.
+    private bool _isWaking;
+
+    // Whether the thread takes the turns of those.
     private bool _isOfReceiver;
+
+    // Whether the stream of this turn stays with its receiver.
     private bool _stays;
 
     // Goes on elsewhere with what the thread did below; null when that was done, or nothing was. Taken by an exchange, by the thread or by the watch.
@@ -101,7 +108,7 @@ internal sealed class Turn
     public bool KeepsBackFor(ITurnTaker stream) => Volatile.Read(ref _keeper) == stream;
 
     /// <summary>Takes a turn, and those that are kept in it.</summary>
-    public static void Take(Wakeup wakeup) => (t_here ??= TurnWatch.Watched(new Turn())).TakeAll(wakeup);
+    public static void Take(Wakeup wakeup) => OfThread().TakeAll(wakeup);
 
     /// <summary>Wakes streams, and takes the turns of those that were quick, and those that are kept in them, on a thread that receives.</summary>
     /// <param name="wake">Wakes them.</param>
@@ -109,15 +116,21 @@ internal sealed class Turn
     /// <returns>False when it was called: the thread is to receive no more.</returns>
     public static bool TakeWoken(Action wake, Action? relief)
     {
-        Turn turn = t_here ??= TurnWatch.Watched(new Turn());
-        turn._isOpen = true;
+        Turn turn = OfThread();
+        Debug.Assert(turn._stream is null && turn._first == turn._next, "A thread that receives takes no turn meanwhile.");
+        turn._isWaking = true;
         try
         {
             wake();
         }
+        catch
+        {
+            turn.PublishAll();
+            throw;
+        }
         finally
         {
-            turn._isOpen = false;
+            turn._isWaking = false;
         }
 
         if (turn.TakeKept() is not { } first)
@@ -133,7 +146,7 @@ internal sealed class Turn
 
     /// <summary>Keeps a wake-up for this thread.</summary>
     /// <returns>False when it is not kept.</returns>
-    public static bool TryKeep(Wakeup wakeup) => wakeup is { IsQuick: true, Stream: not null } && t_here is { } turn && (turn._isOpen || turn._keeper is not null) && turn.TryAdd(wakeup);
+    public static bool TryKeep(Wakeup wakeup) => wakeup is { IsQuick: true, Stream: not null } && t_here is { } turn && (turn._isWaking || turn._keeper is not null) && turn.TryAdd(wakeup);
 
     /// <summary>Called by a stream when a look is due on one of its links.</summary>
     /// <param name="stream">The stream.</param>
@@ -173,9 +186,11 @@ internal sealed class Turn
         Interlocked.Exchange(ref _relief, null)?.Invoke();
     }
 
+    private static Turn OfThread() => t_here ??= TurnWatch.Watched(new Turn());
+
     private void TakeAll(Wakeup first)
     {
-        Debug.Assert(_stream is null && _first == _next, "A thread takes one turn at a time.");
+        Debug.Assert(_stream is null, "A thread takes one turn at a time.");
         _begin = TimeProvider.System.GetTimestamp();
         long arrival = _begin;
         for (Wakeup? wakeup = first; wakeup is not null; wakeup = TakeKept())
@@ -199,7 +214,8 @@ internal sealed class Turn
             _begin = end;
             if (end - arrival > s_longestStay)
                 PublishAll();
-            PublishAllBut(_isOfReceiver ? MostKept : MostOwn);
+            if (!_isOfReceiver)
+                PublishAllBut(MostOwn);
         }
     }
 
@@ -260,8 +276,8 @@ internal sealed class Turn
         ref Wakeup? place = ref _kept[_next++ & (MostKept - 1)];
         Volatile.Write(ref place, wakeup);
 
-        // The watch may have taken the keeper away, and looked for what is kept before this was there.
-        return _isOpen || Volatile.Read(ref _keeper) is not null || Interlocked.Exchange(ref place, null) is null;
+        // The watch may have taken the keeper away, and looked for what is kept before this was there. A receiver takes it right after, whatever the watch did.
+        return _isWaking || Volatile.Read(ref _keeper) is not null || Interlocked.Exchange(ref place, null) is null;
     }
 
     private Wakeup? TakeKept()

@@ -1,6 +1,6 @@
 namespace Puma.Dataflow.Buffers;
 
-/// <summary>Comes by once in a millisecond, while there are short turns, and gives back what a turn keeps whose user code blocks its thread. One thread for the process.</summary>
+/// <summary>Comes by once in a millisecond, while there are short turns, and gives back what a turn keeps whose user code blocks its thread, and calls its relief. One thread for the process.</summary>
 internal static class TurnWatch
 {
     /// <summary>After so many rounds without a turn it sleeps until there is one.</summary>
@@ -25,7 +25,7 @@ internal static class TurnWatch
             s_turns.Add(new WeakReference<Turn>(turn));
             if (s_thread is null)
             {
-                s_thread = new Thread(Watch) { IsBackground = true, Name = "Puma.Dataflow turn watch" };
+                s_thread = new Thread(Watch) { IsBackground = true, Name = "puma-turn-watch" };
                 s_thread.UnsafeStart();
             }
         }

@@ -46,14 +46,14 @@ internal sealed class Wakeup : IValueTaskSource, IThreadPoolWorkItem
     /// <summary>Whose stream waits; null when that has no turns. Written by the waiter, before it waits.</summary>
     public ITurnTaker? Stream { get; private set; }
 
-    /// <summary>Whether its last turn was short, or its items were, so that the next one may keep things back. Any thread.</summary>
+    /// <summary>Whether its last turn was short, or its items were, or it stays with its receiver, so that the next one may keep things back. Any thread.</summary>
     public bool IsQuick
     {
         get => Volatile.Read(ref _isQuick);
         set => Volatile.Write(ref _isQuick, value);
     }
 
-    /// <summary>Whether its turns stay on the thread that receives for its stream, however long they seem to take: that runs no user code, or nobody else needs the thread. Written before the first wait.</summary>
+    /// <summary>Whether its turns stay on the thread that receives for its stream, however long they seem to take: that runs no handler, or nobody else needs the thread. Written before the first wait.</summary>
     public bool StaysWithReceiver { get; set; }
 
     /// <summary>Signals. Any thread.</summary>

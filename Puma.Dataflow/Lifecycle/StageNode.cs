@@ -372,7 +372,7 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
         return (at ?? _wakeups.Stream).WaitAsync(Turning);
     }
 
-    /// <summary>Its stream runs no user code: what receives for it runs its turns. Before the first wait.</summary>
+    /// <summary>Its stream runs no handler: what receives for it runs its turns. Before the first wait.</summary>
     protected void StayWithReceiver() => _wakeups.Stream.StaysWithReceiver = true;
 
     /// <summary>Offers the thread to others. The caller looks again at everything.</summary>
@@ -427,7 +427,7 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
     }
 
     /// <summary>The stream, if it takes turns: where items are lost, or the run fails, because the stage sleeps, no other stream's turn may come before its own.</summary>
-    private ILinkEnd? Turning => Links.IsLossy ? null : this;
+    private ITurnTaker? Turning => Links.IsLossy ? null : this;
 
     /// <summary>The time, as exact as the length of a quick turn: looking at the clock for every burst would cost more than short items do.</summary>
     private long Recently() => Time == TimeProvider.System && Turn.TryGetTime(this, out long recently) ? recently : Time.GetTimestamp();

@@ -5,7 +5,7 @@ public abstract record Placement
 {
     private protected Placement() { }
 
-    /// <summary>The stage runs in this process, on the thread pool (or on its own thread, see <see cref="StageOptions.OwnThread"/>). This is the default.</summary>
+    /// <summary>The stage runs in this process, on threads that stages share: those of the pool, and those that receive from child processes (or on its own thread, see <see cref="StageOptions.OwnThread"/>). This is the default.</summary>
     public static InProcessPlacement InProcess { get; } = new();
 
     /// <summary>Each instance of the stage runs in a child process of its own. What happens when one is lost, and its limits, are set by <c>with { … }</c>.</summary>

@@ -53,7 +53,7 @@ public sealed record StageOptions
     public bool TicksPaused { get; init; }
 
     /// <summary>Whether one background thread of its own runs all callbacks of each instance, for libraries that block or are bound to a thread.</summary>
-    /// <value>Default <see langword="false"/>: the thread pool.</value>
+    /// <value>Default <see langword="false"/>: threads that stages share, those of the pool and those that receive from child processes.</value>
     public bool OwnThread { get; init; }
 
     /// <summary>When a stage with several inputs completes.</summary>

@@ -100,7 +100,7 @@ internal sealed class ChildOutput<T>(StageNode stage, Link<T> link, ItemCodecs c
         if (RuntimeHelpers.IsReferenceOrContainsReferences<T>())
             values.Clear();
         if (passed == count)
-            pack = rest;
+            pack = rest; // Without a look at each length once more.
         else
             pack.Skip(passed);
         return true;

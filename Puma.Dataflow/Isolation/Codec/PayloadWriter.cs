@@ -99,6 +99,8 @@ internal sealed class PayloadReader
     private readonly List<ReadOnlySequence<byte>> _blocks = [];
     private readonly List<SharedBuffer> _lent = [];
     private LongPayload? _long;
+
+    // Whether there is something to forget; most short items leave nothing.
     private bool _isInUse;
 
     public ReadOnlySequence<byte> Head { get; private set; }
@@ -179,8 +181,6 @@ internal sealed class PayloadReader
     /// <summary>Releases the buffers of the item, and forgets its payload.</summary>
     public void Release()
     {
-        if (!_isInUse)
-            return;
         foreach (SharedBuffer buffer in _lent)
             buffer.Dispose();
         Keep();

@@ -152,7 +152,7 @@ internal sealed class UnmanagedCodec<T> : ItemCodec<T>
     {
         if (Size > longest)
             return base.WriteMany(writer, packer, longest, items);
-        Span<byte> all = packer.Lengthen(Size, items.Length);
+        Span<byte> all = packer.AddMany(Size, items.Length);
         foreach (T item in items)
         {
             BinaryPrimitives.WriteInt32LittleEndian(all, Size);

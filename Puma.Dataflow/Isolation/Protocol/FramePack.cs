@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Diagnostics;
 
 namespace Puma.Dataflow.Isolation.Protocol;
 
@@ -13,7 +14,7 @@ internal struct FramePack
     public const int LongestPayload = 1024;
 
     /// <summary>The longest pack, in bytes: who reads it one by one makes much more of it.</summary>
-    public const int MaxLength = 64 * 1024;
+    public const int MaxLength = 16 * 1024;
 
     private readonly int _end;
     private int _at;
@@ -42,13 +43,6 @@ internal struct FramePack
 
     public readonly bool IsEmpty => _at == _end;
 
-    /// <summary>Writes a payload behind its length.</summary>
-    public static void Write(Span<byte> target, ReadOnlySpan<byte> payload)
-    {
-        BinaryPrimitives.WriteInt32LittleEndian(target, payload.Length);
-        payload.CopyTo(target[LengthBytes..]);
-    }
-
     /// <summary>Takes the next payload.</summary>
     /// <returns>False when it is longer than the rest, or than any may be; then it is not taken.</returns>
     public bool TryTake(out int at, out int length)
@@ -67,6 +61,9 @@ internal struct FramePack
     public void Skip(int count)
     {
         while (count-- > 0)
-            TryTake(out _, out _);
+        {
+            bool isTaken = TryTake(out _, out _);
+            Debug.Assert(isTaken, "These were taken before.");
+        }
     }
 }

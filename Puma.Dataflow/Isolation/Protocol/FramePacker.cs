@@ -1,20 +1,19 @@
 using System.Buffers.Binary;
+using System.Diagnostics;
 
 namespace Puma.Dataflow.Isolation.Protocol;
 
 /// <summary>Gathers payloads of short items of consecutive numbers, to be one frame. Its owner's.</summary>
 internal sealed class FramePacker
 {
-    private const int Capacity = 16 * 1024;
-
-    private readonly byte[] _bytes = new byte[Capacity];
+    private readonly byte[] _bytes = new byte[FramePack.MaxLength];
     private int _filled;
 
     /// <summary>The payload of the frame.</summary>
     public ReadOnlySpan<byte> Payload => _bytes.AsSpan(0, _filled);
 
     /// <summary>How many payloads fit that have so many bytes at most.</summary>
-    public int RoomFor(int longest) => (Capacity - _filled) / (FramePack.LengthBytes + longest);
+    public int RoomFor(int longest) => (FramePack.MaxLength - _filled) / (FramePack.LengthBytes + longest);
 
     /// <summary>Where the next payload goes, if there is room.</summary>
     public Span<byte> Room => _bytes.AsSpan(_filled + FramePack.LengthBytes, FramePack.LongestPayload);
@@ -27,12 +26,13 @@ internal sealed class FramePacker
         _filled += FramePack.LengthBytes + length;
     }
 
-    /// <summary>Makes place for payloads of one length.</summary>
+    /// <summary>Adds payloads of one length, which the caller writes.</summary>
     /// <param name="length">In bytes.</param>
-    /// <param name="count">How many; they fit.</param>
+    /// <param name="count">How many; there is room for them.</param>
     /// <returns>Where they go, each behind its length.</returns>
-    public Span<byte> Lengthen(int length, int count)
+    public Span<byte> AddMany(int length, int count)
     {
+        Debug.Assert(count <= RoomFor(length), "They fit.");
         Span<byte> place = _bytes.AsSpan(_filled, (FramePack.LengthBytes + length) * count);
         _filled += place.Length;
         return place;

@@ -97,7 +97,7 @@ internal sealed class ChildEndpoint : IDisposable
                 try
                 {
                     if (stream is not NetworkStream network || IsFrom(network.Socket, processId))
-                        role = await OnThreadAsync(stream, () => Handshake.Accept(stream, secret), cancellationToken).ConfigureAwait(false);
+                        await OnThreadAsync(stream, () => role = Handshake.Accept(stream, secret), cancellationToken).ConfigureAwait(false);
                 }
                 catch (Exception error) when (error is IOException or SocketException)
                 {
@@ -178,28 +178,17 @@ internal sealed class ChildEndpoint : IDisposable
     }
 
     /// <summary>Runs an exchange that blocks on a thread of its own; its cancellation ends the connection.</summary>
-    private static async Task<T> OnThreadAsync<T>(Stream stream, Func<T> exchange, CancellationToken cancellationToken)
+    private static async Task OnThreadAsync(Stream stream, Action exchange, CancellationToken cancellationToken)
     {
-        using CancellationTokenRegistration end = cancellationToken.UnsafeRegister(static state => End((Stream)state!), stream);
-        T result = default!;
+        using CancellationTokenRegistration end = cancellationToken.UnsafeRegister(static state => ((Stream)state!).Dispose(), stream);
         try
         {
-            await PumpThread.RunAsync(() => result = exchange(), "puma-handshake").ConfigureAwait(false);
-            return result;
+            await PumpThread.RunAsync(exchange, "puma-handshake").ConfigureAwait(false);
         }
         catch (Exception error) when (cancellationToken.IsCancellationRequested && error is IOException or ObjectDisposedException)
         {
             throw new OperationCanceledException("The connection was given up before both ends had proved themselves.", error, cancellationToken);
         }
-    }
-
-    /// <summary>Lets who reads go on.</summary>
-    private static void End(Stream stream)
-    {
-        if (stream is NetworkStream network)
-            new DirectSocket(network.Socket).Shut();
-        else
-            stream.Dispose();
     }
 
     private static bool IsLeftBehind(string directory, DateTime oldest)
@@ -268,7 +257,6 @@ internal sealed class ChildEndpoint : IDisposable
         var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
         try
         {
-
             // At once: the parent listens, and takes two. See DirectSocket for why it is not asynchronous.
             socket.Connect(new UnixDomainSocketEndPoint(name));
             return StreamOver(socket);

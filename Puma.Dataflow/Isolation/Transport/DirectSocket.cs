@@ -13,7 +13,8 @@ internal sealed class DirectSocket(Socket socket)
     /// <summary>No limit of time; see <see cref="Socket.Poll(int, SelectMode)"/>.</summary>
     private const int ForEver = -1;
 
-    /// <returns>Null when the connection is no socket.</returns>
+    /// <summary>Uses a connection directly from here on.</summary>
+    /// <returns>Null when it is no socket.</returns>
     public static DirectSocket? Of(Stream stream)
     {
         if (stream is not NetworkStream { Socket: { } socket })

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using Puma.Dataflow.Buffers;
 using Puma.Dataflow.Isolation.Codec;
 using Puma.Dataflow.Isolation.Protocol;
 
@@ -16,7 +17,7 @@ internal enum ServedBy
     /// <summary>The same; and streams that it wakes take their turns on the thread that receives. When their user code keeps it, another one receives.</summary>
     OwnThreadsWithTurns,
 
-    /// <summary>The same; and the stream that reads takes its turns on the thread that receives, however long they are.</summary>
+    /// <summary>The same; and the stream that reads, whose <see cref="Wakeup.StaysWithReceiver"/> is set, takes its turns on the thread that receives, however long they are.</summary>
     ThreadOfReader,
 }
 

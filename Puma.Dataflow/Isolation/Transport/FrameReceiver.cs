@@ -52,7 +52,7 @@ internal sealed class FrameReceiver(Stream stream, DirectSocket? socket, int max
     // Set by the pump, behind all that was received.
     private bool _isOver;
 
-    // The pump's: whether it has parked and not waited for room since. It goes with the pump to another thread.
+    // The pump's: whether the last receive has parked it, so that it waits for room before the next one. It goes with the pump to another thread.
     private bool _mustWait;
 
     // Ends with the pump of a socket.
@@ -84,9 +84,14 @@ internal sealed class FrameReceiver(Stream stream, DirectSocket? socket, int max
     public void Start()
     {
         (_buffer, _limit) = (_own, _own.Length);
-        Receiving = socket is null ? Task.Run(ReceiveAsync) : _ended.Task;
-        if (socket is not null)
-            StartPump();
+        if (socket is null)
+        {
+            Receiving = Task.Run(ReceiveAsync);
+            return;
+        }
+
+        Receiving = _ended.Task;
+        StartPump();
     }
 
     /// <summary>Shows the next frame, which stays until <see cref="Advance()"/>; its payload stays until the next one is looked for.</summary>
@@ -124,7 +129,7 @@ internal sealed class FrameReceiver(Stream stream, DirectSocket? socket, int max
         (_frame, _hasFrame, _endsItem, _isOfPack) = (default, false, false, false);
     }
 
-    /// <summary>Ends the pump at once. A socket is the caller's to shut before.</summary>
+    /// <summary>Ends the pump at once. A socket was shut before, by the sender's disposal.</summary>
     /// <exception cref="Exception">What a callback has thrown.</exception>
     public async ValueTask DisposeAsync()
     {
@@ -246,34 +251,34 @@ internal sealed class FrameReceiver(Stream stream, DirectSocket? socket, int max
         }
     }
 
-    private void StartPump() => PumpThread.Start(() => ReceiveOnThread(socket!), "puma-receive");
+    private void StartPump() => PumpThread.Start(ReceiveOnThread, "puma-receive");
 
-    private void ReceiveOnThread(DirectSocket from)
+    private void ReceiveOnThread()
     {
-        Exception? failure = null;
+        bool isOver = true;
         try
         {
-            if (!TryReceiveAll(from))
-                return;
+            try
+            {
+                isOver = TryReceiveAll(socket!);
+            }
+            catch (Exception error) when (FrameChannel.IsEnd(error))
+            {
+                // As good as the end of the stream.
+            }
+            finally
+            {
+                if (isOver)
+                    OnEnded();
+            }
+
+            if (isOver)
+                _ended.SetResult();
         }
         catch (Exception error)
         {
-            failure = FrameChannel.IsEnd(error) ? null : error;
+            _ended.SetException(error);
         }
-
-        try
-        {
-            OnEnded();
-        }
-        catch (Exception error)
-        {
-            failure ??= error;
-        }
-
-        if (failure is null)
-            _ended.SetResult();
-        else
-            _ended.SetException(failure);
     }
 
     /// <returns>False when another thread has the pump now.</returns>

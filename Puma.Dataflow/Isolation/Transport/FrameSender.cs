@@ -36,9 +36,8 @@ internal sealed class FrameSender
     // Guarded by _gate: whether somebody sends; he sees what is written meanwhile.
     private bool _isSending;
 
-    // Guarded by _gate: how many bursts were begun, and how many when the late signal last came.
-    private long _takenBursts;
-    private long _takenBurstsBefore;
+    // Guarded by _gate: whether a burst was begun since the late signal last came.
+    private bool _hasTakenBurst;
 
     // Completed when he has ended, once the connection is closed.
     private TaskCompletionSource? _ended;
@@ -47,11 +46,11 @@ internal sealed class FrameSender
     // Guarded by _gate: where the last frame begins in what is being filled; negative when it is not there any more.
     private int _lastFrame = -1;
 
-    // Results that gather. Made by the stream that reads, inside of _gate.
+    // Results that gather. Made by the stream that reads, inside of _gate; outside of it, that stream alone uses it.
     private ResultPack? _results;
 
-    // Whether the late signal does not come by for them. Set by the signal, cleared by the stream, which lets it come then.
-    private volatile bool _isUnwatched = true;
+    // Whether the late signal comes by for them. Set by the stream, which lets it come; cleared by the signal.
+    private volatile bool _isWatched;
 
     // The sender's: what is on its way, and how much of it the connection has taken.
     private List<Chunk> _burst = [];
@@ -140,9 +139,11 @@ internal sealed class FrameSender
     public void AddPacked(int length)
     {
         _results!.Add(length);
-        if (!_isUnwatched)
+
+        // Without a fence: the signal passes a barrier for all processors between saying that it comes no more and looking.
+        if (_isWatched)
             return;
-        _isUnwatched = false;
+        _isWatched = true;
         FlushSoon();
     }
 
@@ -179,6 +180,36 @@ internal sealed class FrameSender
             _ = SendBurstsAsync(); // Owned by _isSending: its end is waited for at the disposal, where its failure is told.
     }
 
+    /// <summary>Sends what nobody has sent since the last time; what is younger waits for the next.</summary>
+    private void FlushLate()
+    {
+        lock (_gate)
+        {
+            bool isLate = !_hasTakenBurst;
+            _hasTakenBurst = false;
+            if (_isClosed)
+                return;
+            if (!isLate && HasUnsentLocked())
+            {
+                FlushSoon();
+                return;
+            }
+        }
+
+        Flush();
+
+        // Without packed results all is written inside of the gate.
+        if (Volatile.Read(ref _results) is null)
+            return;
+        _isWatched = false;
+        Interlocked.MemoryBarrierProcessWide();
+        lock (_gate)
+        {
+            if (_results is { IsEmpty: false })
+                FlushSoon();
+        }
+    }
+
     /// <summary>Ends the sending at once; what has not been sent is given up.</summary>
     /// <exception cref="Exception">What a callback has thrown.</exception>
     public async ValueTask DisposeAsync()
@@ -209,36 +240,6 @@ internal sealed class FrameSender
     }
 
     // ---- Under the gate. -------------------------------------------------------------------------------------------------------------
-
-    /// <summary>Sends what nobody has sent since the last time; what is younger waits for the next.</summary>
-    private void FlushLate()
-    {
-        lock (_gate)
-        {
-            bool isLate = _takenBursts == _takenBurstsBefore;
-            _takenBurstsBefore = _takenBursts;
-            if (_isClosed)
-                return;
-            if (!isLate && HasUnsentLocked())
-            {
-                FlushSoon();
-                return;
-            }
-        }
-
-        Flush();
-        if (Volatile.Read(ref _results) is null)
-            return;
-
-        // Either the stream sees this before it goes on from a result, or its result is seen here.
-        _isUnwatched = true;
-        Interlocked.MemoryBarrierProcessWide();
-        lock (_gate)
-        {
-            if (_results is { IsEmpty: false })
-                FlushSoon();
-        }
-    }
 
     private bool HasUnsentLocked() => _filled > 0 || _chunks.Count > 0 || _results is { IsEmpty: false };
 
@@ -394,7 +395,7 @@ internal sealed class FrameSender
             if (!_isClosed && (_filled > 0 || _chunks.Count > 0))
             {
                 SealLocked();
-                _takenBursts++;
+                _hasTakenBurst = true;
                 (_burst, _chunks) = (_chunks, _burst);
                 return true;
             }

@@ -33,9 +33,8 @@ internal static class Handshake
             : null;
     }
 
-    /// <returns>The role.</returns>
     /// <exception cref="UnauthorizedAccessException">The other end is not the parent.</exception>
-    public static ConnectionRole Connect(Stream stream, ConnectionRole role, byte[] secret)
+    public static void Connect(Stream stream, ConnectionRole role, byte[] secret)
     {
         byte[] hello = [(byte)role, .. RandomNumberGenerator.GetBytes(Length)];
         stream.Write(hello);
@@ -45,7 +44,6 @@ internal static class Handshake
         if (!CryptographicOperations.FixedTimeEquals(answer.AsSpan(Length), Prove(secret, ParentMark, hello, challenge)))
             throw new UnauthorizedAccessException("Whoever listens where the parent should does not know its secret.");
         stream.Write(Prove(secret, ChildMark, hello, challenge));
-        return role;
     }
 
     private static byte[] Prove(byte[] secret, byte side, byte[] hello, byte[] challenge) => HMACSHA256.HashData(secret, (byte[])[side, .. hello, .. challenge]);

@@ -36,7 +36,7 @@ internal sealed class LateSignal(Action signal)
                 return;
             if (s_thread is null)
             {
-                s_thread = new Thread(SignalAll) { IsBackground = true, Name = "Puma.Dataflow late signals" };
+                s_thread = new Thread(SignalAll) { IsBackground = true, Name = "puma-late-signals" };
                 s_thread.UnsafeStart();
             }
         }

@@ -1,6 +1,6 @@
 namespace Puma.Dataflow.Isolation.Transport;
 
-/// <summary>Runs a loop on a thread of its own, which goes on although user code blocks all threads of the pool.</summary>
+/// <summary>Runs what may block on a thread of its own, which goes on although user code blocks all threads of the pool.</summary>
 internal static class PumpThread
 {
     /// <returns>Ends with the loop, and as that does.</returns>
@@ -22,6 +22,7 @@ internal static class PumpThread
         return ended.Task;
     }
 
+    /// <summary>With a stack of the usual length: user code may run there.</summary>
     /// <param name="loop">Must not throw.</param>
     /// <param name="name">The thread's.</param>
     public static void Start(Action loop, string name) => new Thread(loop.Invoke) { Name = name, IsBackground = true }.UnsafeStart();

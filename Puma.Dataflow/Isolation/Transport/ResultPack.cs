@@ -11,12 +11,11 @@ namespace Puma.Dataflow.Isolation.Transport;
 /// </remarks>
 internal sealed class ResultPack
 {
-    private const int Capacity = 16 * 1024;
     private const int MostForOne = FramePack.LengthBytes + FramePack.LongestPayload;
 
-    private readonly byte[] _bytes = new byte[Capacity];
+    private readonly byte[] _bytes = new byte[FramePack.MaxLength];
 
-    // Written by the stream, behind the bytes.
+    // Written by the stream, behind the bytes; read by whoever takes.
     private int _end;
 
     // The stream's: the number of the next result.
@@ -30,15 +29,23 @@ internal sealed class ResultPack
     public bool IsEmpty => Volatile.Read(ref _end) == _taken;
 
     /// <summary>Where the payload of the next result goes. The stream only.</summary>
-    public Span<byte> Room => _bytes.AsSpan(_end + FramePack.LengthBytes, FramePack.LongestPayload);
+    public Span<byte> Room
+    {
+        get
+        {
+            Debug.Assert(Takes(_next), "There is room.");
+            return _bytes.AsSpan(_end + FramePack.LengthBytes, FramePack.LongestPayload);
+        }
+    }
 
     /// <summary>Whether the result of an item can be added as it is. The stream only.</summary>
-    public bool Takes(long number) => number == _next && _end <= Capacity - MostForOne;
+    public bool Takes(long number) => number == _next && _end <= FramePack.MaxLength - MostForOne;
 
     /// <summary>Adds the result whose payload was written to <see cref="Room"/>. The stream only.</summary>
     /// <param name="length">In bytes.</param>
     public void Add(int length)
     {
+        Debug.Assert(length is >= 0 and <= FramePack.LongestPayload, "It was written to the room.");
         BinaryPrimitives.WriteInt32LittleEndian(_bytes.AsSpan(_end), length);
         _next++;
         Volatile.Write(ref _end, _end + FramePack.LengthBytes + length);
@@ -50,6 +57,8 @@ internal sealed class ResultPack
     {
         number = _first;
         ReadOnlySpan<byte> taken = _bytes.AsSpan(_taken, Volatile.Read(ref _end) - _taken);
+
+        // Counted from the lengths: the stream may be ahead with its number.
         for (int at = 0; at < taken.Length; _first++)
             at += FramePack.LengthBytes + BinaryPrimitives.ReadInt32LittleEndian(taken[at..]);
         _taken += taken.Length;

@@ -222,7 +222,7 @@ internal sealed class ItemLoop(StartRecord start, HostedCode code, StageContext 
     /// <returns>What the code threw, if anything.</returns>
     private ValueTask<Exception?> CallAsync(HeldItem item, long number, CancellationToken token)
     {
-        // What it makes at once goes out together; from its first wait on, each output within a millisecond.
+        // What it makes at once goes out together; from its first wait on, each output within two milliseconds.
         results.BeginBurst();
         try
         {

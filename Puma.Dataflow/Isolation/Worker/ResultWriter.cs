@@ -10,7 +10,7 @@ namespace Puma.Dataflow.Isolation.Worker;
 /// What says nothing else belongs to the worker's stream.
 /// <para>
 /// The ends of items, and outputs that follow each other quickly, go out together: before the stream waits, after <see cref="s_burst"/>,
-/// or, if user code takes its time meanwhile, after a millisecond.
+/// or, if user code takes its time meanwhile, within two milliseconds.
 /// </para>
 /// </remarks>
 internal sealed class ResultWriter(FrameChannel data, StartRecord start, WorkerControl control)
@@ -32,7 +32,7 @@ internal sealed class ResultWriter(FrameChannel data, StartRecord start, WorkerC
     private int _itemsPerLook = 1;
     private int _untilLook = 1;
 
-    // After how many packed results they go out.
+    // How many packed results are left until they go out.
     private int _untilFlush = start.BurstLength;
 
     // Written by the stream. Volatile, because a handler that waits may go on on another thread before the call of it has returned.

@@ -49,10 +49,10 @@ internal sealed class WorkerControl : ITurnTaker, IAsyncDisposable
 
     /// <param name="connection">The connection.</param>
     /// <param name="mark">Where the item in work is noted so that it outlives the process; null for nowhere.</param>
-    /// <param name="ring">Where log records outlive it; null when there is no process of its own, whose threads user code may all block.</param>
+    /// <param name="ring">Where log records outlive it; null when there is no process of its own.</param>
     public WorkerControl(Stream connection, IWorkMark? mark, LogRing? ring)
     {
-        // What comes by the data connection is for the stream alone.
+        // The data connection is served by ServedBy.ThreadOfReader: what comes there is for the stream alone.
         _wakeups.Stream.StaysWithReceiver = true;
         Item = new ItemInWork(mark, _discarding.Token);
         _channel = new FrameChannel(connection, FrameFormat.MaxControl, OnReadable, servedBy: ServedBy.OwnThreads);
