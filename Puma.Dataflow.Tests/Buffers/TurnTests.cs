@@ -196,10 +196,11 @@ public sealed class TurnTests
     }
 
     [Fact]
-    public async Task AThreadThatReceives_RunsTheTurnsOfQuickStreams_BeforeItGoesOn()
+    public async Task AThreadThatReceives_RunsTheTurnOfItsStream_AndThoseKeptInIt_BeforeItGoesOn()
     {
         await using var second = new TestStream();
         await using var first = new TestStream();
+        first.Wakeup.StaysWithReceiver = true;
         await UntilItIsSeenAsync(async () =>
         {
             await second.BecomeQuickAsync();
@@ -228,63 +229,75 @@ public sealed class TurnTests
     public async Task AThreadThatReceives_AndIsKeptByUserCode_IsRelieved()
     {
         await using var stream = new TestStream();
-        await UntilItIsSeenAsync(async () =>
-        {
-            await stream.BecomeQuickAsync();
-            int receiver = 0, streamThread = 0;
-            bool goesOn = true;
-            var isRelieved = new Gate();
-            stream.OnTurn = () =>
-            {
-                streamThread = Environment.CurrentManagedThreadId;
-                if (streamThread == Volatile.Read(ref receiver))
-                    isRelieved.Block();
-            };
-            await PumpThread.RunAsync(
-                () =>
-                {
-                    Volatile.Write(ref receiver, Environment.CurrentManagedThreadId);
-                    goesOn = Turn.TakeWoken(stream.Wakeup.Set, isRelieved.Open);
-                },
-                "test").Within();
-            stream.OnTurn = static () => { };
-            return !goesOn && streamThread == receiver;
-        });
+        var isRelieved = new Gate();
+
+        Assert.False(await TakeWokenAsync(stream, isRelieved.Block, isRelieved.Open));
     }
 
-    [Fact]
-    public async Task AThreadThatReceives_LeavesAStreamThatWasSlow_ToThePool_UnlessThatStays()
+    [Fact] // S27: also when it goes on all the time
+    public async Task AThreadThatReceives_AndIsKeptByALongTurn_IsRelieved()
     {
-        foreach (bool stays in (bool[])[false, true])
-        {
-            await using var stream = new TestStream();
-            stream.Wakeup.StaysWithReceiver = stays;
-            await stream.BecomeQuickAsync();
-            stream.OnTurn = static () => Thread.Sleep(5);
-            int before = stream.Turns;
-            stream.Wakeup.Set();
-            await Waiting.UntilAsync(() => stream.Turns > before, "the long turn was taken");
-            await Waiting.LetOthersRunAsync();
-            var taken = new Gate();
-            int receiver = 0, streamThread = 0;
-            stream.OnTurn = () =>
+        await using var stream = new TestStream();
+        bool isRelieved = false;
+        long lookedAt = 0;
+
+        bool goesOn = await TakeWokenAsync(
+            stream,
+            () =>
             {
-                streamThread = Environment.CurrentManagedThreadId;
-                taken.Open();
-            };
-
-            await PumpThread.RunAsync(
-                () =>
+                // Now long, now short: it begins to keep things back again and again.
+                long start = Environment.TickCount64;
+                while (!Volatile.Read(ref isRelieved) && Environment.TickCount64 - start < Waiting.Limit.TotalMilliseconds)
                 {
-                    receiver = Environment.CurrentManagedThreadId;
-                    Assert.True(Turn.TakeWoken(stream.Wakeup.Set, relief: null));
-                },
-                "test").Within();
+                    Thread.SpinWait(1000);
+                    Turn.Look(stream, ref lookedAt);
+                    Turn.Look(stream, ref lookedAt);
+                }
+            },
+            () => Volatile.Write(ref isRelieved, true));
 
-            await taken.WaitAsync(TestContext.Current.CancellationToken);
-            stream.OnTurn = static () => { };
-            Assert.Equal(stays, streamThread == receiver);
-        }
+        Assert.False(goesOn);
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task AThreadThatReceives_RunsNoOtherStream_HoweverQuick(bool stays)
+    {
+        await using var stream = new TestStream();
+        stream.Wakeup.StaysWithReceiver = stays;
+        await stream.BecomeQuickAsync();
+        var taken = new Gate();
+        int receiver = 0, streamThread = 0;
+        stream.OnTurn = () =>
+        {
+            streamThread = Environment.CurrentManagedThreadId;
+            taken.Open();
+        };
+
+        await PumpThread.RunAsync(
+            () =>
+            {
+                receiver = Environment.CurrentManagedThreadId;
+                Assert.True(Turn.TakeWoken(stream.Wakeup.Set, relief: null));
+            },
+            "test").Within();
+
+        await taken.WaitAsync(TestContext.Current.CancellationToken);
+        stream.OnTurn = static () => { };
+        Assert.Equal(stays, streamThread == receiver);
+    }
+
+    /// <summary>Takes a turn of a stream on a thread that receives.</summary>
+    private static async Task<bool> TakeWokenAsync(TestStream stream, Action onTurn, Action relief)
+    {
+        stream.Wakeup.StaysWithReceiver = true;
+        await stream.BecomeQuickAsync();
+        stream.OnTurn = onTurn;
+        bool goesOn = true;
+        await PumpThread.RunAsync(() => goesOn = Turn.TakeWoken(stream.Wakeup.Set, relief), "test").Within();
+        stream.OnTurn = static () => { };
+        return goesOn;
     }
 
     private static async Task UntilItIsSeenAsync(Func<Task<bool>> attempt)

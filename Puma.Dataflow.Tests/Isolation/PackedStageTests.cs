@@ -149,6 +149,19 @@ public sealed class PackedStageTests : ChildTest
         Assert.Equal(3, blocked);
     }
 
+    [Fact] // S27: a pipeline inside of a child is none of its receiver's
+    public async Task CodeOfAChild_ThatHasAPipelineOfItsOwn_ReceivesWhatThatWaitsFor()
+    {
+        int waited = 0;
+        PipelineRun run = Start(Pipeline.From(Enumerable.Range(0, 20_000))
+            .Transform(static x => Inner.Send(x), new() { Name = "shoot", Placement = Placement.ChildProcess, BoundedCapacity = 300 })
+            .ForEach(hasWaited => waited = Math.Max(waited, hasWaited)));
+
+        await run.Completion.Within();
+
+        Assert.Equal(Inner.Waits, waited);
+    }
+
     [Theory] // S10
     [MemberData(nameof(Elsewhere))]
     public async Task ALinkThatIsShut_EndsTheStage(Placement placement)
@@ -261,5 +274,31 @@ public sealed class PackedStageTests : ChildTest
         public string Text { get; set; } = "";
 
         public static Note Of(int number, string text) => new() { _number = number, Text = text };
+    }
+
+    /// <summary>Lives in the child: a pipeline whose stage waits, now and then, until later items have come.</summary>
+    private static class Inner
+    {
+        public const int Waits = 5;
+
+        private const int Every = 3000, Ahead = 400;
+        private static readonly PipelineRun<int> s_run = Pipeline.Accept<int>(new() { BoundedCapacity = 100_000 }).ForEach(Handle, new() { BoundedCapacity = 100_000 }).Build(new()).Start();
+        private static int s_seen;
+        private static int s_waits;
+
+        public static int Send(int x)
+        {
+            Volatile.Write(ref s_seen, x);
+            Assert.True(s_run.SendAsync(x).AsTask().Wait(Waiting.Limit));
+            return Volatile.Read(ref s_waits);
+        }
+
+        private static void Handle(int x)
+        {
+            if (x % Every != Every - 1 || s_waits == Waits)
+                return;
+            if (SpinWait.SpinUntil(() => Volatile.Read(ref s_seen) >= x + Ahead, Waiting.Limit / 3))
+                Volatile.Write(ref s_waits, s_waits + 1);
+        }
     }
 }

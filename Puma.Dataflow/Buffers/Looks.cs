@@ -20,7 +20,7 @@ internal struct Looks(int every)
     /// <param name="stream">The stream.</param>
     /// <param name="position">How many items have passed.</param>
     [MethodImpl(MethodImplOptions.NoInlining)] // rare, and the frequent path is short without it
-    public void Look(ITurnTaker stream, long position)
+    public void Look(ILinkEnd stream, long position)
     {
         _veryShort = Turn.Look(stream, ref _lastAt) ? _veryShort + 1 : 0;
         Due = position + (_veryShort > 1 ? LooksInOne * every : every);

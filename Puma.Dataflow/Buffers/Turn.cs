@@ -13,7 +13,7 @@ namespace Puma.Dataflow.Buffers;
 /// back when it ends, when that is older than <see cref="s_longest"/> at one of its looks, or, if its user code keeps the thread meanwhile, when
 /// <see cref="TurnWatch"/> comes by.
 /// <para>
-/// A thread that receives from a child takes the turns of the quick streams that it wakes (<see cref="TakeWoken"/>), and all that is kept in them.
+/// A thread that receives what a child sends takes the turn of the stream that it wakes (<see cref="TakeWoken"/>), and all that is kept in it.
 /// </para>
 /// <para>
 /// All fields belong to the thread, but for the keeper, the relief and what is kept: these are taken by an exchange, by the thread or by the watch. The
@@ -57,10 +57,10 @@ internal sealed class Turn
     private uint _next;
 
     // Whose turn it is.
-    private ITurnTaker? _stream;
+    private ILinkEnd? _stream;
 
     // The same, while it keeps things back.
-    private ITurnTaker? _keeper;
+    private ILinkEnd? _keeper;
 
     // Whether it has kept things back in this turn, and how often that began in any. The number is read by the watch.
     private bool _hasKept;
@@ -84,8 +84,11 @@ internal sealed class Turn
     // Whether the stream of this turn stays with its receiver.
     private bool _stays;
 
-    // Goes on elsewhere with what the thread did below; null when that was done, or nothing was. Taken by an exchange, by the thread or by the watch.
+    // Receives elsewhere, while the thread takes turns for that; else null. Taken by an exchange, by the thread or by the watch.
     private Action? _relief;
+
+    // How often the thread has begun such turns. Read by the watch.
+    private int _receipts;
 
     private Turn() { }
 
@@ -95,23 +98,32 @@ internal sealed class Turn
     /// <summary>The same when the watch last came by. The watch's own.</summary>
     public int KeepingsSeen { get; set; }
 
+    /// <summary>How often the thread has begun to take turns for what it had received. Any thread.</summary>
+    public int Receipts => Volatile.Read(ref _receipts);
+
+    /// <summary>The same when the watch last came by. The watch's own.</summary>
+    public int ReceiptsSeen { get; set; }
+
+    /// <summary>Whether another thread can receive. Any thread.</summary>
+    public bool HasRelief => Volatile.Read(ref _relief) is not null;
+
     /// <summary>Whether something may be kept back. Any thread.</summary>
-    public bool KeepsBack => Volatile.Read(ref _keeper) is not null || Volatile.Read(ref _relief) is not null || Array.Exists(_kept, static k => k is not null);
+    public bool KeepsBack => Volatile.Read(ref _keeper) is not null || Array.Exists(_kept, static k => k is not null);
 
     /// <summary>The turns of this thread. Looking for them costs as much as a fence, so that who writes many values keeps what it has found: as long as it is on this thread.</summary>
     public static Turn? Here => t_here;
 
     /// <summary>Whether this is a turn of a stream, on this thread, that keeps things back.</summary>
-    public static bool IsKeeping(ITurnTaker stream) => t_here is { } turn && turn.KeepsBackFor(stream);
+    public static bool IsKeeping(ILinkEnd stream) => t_here is { } turn && turn.KeepsBackFor(stream);
 
     /// <summary>Whether this is a turn of a stream that keeps things back. On the thread of the turn.</summary>
-    public bool KeepsBackFor(ITurnTaker stream) => Volatile.Read(ref _keeper) == stream;
+    public bool KeepsBackFor(ILinkEnd stream) => Volatile.Read(ref _keeper) == stream;
 
     /// <summary>Takes a turn, and those that are kept in it.</summary>
     public static void Take(Wakeup wakeup) => OfThread().TakeAll(wakeup);
 
-    /// <summary>Wakes streams, and takes the turns of those that were quick, and those that are kept in them, on a thread that receives.</summary>
-    /// <param name="wake">Wakes them.</param>
+    /// <summary>On a thread that receives: wakes who stays with it, and takes his turn, and those that are kept in it.</summary>
+    /// <param name="wake">Wakes him.</param>
     /// <param name="relief">Receives elsewhere, when user code keeps the thread; null when nobody else needs it. It may be called on another thread, and must neither block nor throw.</param>
     /// <returns>False when it was called: the thread is to receive no more.</returns>
     public static bool TakeWoken(Action wake, Action? relief)
@@ -136,6 +148,7 @@ internal sealed class Turn
         if (turn.TakeKept() is not { } first)
             return true;
         turn._isOfReceiver = true;
+        Volatile.Write(ref turn._receipts, turn._receipts + 1);
         Volatile.Write(ref turn._relief, relief);
         if (relief is not null)
             TurnWatch.BeAwake();
@@ -146,17 +159,20 @@ internal sealed class Turn
 
     /// <summary>Keeps a wake-up for this thread.</summary>
     /// <returns>False when it is not kept.</returns>
-    public static bool TryKeep(Wakeup wakeup) => wakeup is { IsQuick: true, Stream: not null } && t_here is { } turn && (turn._isWaking || turn._keeper is not null) && turn.TryAdd(wakeup);
+    public static bool TryKeep(Wakeup wakeup) =>
+        (wakeup.StaysWithReceiver || wakeup is { IsQuick: true, Stream: not null }) && t_here is { } turn
+        && (turn._isWaking ? wakeup.StaysWithReceiver : wakeup is { IsQuick: true, Stream: not null } && turn._keeper is not null)
+        && turn.TryAdd(wakeup);
 
     /// <summary>Called by a stream when a look is due on one of its links.</summary>
     /// <param name="stream">The stream.</param>
     /// <param name="lookedAt">When it was called for this link before.</param>
     /// <returns>Whether the items of this turn since then were very short; there may have been only one.</returns>
-    public static bool Look(ITurnTaker stream, ref long lookedAt) => t_here is { } turn && turn._stream == stream && turn.LookAtTime(ref lookedAt);
+    public static bool Look(ILinkEnd stream, ref long lookedAt) => t_here is { } turn && turn._stream == stream && turn.LookAtTime(ref lookedAt);
 
     /// <summary>Tells when a quick turn of a stream last looked at the time: not long ago.</summary>
     /// <returns>False when this is none.</returns>
-    public static bool TryGetTime(ITurnTaker stream, out long recently)
+    public static bool TryGetTime(ILinkEnd stream, out long recently)
     {
         bool isQuick = IsKeeping(stream);
         recently = isQuick ? t_here!._lastLook : 0;
@@ -164,17 +180,17 @@ internal sealed class Turn
     }
 
     /// <summary>Notes when a stream began to wait, which saves its turn a look.</summary>
-    public static void NoteWait(ITurnTaker stream, long now)
+    public static void NoteWait(ILinkEnd stream, long now)
     {
         if (t_here is { } turn && turn._stream == stream)
             turn._waitsSince = now;
     }
 
     /// <summary>Lets the thread keep nothing more back. The watch only, which passes a barrier for all processors before it gives back.</summary>
-    public ITurnTaker? TakeKeeper() => Interlocked.Exchange(ref _keeper, null);
+    public ILinkEnd? TakeKeeper() => Interlocked.Exchange(ref _keeper, null);
 
     /// <summary>Gives back what a thread keeps that does not go on. The watch only.</summary>
-    public void GiveBack(ITurnTaker? keeper)
+    public void GiveBack(ILinkEnd? keeper)
     {
         keeper?.EndTurn(this);
         foreach (ref Wakeup? place in _kept.AsSpan())
@@ -182,9 +198,10 @@ internal sealed class Turn
             if (Interlocked.Exchange(ref place, null) is { } wakeup)
                 Publish(wakeup);
         }
-
-        Interlocked.Exchange(ref _relief, null)?.Invoke();
     }
+
+    /// <summary>Lets another thread receive, if this one takes a turn for that. The watch only.</summary>
+    public void Relieve() => Interlocked.Exchange(ref _relief, null)?.Invoke();
 
     private static Turn OfThread() => t_here ??= TurnWatch.Watched(new Turn());
 
@@ -210,7 +227,7 @@ internal sealed class Turn
             _stream = null;
             long end = _waitsSince != 0 ? _waitsSince : TimeProvider.System.GetTimestamp();
             _waitsSince = 0;
-            wakeup.IsQuick = _stays || (_isQuick && end - _lastLook <= s_longest);
+            wakeup.IsQuick = _isQuick && end - _lastLook <= (_stays ? s_longestBesideChild : s_longest);
             _begin = end;
             if (end - arrival > s_longestStay)
                 PublishAll();
@@ -229,7 +246,7 @@ internal sealed class Turn
 
         // Many items lie between two looks for the same link; between looks for different ones there may be one, which may still be long.
         long took = now - Math.Max(before, _begin);
-        _isQuick = took <= s_longest || _stays;
+        _isQuick = took <= (_stays ? s_longestBesideChild : s_longest);
         long longestKept = _isOfReceiver || _stays ? s_longestBesideChild : s_longest;
         if (!_isQuick || now - last > longestKept)
         {

@@ -53,7 +53,7 @@ internal static class TurnWatch
                     continue;
                 Volatile.Write(ref s_isAwake, 0);
                 Interlocked.MemoryBarrierProcessWide();
-                if (Turns().Exists(static t => t.KeepsBack) && Interlocked.Exchange(ref s_isAwake, 1) == 0)
+                if (Turns().Exists(static t => t.KeepsBack || t.HasRelief) && Interlocked.Exchange(ref s_isAwake, 1) == 0)
                     idle = 0;
             }
         }
@@ -63,7 +63,7 @@ internal static class TurnWatch
     private static bool ComeBy()
     {
         bool isAny = false;
-        List<(Turn Turn, ITurnTaker? Keeper)> stuck = [];
+        List<(Turn Turn, ILinkEnd? Keeper)> stuck = [];
         foreach (Turn turn in Turns())
         {
             int keepings = turn.Keepings;
@@ -72,12 +72,20 @@ internal static class TurnWatch
             else if (turn.KeepsBack)
                 stuck.Add((turn, turn.TakeKeeper()));
             turn.KeepingsSeen = keepings;
+
+            // However it goes on: who receives is waited for by another process.
+            int receipts = turn.Receipts;
+            if (receipts != turn.ReceiptsSeen)
+                isAny = true;
+            else
+                turn.Relieve();
+            turn.ReceiptsSeen = receipts;
         }
 
         if (stuck.Count == 0)
             return isAny;
         Interlocked.MemoryBarrierProcessWide();
-        foreach ((Turn turn, ITurnTaker? keeper) in stuck)
+        foreach ((Turn turn, ILinkEnd? keeper) in stuck)
             turn.GiveBack(keeper);
         return true;
     }

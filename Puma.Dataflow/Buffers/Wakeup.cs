@@ -2,18 +2,8 @@ using System.Threading.Tasks.Sources;
 
 namespace Puma.Dataflow.Buffers;
 
-/// <summary>A stream that takes turns.</summary>
-internal interface ITurnTaker
-{
-    /// <summary>A turn of the stream gives back what it has kept back: wakes who sleeps though there is something for him. Any thread, after a fence.</summary>
-    void EndTurn(Turn turn) { }
-
-    /// <summary>The stream waits; what it has left for the rest of its turn is done now, on the thread of the turn. Must not throw.</summary>
-    void UseRestOfTurn(Turn turn) { }
-}
-
 /// <summary>Wakes the one reader or writer of a link.</summary>
-internal interface ILinkEnd : ITurnTaker
+internal interface ILinkEnd
 {
     /// <summary>Something changed; look again. Any thread, never blocks, never runs user code.</summary>
     void Wake();
@@ -23,6 +13,12 @@ internal interface ILinkEnd : ITurnTaker
 
     /// <summary>The reader of a link wants no more. Called for the writer's end only.</summary>
     void OnReaderClosed();
+
+    /// <summary>A turn of the stream gives back what it has kept back: wakes who sleeps though there is something for him. Any thread, after a fence.</summary>
+    void EndTurn(Turn turn) { }
+
+    /// <summary>The stream waits; what it has left for the rest of its turn is done now, on the thread of the turn. Must not throw.</summary>
+    void UseRestOfTurn(Turn turn) { }
 }
 
 /// <summary>
@@ -44,16 +40,16 @@ internal sealed class Wakeup : IValueTaskSource, IThreadPoolWorkItem
     private ManualResetValueTaskSourceCore<bool> _core;
 
     /// <summary>Whose stream waits; null when that has no turns. Written by the waiter, before it waits.</summary>
-    public ITurnTaker? Stream { get; private set; }
+    public ILinkEnd? Stream { get; private set; }
 
-    /// <summary>Whether its last turn was short, or its items were, or it stays with its receiver, so that the next one may keep things back. Any thread.</summary>
+    /// <summary>Whether its last turn was short, or its items were, so that the next one may keep things back. Any thread.</summary>
     public bool IsQuick
     {
         get => Volatile.Read(ref _isQuick);
         set => Volatile.Write(ref _isQuick, value);
     }
 
-    /// <summary>Whether its turns stay on the thread that receives for its stream, however long they seem to take: that runs no handler, or nobody else needs the thread. Written before the first wait.</summary>
+    /// <summary>Whether the thread that receives for the waiter, and wakes it, is where it goes on. Written before the first wait.</summary>
     public bool StaysWithReceiver { get; set; }
 
     /// <summary>Signals. Any thread.</summary>
@@ -79,7 +75,7 @@ internal sealed class Wakeup : IValueTaskSource, IThreadPoolWorkItem
 
     /// <summary>Waits for the next signal, or takes the kept one.</summary>
     /// <param name="stream">Whose stream waits, if it has turns.</param>
-    public ValueTask WaitAsync(ITurnTaker? stream = null)
+    public ValueTask WaitAsync(ILinkEnd? stream = null)
     {
         Stream = stream;
         switch (Interlocked.CompareExchange(ref _state, Waiting, Idle))
@@ -94,7 +90,7 @@ internal sealed class Wakeup : IValueTaskSource, IThreadPoolWorkItem
     }
 
     /// <summary>Offers the thread to others, and goes on with a turn of the stream. Takes a kept signal: look at everything again.</summary>
-    public ValueTask YieldAsync(ITurnTaker? stream)
+    public ValueTask YieldAsync(ILinkEnd? stream)
     {
         Stream = stream;
         if (Interlocked.CompareExchange(ref _state, Resuming, Idle) != Idle && Interlocked.CompareExchange(ref _state, Resuming, Signaled) != Signaled)

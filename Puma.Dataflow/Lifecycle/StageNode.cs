@@ -372,7 +372,7 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
         return (at ?? _wakeups.Stream).WaitAsync(Turning);
     }
 
-    /// <summary>Its stream runs no handler: what receives for it runs its turns. Before the first wait.</summary>
+    /// <summary>The thread that receives for its stream runs its turns. Before the first wait.</summary>
     protected void StayWithReceiver() => _wakeups.Stream.StaysWithReceiver = true;
 
     /// <summary>Offers the thread to others. The caller looks again at everything.</summary>
@@ -381,21 +381,21 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
     /// <summary>Wakes the writers that wait although slots are free. Due before every wait of the stream.</summary>
     protected virtual void FlushInputs() => Links.FlushInputs();
 
-    void ITurnTaker.EndTurn(Turn turn)
+    void ILinkEnd.EndTurn(Turn turn)
     {
         Links.SignalOutputs();
         OnTurnEnds(turn);
     }
 
-    void ITurnTaker.UseRestOfTurn(Turn turn) => UseRestOfTurn(turn);
+    void ILinkEnd.UseRestOfTurn(Turn turn) => UseRestOfTurn(turn);
 
     /// <summary>A turn of the stream, or what goes on in its rest, gives back what it has kept back. Any thread.</summary>
     protected virtual void OnTurnEnds(Turn turn) { }
 
-    /// <inheritdoc cref="ITurnTaker.UseRestOfTurn"/>
+    /// <inheritdoc cref="ILinkEnd.UseRestOfTurn"/>
     protected virtual void UseRestOfTurn(Turn turn) { }
 
-    /// <summary>Leaves the rest of its turn to <see cref="ITurnTaker.UseRestOfTurn"/>, and waits for a signal. The stream must not touch what is done there before that has ended.</summary>
+    /// <summary>Leaves the rest of its turn to <see cref="ILinkEnd.UseRestOfTurn"/>, and waits for a signal. The stream must not touch what is done there before that has ended.</summary>
     protected ValueTask LeaveTurnAsync()
     {
         WaitsFor = null;
@@ -427,7 +427,7 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
     }
 
     /// <summary>The stream, if it takes turns: where items are lost, or the run fails, because the stage sleeps, no other stream's turn may come before its own.</summary>
-    private ITurnTaker? Turning => Links.IsLossy ? null : this;
+    private ILinkEnd? Turning => Links.IsLossy ? null : this;
 
     /// <summary>The time, as exact as the length of a quick turn: looking at the clock for every burst would cost more than short items do.</summary>
     private long Recently() => Time == TimeProvider.System && Turn.TryGetTime(this, out long recently) ? recently : Time.GetTimestamp();

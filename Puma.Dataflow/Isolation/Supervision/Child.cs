@@ -63,9 +63,6 @@ internal sealed class Child : IAsyncDisposable
         _control = new FrameChannel(body.Control, FrameFormat.MaxControl, OnControlReadable);
         Calls = new CallConnection(_control, () => owner.Codecs, owner, holdsInstance: null, CallerWaitsForLogAsync);
         Data = new FrameChannel(body.Data, maxPayload, owner.Wake, owner.Wake, ServedBy.OwnThreadsWithTurns);
-        _control.Start();
-        Data.Start();
-        Watching = WatchAsync();
     }
 
     public int ProcessId => _body.ProcessId;
@@ -87,7 +84,7 @@ internal sealed class Child : IAsyncDisposable
     /// <summary>Whether nothing more will come from the child. The stage's stream only.</summary>
     public bool HasEnded => _isDataBroken || Data.HasEnded;
 
-    private Task Watching { get; }
+    private Task Watching { get; set; } = Task.CompletedTask;
 
     /// <summary>Makes the user code of a child and starts it.</summary>
     /// <param name="body">The child; disposed when this fails.</param>
@@ -104,6 +101,7 @@ internal sealed class Child : IAsyncDisposable
         var child = new Child(body, start.MaxPayload, owner, log, status);
         try
         {
+            child.Listen();
             long begin = TimeProvider.System.GetTimestamp();
             ErrorRecord? error;
             try
@@ -135,6 +133,13 @@ internal sealed class Child : IAsyncDisposable
             await child.DisposeAsync().ConfigureAwait(false);
             throw;
         }
+    }
+
+    private void Listen()
+    {
+        _control.Start();
+        Data.Start();
+        Watching = WatchAsync();
     }
 
     /// <summary>Sends a frame on the control connection.</summary>

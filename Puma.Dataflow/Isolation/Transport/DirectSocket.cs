@@ -36,7 +36,7 @@ internal sealed class DirectSocket(Socket socket)
                 return count;
             if (error != SocketError.WouldBlock)
                 throw Broken(error);
-            socket.Poll(ForEver, SelectMode.SelectRead);
+            Wait(SelectMode.SelectRead);
         }
     }
 
@@ -55,8 +55,8 @@ internal sealed class DirectSocket(Socket socket)
     }
 
     /// <summary>Waits until the connection may take more, or has ended.</summary>
-    /// <exception cref="ObjectDisposedException">It was disposed.</exception>
-    public void WaitUntilWritable() => socket.Poll(ForEver, SelectMode.SelectWrite);
+    /// <inheritdoc cref="Receive" path="/exception"/>
+    public void WaitUntilWritable() => Wait(SelectMode.SelectWrite);
 
     /// <summary>Ends both directions; who waits goes on.</summary>
     public void Shut()
@@ -68,6 +68,18 @@ internal sealed class DirectSocket(Socket socket)
         catch (Exception error) when (error is SocketException or ObjectDisposedException)
         {
             // It has ended already.
+        }
+    }
+
+    private void Wait(SelectMode mode)
+    {
+        try
+        {
+            socket.Poll(ForEver, mode);
+        }
+        catch (SocketException error)
+        {
+            throw Broken(error.SocketErrorCode);
         }
     }
 

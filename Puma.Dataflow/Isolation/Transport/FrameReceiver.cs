@@ -253,6 +253,20 @@ internal sealed class FrameReceiver(Stream stream, DirectSocket? socket, int max
 
     private void StartPump() => PumpThread.Start(ReceiveOnThread, "puma-receive");
 
+    private void ReceiveElsewhere()
+    {
+        try
+        {
+            StartPump();
+        }
+        catch (Exception error)
+        {
+            // There is no memory for a thread, or there may be no more of them.
+            OnEnded();
+            _ended.SetException(error);
+        }
+    }
+
     private void ReceiveOnThread()
     {
         bool isOver = true;
@@ -294,7 +308,7 @@ internal sealed class FrameReceiver(Stream stream, DirectSocket? socket, int max
             OnReceived(count);
             if (servedBy == ServedBy.OwnThreads)
                 onReadable();
-            else if (!Turn.TakeWoken(onReadable, servedBy == ServedBy.ThreadOfReader ? null : StartPump))
+            else if (!Turn.TakeWoken(onReadable, servedBy == ServedBy.ThreadOfReader ? null : ReceiveElsewhere))
                 return false;
         }
     }

@@ -183,6 +183,19 @@ internal sealed class FrameSender
     /// <summary>Sends what nobody has sent since the last time; what is younger waits for the next.</summary>
     private void FlushLate()
     {
+        try
+        {
+            FlushIfLate();
+        }
+        catch (Exception error)
+        {
+            // No memory: this thread is that of all connections.
+            Close(error);
+        }
+    }
+
+    private void FlushIfLate()
+    {
         lock (_gate)
         {
             bool isLate = !_hasTakenBurst;

@@ -36,8 +36,9 @@ internal sealed class LateSignal(Action signal)
                 return;
             if (s_thread is null)
             {
-                s_thread = new Thread(SignalAll) { IsBackground = true, Name = "puma-late-signals" };
-                s_thread.UnsafeStart();
+                var thread = new Thread(SignalAll) { IsBackground = true, Name = "puma-late-signals" };
+                thread.UnsafeStart();
+                s_thread = thread;
             }
         }
 

@@ -31,7 +31,7 @@ internal enum WorkerAttention
 
 /// <summary>The control connection of a worker: what comes by it sets bits and fires tokens, and wakes the stream.</summary>
 /// <remarks>The pump of the connection handles what comes. Everything that is not said to be the stream's is safe for any thread.</remarks>
-internal sealed class WorkerControl : ITurnTaker, IAsyncDisposable
+internal sealed class WorkerControl : IAsyncDisposable
 {
     private readonly Wakeups _wakeups = new();
     private readonly FrameChannel _channel;
@@ -140,8 +140,8 @@ internal sealed class WorkerControl : ITurnTaker, IAsyncDisposable
     public Wakeup AddWakeup() => _wakeups.Add();
 
     /// <summary>Waits until something may have changed.</summary>
-    /// <param name="at">Where to wait; null for the stream's own signal, which has turns.</param>
-    public ValueTask WaitAsync(Wakeup? at = null) => at is null ? _wakeups.Stream.WaitAsync(this) : at.WaitAsync();
+    /// <param name="at">Where to wait; null for the stream's own signal.</param>
+    public ValueTask WaitAsync(Wakeup? at = null) => (at ?? _wakeups.Stream).WaitAsync();
 
     /// <summary>Clears the control bit; the lane and the schedule know what is due. The stream only.</summary>
     public void ClearControl() => Interlocked.And(ref _attention, ~(int)WorkerAttention.Control);
