@@ -289,7 +289,9 @@ public sealed class PackedStageTests : ChildTest
         public static int Send(int x)
         {
             Volatile.Write(ref s_seen, x);
+#pragma warning disable VSTHRD002 // A delegate that blocks is what this is about.
             Assert.True(s_run.SendAsync(x).AsTask().Wait(Waiting.Limit));
+#pragma warning restore VSTHRD002
             return Volatile.Read(ref s_waits);
         }
 
