@@ -159,10 +159,13 @@ internal sealed class Turn
 
     /// <summary>Keeps a wake-up for this thread.</summary>
     /// <returns>False when it is not kept.</returns>
-    public static bool TryKeep(Wakeup wakeup) =>
-        (wakeup.StaysWithReceiver || wakeup is { IsQuick: true, Stream: not null }) && t_here is { } turn
-        && (turn._isWaking ? wakeup.StaysWithReceiver : wakeup is { IsQuick: true, Stream: not null } && turn._keeper is not null)
-        && turn.TryAdd(wakeup);
+    public static bool TryKeep(Wakeup wakeup)
+    {
+        bool isQuick = wakeup is { IsQuick: true, Stream: not null };
+        return (isQuick || wakeup.StaysWithReceiver) && t_here is { } turn
+            && (turn._isWaking ? wakeup.StaysWithReceiver : isQuick && turn._keeper is not null)
+            && turn.TryAdd(wakeup);
+    }
 
     /// <summary>Called by a stream when a look is due on one of its links.</summary>
     /// <param name="stream">The stream.</param>
