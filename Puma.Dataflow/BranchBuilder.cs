@@ -43,7 +43,7 @@ public sealed class BranchBuilder<T> : PipelineBuilder<BranchInput, T>
     {
         ArgumentNullException.ThrowIfNull(branch);
         PipelineEnd<BranchInput> end = branch(new BranchBuilder<T>(fan, port));
-        if (end is null || fan.Outputs[port] is null || !GraphOrder.Of(end.Stage).Contains(fan))
+        if (end is null || fan.Outputs[port] is null || !GraphOrder.UpstreamOf(end.Stage).Contains(fan))
             throw new ArgumentException($"Branch {port + 1} of the {fan.Kind} stage is not connected: the function must continue its parameter to an end, for example b => b.ForEach(...), and return that end.", nameof(branch));
     }
 
@@ -52,7 +52,7 @@ public sealed class BranchBuilder<T> : PipelineBuilder<BranchInput, T>
     {
         ArgumentNullException.ThrowIfNull(branch);
         PipelineBuilder<BranchInput, TOut> open = branch(new BranchBuilder<T>(fan, port));
-        if (open is null || !GraphOrder.Of(open.Stage).Contains(fan) || (open.Stage != fan && fan.Outputs[port] is null))
+        if (open is null || !GraphOrder.UpstreamOf(open.Stage).Contains(fan) || (open.Stage != fan && fan.Outputs[port] is null))
             throw new ArgumentException($"Branch {port + 1} of the {fan.Kind} stage is not connected: the function must continue its parameter and return what it made of it, for example b => b.Transform(...).", nameof(branch));
         return open;
     }
