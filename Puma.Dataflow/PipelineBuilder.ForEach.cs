@@ -20,7 +20,7 @@ public partial class PipelineBuilder<TIn, T>
     public PipelineEnd<TIn> ForEach(Func<T, CancellationToken, ValueTask> action, StageOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(action);
-        return AddForEach(options, action, static (code, _) => new ForEachHandler<T>((Func<T, CancellationToken, ValueTask>)code!));
+        return AddForEach(options, action, static (code, _) => new AsyncForEachHandler<T>((Func<T, CancellationToken, ValueTask>)code!));
     }
 
     /// <inheritdoc cref="ForEach(Func{T, CancellationToken, ValueTask}, StageOptions?)"/>
@@ -31,7 +31,7 @@ public partial class PipelineBuilder<TIn, T>
         return AddForEach(options, action, static (code, _) =>
         {
             var user = (Func<T, CancellationToken, Task>)code!;
-            return new ForEachHandler<T>((item, token) => new ValueTask(user(item, token)));
+            return new AsyncForEachHandler<T>((item, token) => new ValueTask(user(item, token)));
         });
     }
 
@@ -44,7 +44,7 @@ public partial class PipelineBuilder<TIn, T>
         return AddForEach(options, action, static (code, _) =>
         {
             var user = (Func<T, CancellationToken, ValueTask<TIgnored>>)code!;
-            return new ForEachHandler<T>(async (item, token) => await user(item, token).ConfigureAwait(false));
+            return new AsyncForEachHandler<T>(async (item, token) => await user(item, token).ConfigureAwait(false));
         });
     }
 
@@ -56,7 +56,7 @@ public partial class PipelineBuilder<TIn, T>
         return AddForEach(options, action, static (code, _) =>
         {
             var user = (Func<T, ValueTask>)code!;
-            return new ForEachHandler<T>((item, _) => user(item));
+            return new AsyncForEachHandler<T>((item, _) => user(item));
         });
     }
 
@@ -68,7 +68,7 @@ public partial class PipelineBuilder<TIn, T>
         return AddForEach(options, action, static (code, _) =>
         {
             var user = (Func<T, Task>)code!;
-            return new ForEachHandler<T>((item, _) => new ValueTask(user(item)));
+            return new AsyncForEachHandler<T>((item, _) => new ValueTask(user(item)));
         });
     }
 
@@ -81,7 +81,7 @@ public partial class PipelineBuilder<TIn, T>
         return AddForEach(options, action, static (code, _) =>
         {
             var user = (Func<T, ValueTask<TIgnored>>)code!;
-            return new ForEachHandler<T>(async (item, _) => await user(item).ConfigureAwait(false));
+            return new AsyncForEachHandler<T>(async (item, _) => await user(item).ConfigureAwait(false));
         });
     }
 
@@ -94,11 +94,7 @@ public partial class PipelineBuilder<TIn, T>
         return AddForEach(options, action, static (code, _) =>
         {
             var user = (Func<T, TIgnored>)code!;
-            return new ForEachHandler<T>((item, token) =>
-            {
-                _ = user(item);
-                return default;
-            });
+            return new ForEachHandler<T>((item, _) => user(item));
         });
     }
 
@@ -111,11 +107,7 @@ public partial class PipelineBuilder<TIn, T>
         return AddForEach(options, action, static (code, _) =>
         {
             var user = (Func<T, CancellationToken, TIgnored>)code!;
-            return new ForEachHandler<T>((item, token) =>
-            {
-                _ = user(item, token);
-                return default;
-            });
+            return new ForEachHandler<T>((item, token) => user(item, token));
         });
     }
 
@@ -124,15 +116,7 @@ public partial class PipelineBuilder<TIn, T>
     public PipelineEnd<TIn> ForEach(Action<T, CancellationToken> action, StageOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(action);
-        return AddForEach(options, action, static (code, _) =>
-        {
-            var user = (Action<T, CancellationToken>)code!;
-            return new ForEachHandler<T>((item, token) =>
-            {
-                user(item, token);
-                return default;
-            });
-        });
+        return AddForEach(options, action, static (code, _) => new ForEachHandler<T>((Action<T, CancellationToken>)code!));
     }
 
     /// <inheritdoc cref="ForEach(Func{T, CancellationToken, ValueTask}, StageOptions?)"/>
@@ -142,11 +126,7 @@ public partial class PipelineBuilder<TIn, T>
         return AddForEach(options, action, static (code, _) =>
         {
             var user = (Action<T>)code!;
-            return new ForEachHandler<T>((item, token) =>
-            {
-                user(item);
-                return default;
-            });
+            return new ForEachHandler<T>((item, _) => user(item));
         });
     }
 

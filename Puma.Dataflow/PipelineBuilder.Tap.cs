@@ -96,7 +96,7 @@ public partial class PipelineBuilder<TIn, T>
             var user = (Func<T, TIgnored>)code!;
             return new TapHandler<T>((item, token) =>
             {
-                _ = user(item);
+                user(item);
                 return default;
             });
         });
@@ -113,7 +113,7 @@ public partial class PipelineBuilder<TIn, T>
             var user = (Func<T, CancellationToken, TIgnored>)code!;
             return new TapHandler<T>((item, token) =>
             {
-                _ = user(item, token);
+                user(item, token);
                 return default;
             });
         });

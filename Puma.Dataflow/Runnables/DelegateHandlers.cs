@@ -102,8 +102,20 @@ internal sealed class TapHandler<T>(Func<T, CancellationToken, ValueTask> action
     }
 }
 
+/// <summary>Consumes each item, synchronously.</summary>
+internal sealed class ForEachHandler<T>(Action<T, CancellationToken> action) : ItemHandler<T, NoOutput>
+{
+    public Action<T, CancellationToken> Action => action;
+
+    public override ValueTask HandleAsync(T item, Emitter<NoOutput> output, CancellationToken cancellationToken)
+    {
+        action(item, cancellationToken);
+        return default;
+    }
+}
+
 /// <summary>Consumes each item.</summary>
-internal sealed class ForEachHandler<T>(Func<T, CancellationToken, ValueTask> action) : ItemHandler<T, NoOutput>
+internal sealed class AsyncForEachHandler<T>(Func<T, CancellationToken, ValueTask> action) : ItemHandler<T, NoOutput>
 {
     public override ValueTask HandleAsync(T item, Emitter<NoOutput> output, CancellationToken cancellationToken) => action(item, cancellationToken);
 }
