@@ -11,6 +11,7 @@ public sealed class LinkModelTests
         Write,
         WriteOneByOne,
         WriteBurst,
+        WriteInALoop,
         Reserve,
         WriteReserved,
         CancelReserve,
@@ -18,6 +19,7 @@ public sealed class LinkModelTests
         Read,
         ReadOneByOne,
         ReadBurst,
+        ReadInALoop,
         Release,
         ReleaseBurst,
         Discard,
@@ -32,6 +34,7 @@ public sealed class LinkModelTests
         (12, Gen.Const(Step.Write)),
         (4, Gen.Const(Step.WriteOneByOne)),
         (4, Gen.Const(Step.WriteBurst)),
+        (4, Gen.Const(Step.WriteInALoop)),
         (3, Gen.Const(Step.Reserve)),
         (3, Gen.Const(Step.WriteReserved)),
         (1, Gen.Const(Step.CancelReserve)),
@@ -39,6 +42,7 @@ public sealed class LinkModelTests
         (10, Gen.Const(Step.Read)),
         (3, Gen.Const(Step.ReadOneByOne)),
         (4, Gen.Const(Step.ReadBurst)),
+        (4, Gen.Const(Step.ReadInALoop)),
         (14, Gen.Const(Step.Release)),
         (4, Gen.Const(Step.ReleaseBurst)),
         (2, Gen.Const(Step.Discard)),
@@ -86,6 +90,7 @@ public sealed class LinkModelTests
             Step.Write => $"{_link.TryWrite(Next())}",
             Step.WriteOneByOne => $"{Enumerable.Range(0, 40).Count(_ => _link.TryWrite(Next()))}",
             Step.WriteBurst => $"{_link.WriteMany([.. Enumerable.Range(0, 40).Select(_ => Next())], turn: null)}",
+            Step.WriteInALoop => WriteInALoop(),
             Step.Reserve => Reserve(),
             Step.WriteReserved => _reserved == 0 ? "" : $"{--_reserved} {_link.WriteReserved(Next())}",
             Step.CancelReserve => _reserved == 0 ? "" : CancelReserve(),
@@ -93,6 +98,7 @@ public sealed class LinkModelTests
             Step.Read => Read(),
             Step.ReadOneByOne => string.Join(',', Enumerable.Range(0, 40).Select(_ => Read())),
             Step.ReadBurst => ReadBurst(),
+            Step.ReadInALoop => ReadInALoop(),
             Step.Release => Release(),
             Step.ReleaseBurst => ReleaseBurst(),
             Step.Discard => Discard(),
@@ -144,6 +150,58 @@ public sealed class LinkModelTests
             _link.CountReceived(count);
             Array.ForEach(items[..count], _inWork.Enqueue);
             return string.Join(',', items[..count]);
+        }
+
+        /// <summary>Writes as the loops of stages do, where the link has something for them.</summary>
+        private string WriteInALoop()
+        {
+            int written = 0;
+            for (int left = 40; left > 0;)
+            {
+                BurstLink<string>.Writes to = _link is BurstLink<string> fast ? fast.BeginWrites(left, turn: null) : default;
+                int before = left;
+                for (int i = 0; i < to.Count; i++, left--)
+                    written += to.TryPut(i, Next()) ? 1 : 0;
+                if (left < before)
+                    continue;
+                written += _link.TryWrite(Next()) ? 1 : 0;
+                left--;
+            }
+
+            return $"{written}";
+        }
+
+        /// <summary>Reads so, and gives each slot back.</summary>
+        private string ReadInALoop()
+        {
+            if (_link.IsShut)
+                return "-";
+            List<string> taken = [];
+            while (taken.Count < 40)
+            {
+                int before = taken.Count;
+                if (_link is BurstLink<string> fast)
+                {
+                    BurstLink<string>.Reads from = fast.BeginReads(40 - before);
+                    for (int i = 0; i < from.Count && from.TryTake(i, out string item); i++)
+                    {
+                        fast.CountReceived();
+                        from.Release();
+                        taken.Add(item);
+                    }
+                }
+                else if (_link.TryRead(out string item))
+                {
+                    _link.CountReceived();
+                    _link.Release(1);
+                    taken.Add(item);
+                }
+
+                if (taken.Count == before)
+                    break;
+            }
+
+            return string.Join(',', taken);
         }
 
         private string ReleaseBurst()

@@ -67,10 +67,13 @@ public abstract class LinkContract
     }
 
     [Theory] // S34, S16
-    [InlineData(1)]
-    [InlineData(7)]
-    [InlineData(1024)]
-    public async Task Bursts_OfAnyLength_ComeInOrderAndOnce_AndWakeWhoWaits(int capacity)
+    [InlineData(1, Way.Together)]
+    [InlineData(7, Way.Together)]
+    [InlineData(1024, Way.Together)]
+    [InlineData(1, Way.InALoop)]
+    [InlineData(7, Way.InALoop)]
+    [InlineData(1024, Way.InALoop)]
+    public async Task Bursts_OfAnyLength_ComeInOrderAndOnce_AndWakeWhoWaits(int capacity, Way way)
     {
         const int Items = 200_000;
         Link<int> link = Create<int>(capacity);
@@ -83,7 +86,7 @@ public abstract class LinkContract
                 int count = Math.Min(random.Next(1, burst.Length), Items - next);
                 for (int i = 0; i < count; i++)
                     burst[i] = next + i;
-                int written = link.WriteMany(burst.AsSpan(0, count), turn: null);
+                int written = Write(link, burst.AsSpan(0, count), way);
                 next += written;
                 if (written == count)
                     continue;
@@ -95,7 +98,7 @@ public abstract class LinkContract
             link.Complete(EndMarker.Completed);
         }, TestContext.Current.CancellationToken);
 
-        Assert.Equal(Items, await ReadAllAsync(link, inBursts: true));
+        Assert.Equal(Items, await ReadAllAsync(link, way));
 
         await writing.Within();
         Assert.Equal(0, link.SlotsHeld);
@@ -103,11 +106,13 @@ public abstract class LinkContract
     }
 
     [Theory] // S34, S30: whoever ends the link while values go over it, each is there once: read, discarded, or refused
-    [InlineData(false, 1)]
-    [InlineData(true, 1)]
-    [InlineData(false, 20)]
-    [InlineData(true, 20)]
-    public async Task Values_WhileTheLinkIsEnded_AreCountedToTheLast(bool isShut, int together)
+    [InlineData(false, Way.OneByOne)]
+    [InlineData(true, Way.OneByOne)]
+    [InlineData(false, Way.Together)]
+    [InlineData(true, Way.Together)]
+    [InlineData(false, Way.InALoop)]
+    [InlineData(true, Way.InALoop)]
+    public async Task Values_WhileTheLinkIsEnded_AreCountedToTheLast(bool isShut, Way way)
     {
         for (int round = 0; round < 200; round++)
         {
@@ -120,17 +125,17 @@ public abstract class LinkContract
             {
                 Assert.True(start.SignalAndWait(Waiting.Limit, TestContext.Current.CancellationToken));
                 while (!link.IsShut && !link.IsCompleted)
-                    written += together > 1 ? link.WriteMany([.. Enumerable.Range(written, together)], turn: null) : link.TryWrite(written) ? 1 : 0;
+                    written += Write(link, [.. Enumerable.Range(written, 20)], way);
             }, TestContext.Current.CancellationToken);
             Task reading = Task.Run(() =>
             {
-                int[] taken = new int[together];
+                int[] taken = new int[20];
                 Assert.True(start.SignalAndWait(Waiting.Limit, TestContext.Current.CancellationToken));
 
                 // It goes on for a while when the link is shut: whatever it gets then, nobody else must.
                 for (int shutFor = 0; shutFor < 100 && link.End is null; shutFor += link.IsShut ? 1 : 0)
                 {
-                    int count = Read(link, taken);
+                    int count = Read(link, taken, way);
                     link.CountReceived(count);
                     link.Release(count);
                     read.AddRange(taken.AsSpan(0, count));
@@ -361,14 +366,14 @@ public abstract class LinkContract
 
     /// <summary>Reads as a stage does until the end, and checks that the items count up from 0.</summary>
     /// <returns>How many there were.</returns>
-    private async Task<int> ReadAllAsync(Link<int> link, bool inBursts = false)
+    private async Task<int> ReadAllAsync(Link<int> link, Way way = Way.OneByOne)
     {
         var links = new StageLinks { Inputs = [link] };
-        int[] burst = new int[inBursts ? 150 : 1];
+        int[] burst = new int[way == Way.OneByOne ? 1 : 150];
         int next = 0;
         while (link.End is null)
         {
-            if (Read(link, burst) is > 0 and int count)
+            if (Read(link, burst, way) is > 0 and int count)
             {
                 Assert.Equal(Enumerable.Range(next, count), burst[..count]);
                 next += count;
@@ -402,9 +407,65 @@ public abstract class LinkContract
         Assert.Equal(1, _writer.Wakes);
     }
 
-    /// <summary>Reads values as a burst, or one alone where there is place for one.</summary>
+    /// <summary>How values are written and read.</summary>
+    public enum Way
+    {
+        OneByOne,
+        Together,
+
+        /// <summary>As the loops of stages do it; one by one over a link that has nothing of its own for them.</summary>
+        InALoop,
+    }
+
+    /// <summary>Writes values, as many as there is room for.</summary>
     /// <returns>How many.</returns>
-    private protected static int Read(Link<int> link, int[] taken) => taken.Length > 1 ? link.ReadMany(taken) : link.TryRead(out taken[0]) ? 1 : 0;
+    private protected static int Write(Link<int> link, ReadOnlySpan<int> values, Way way)
+    {
+        if (way == Way.Together)
+            return link.WriteMany(values, turn: null);
+        int written = 0;
+        while (written < values.Length)
+        {
+            int inLoop = way == Way.InALoop && link is BurstLink<int> fast ? WriteInALoop(fast, values[written..]) : 0;
+            written += inLoop;
+            if (inLoop > 0)
+                continue;
+            if (!link.TryWrite(values[written]))
+                break;
+            written++;
+        }
+
+        return written;
+    }
+
+    private static int WriteInALoop(BurstLink<int> link, ReadOnlySpan<int> values)
+    {
+        BurstLink<int>.Writes to = link.BeginWrites(values.Length, turn: null);
+        int written = 0;
+        while (written < to.Count && to.TryPut(written, values[written]))
+            written++;
+        return written;
+    }
+
+    /// <summary>Reads values, as many as there are; their slots stay held.</summary>
+    /// <returns>How many.</returns>
+    private protected static int Read(Link<int> link, int[] taken, Way way)
+    {
+        if (way == Way.Together)
+            return link.ReadMany(taken);
+        int read = 0;
+        if (way == Way.InALoop && link is BurstLink<int> fast)
+        {
+            BurstLink<int>.Reads from = fast.BeginReads(taken.Length);
+            while (read < from.Count && from.TryTake(read, out taken[read]))
+                read++;
+            return read;
+        }
+
+        while (read < taken.Length && link.TryRead(out taken[read]))
+            read++;
+        return read;
+    }
 
     private protected static List<int> ReadAll(Link<int> link)
     {
@@ -540,16 +601,17 @@ public sealed class BurstLinkTests : LinkContract
     }
 
     [Theory] // S6, S30: a stage that is left behind tries to read once more
-    [InlineData(1)]
-    [InlineData(2)]
-    public void Read_OfALinkThatIsShutMeanwhile_GetsNothing(int together)
+    [InlineData(Way.OneByOne)]
+    [InlineData(Way.Together)]
+    [InlineData(Way.InALoop)]
+    public void Read_OfALinkThatIsShutMeanwhile_GetsNothing(Way way)
     {
         Link<int> link = Create<int>(4);
         _reader.OnTaken = () => link.Shut(DiscardReason.Canceled);
         for (int i = 0; i < 3; i++)
             Assert.True(link.TryWrite(i));
 
-        Assert.Equal(0, Read(link, new int[together]));
+        Assert.Equal(0, Read(link, new int[2], way));
 
         Assert.Equal([0, 1, 2], _discarded.Select(static d => d.Item));
         Assert.Equal((3L, 0L, 3L), (link.Counts.Sent, link.Counts.Received, link.Counts.Discarded));

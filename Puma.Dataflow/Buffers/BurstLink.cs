@@ -24,7 +24,7 @@ namespace Puma.Dataflow.Buffers;
 /// given up, under the gate.
 /// </para>
 /// </remarks>
-internal sealed class BurstLink<T> : Link<T>
+internal sealed partial class BurstLink<T> : Link<T>
 {
     /// <summary>Rings begin short, so that a pipeline of many stages that are never full takes little memory.</summary>
     private const int FirstLength = 32;
@@ -222,6 +222,17 @@ internal sealed class BurstLink<T> : Link<T>
             write.Looks.Look(Writer, end);
     }
 
+    /// <summary>The same without a look at the time.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private void Show(WriterSide write, long end, Turn turn)
+    {
+        Volatile.Write(ref write.Published, end);
+        if (!turn.KeepsBackFor(Writer))
+            Interlocked.MemoryBarrier();
+        if (Volatile.Read(ref _readerSleeps) != 0)
+            WakeReader();
+    }
+
     [MethodImpl(MethodImplOptions.NoInlining)] // rare, and the frequent path is short without it
     private void WakeReader()
     {
@@ -404,7 +415,7 @@ internal sealed class BurstLink<T> : Link<T>
     protected override void ReleaseQueued() => Volatile.Write(ref _leftTaken, _leftTaken + 1);
 
     /// <summary>What only the writer writes.</summary>
-    private sealed class WriterSide(Ring first) : OnOwnCacheLines
+    internal sealed class WriterSide(Ring first) : OnOwnCacheLines
     {
         public Ring Ring = first;
 
@@ -438,7 +449,7 @@ internal sealed class BurstLink<T> : Link<T>
     }
 
     /// <summary>What only the reader writes.</summary>
-    private sealed class ReaderSide(Ring first) : OnOwnCacheLines
+    internal sealed class ReaderSide(Ring first) : OnOwnCacheLines
     {
         public Ring Ring = first;
 
@@ -463,7 +474,7 @@ internal sealed class BurstLink<T> : Link<T>
     }
 
     /// <summary>Places for values, by position. The writer fills them, the reader empties them.</summary>
-    private sealed class Ring(int leastLength)
+    internal sealed class Ring(int leastLength)
     {
         private readonly T[] _places = new T[(int)System.Numerics.BitOperations.RoundUpToPowerOf2((uint)leastLength)];
 

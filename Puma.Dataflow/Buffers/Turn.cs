@@ -92,6 +92,9 @@ internal sealed class Turn
 
     private Turn() { }
 
+    /// <summary>Stands for no turn: it keeps nothing back.</summary>
+    public static Turn None { get; } = new();
+
     /// <summary>How often the thread has begun to keep things back. Any thread.</summary>
     public int Keepings => Volatile.Read(ref _keepings);
 

@@ -9,11 +9,16 @@ internal abstract class Emitter<T>
     /// <summary>The same for the library's own handlers and bodies, which await each of their emits.</summary>
     public virtual ValueTask PassAsync(T value, CancellationToken cancellationToken) => EmitAsync(value, cancellationToken);
 
-    /// <summary>Says that a body passes on values one after another from here on, without a wait in between. Due again after each of its waits.</summary>
-    public virtual void BeginRun() { }
-
-    /// <summary>Passes on a value in such a run, if it is accepted at once and the body has been told nothing; otherwise <see cref="PassAsync"/> is due.</summary>
-    public virtual bool TryPassInRun(T value) => false;
+    /// <summary>For bodies: passes on what a sequence gives, as long as each value is accepted at once and the body is not asked to end.</summary>
+    /// <param name="items">The sequence.</param>
+    /// <param name="late">The first value that is not accepted at once; <see cref="PassAsync"/> is due for it.</param>
+    /// <returns>Whether there is one. If not, the sequence has ended, or the body is to end.</returns>
+    public virtual bool TryPassOn(IEnumerator<T> items, out T late)
+    {
+        bool isThere = items.MoveNext();
+        late = isThere ? items.Current : default!;
+        return isThere;
+    }
 
     /// <summary>Whether a value was refused since this was last asked for an item. The stage's own stream only.</summary>
     public bool WasRefused { get; protected set; }

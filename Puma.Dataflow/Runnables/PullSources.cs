@@ -9,15 +9,10 @@ internal sealed class EnumerableBody<T>(IEnumerable<T> source) : SourceBody<T>
 {
     public override async ValueTask ProduceAsync(Emitter<T> output, CancellationToken stopToken)
     {
-        output.BeginRun();
-        foreach (T item in source)
+        using IEnumerator<T> items = source.GetEnumerator();
+        while (output.TryPassOn(items, out T late))
         {
-            if (!output.TryPassInRun(item))
-            {
-                await output.PassAsync(item, default).ConfigureAwait(true);
-                output.BeginRun();
-            }
-
+            await output.PassAsync(late, default).ConfigureAwait(true);
             if (output.IsStopping)
                 return;
         }

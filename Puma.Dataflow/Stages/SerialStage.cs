@@ -1,4 +1,3 @@
-using System.Runtime.CompilerServices;
 using Puma.Dataflow.Buffers;
 using Puma.Dataflow.Control;
 using Puma.Dataflow.Lifecycle;
@@ -7,7 +6,7 @@ using Puma.Dataflow.Runnables;
 namespace Puma.Dataflow.Stages;
 
 /// <summary>A stage with one instance: one item after another, outputs straight into the next link.</summary>
-internal sealed class SerialStage<TIn, TOut, TOutputs>(StageSetup setup, Func<ItemHandler<TIn, TOut>> makeHandler, Func<StageNode, TOutputs> makeOutputs) : SingleInstanceStage(setup)
+internal sealed partial class SerialStage<TIn, TOut, TOutputs>(StageSetup setup, Func<ItemHandler<TIn, TOut>> makeHandler, Func<StageNode, TOutputs> makeOutputs) : SingleInstanceStage(setup)
     where TOutputs : Emitter<TOut>, IAttemptOutputs
 {
     /// <summary>After so many items without a wait the thread is offered to others.</summary>
@@ -28,6 +27,9 @@ internal sealed class SerialStage<TIn, TOut, TOutputs>(StageSetup setup, Func<It
     private Func<TIn, CancellationToken, TOut>? _transform;
     private BurstLink<TOut>? _fastOutput;
 
+    // Set when the input is a fast link, each item has one attempt, and the handler is no more than a delegate without an output.
+    private Action<TIn, CancellationToken>? _action;
+
     // How many items were handled, or are.
     private long _number;
 
@@ -41,6 +43,7 @@ internal sealed class SerialStage<TIn, TOut, TOutputs>(StageSetup setup, Func<It
         {
             _fastInput = input;
             input.CountsReadsAsReceived = true;
+            _action = ((object)_handler as ForEachHandler<TIn>)?.Action;
             if (_handler is TransformHandler<TIn, TOut> handler && Outputs[0] is BurstLink<TOut> output)
                 (_transform, _fastOutput) = (handler.Transform, output);
         }
@@ -113,11 +116,9 @@ internal sealed class SerialStage<TIn, TOut, TOutputs>(StageSetup setup, Func<It
     /// <returns>Whether there is such an item; otherwise nothing is there, or the stage was told something.</returns>
     private bool HandleBurst(long last, out TIn item, out ValueTask<Fate> handling)
     {
-        handling = default;
-        if (_transform is not null)
-            return TransformBurst(_transform, last, out item, out handling);
         if (_fastInput is not null)
-            return DeliverBurst(_fastInput, last, out item, out handling);
+            return HandleFastBurst(_fastInput, last, out item, out handling);
+        handling = default;
         Link<TIn> input = _input;
         do
         {
@@ -147,97 +148,6 @@ internal sealed class SerialStage<TIn, TOut, TOutputs>(StageSetup setup, Func<It
         handling = new ValueTask<Fate>(fate);
         return fate.Kind == FateKind.Delivered;
     }
-
-    /// <summary>The same for items that have one attempt and come over a fast link.</summary>
-    [MethodImpl(MethodImplOptions.NoInlining)] // A loop of its own, not a part of the asynchronous one: its locals stay in registers.
-    private bool DeliverBurst(BurstLink<TIn> input, long last, out TIn item, out ValueTask<Fate> handling)
-    {
-        ItemHandler<TIn, TOut> handler = _handler;
-        TOutputs outputs = _outputs;
-        StageContext context = _attempts.BeginSimple();
-        CancellationToken token = DiscardToken;
-        do
-        {
-            if (!input.TryRead(out TIn current))
-                break;
-            context.ItemNumber = ++_number;
-            ValueTask now;
-            bool isDelivered;
-            try
-            {
-                // The task may be one of user code, and fail when it is looked at.
-#pragma warning disable CA2012, VSTHRD002 // On each path it is consumed once; here it has completed.
-                now = handler.HandleAsync(current, outputs, token);
-                isDelivered = now.IsCompletedSuccessfully && !outputs.WasRefused;
-                if (isDelivered)
-                    now.GetAwaiter().GetResult();
-#pragma warning restore CA2012, VSTHRD002
-            }
-            catch (Exception error)
-            {
-                item = current;
-                handling = _attempts.FailedAsync(error, outputs, token);
-                return true;
-            }
-
-            if (!isDelivered)
-            {
-                item = current;
-                handling = _attempts.AwaitAsync(now, outputs, token);
-                return true;
-            }
-
-            Counters.CountDelivered();
-            input.Release(1);
-        }
-        while (_number < last && !NeedsAttention);
-        (item, handling) = (default!, default);
-        return false;
-    }
-
-    /// <summary>The same for the most common stage: a delegate that returns one output for each item, between two fast links.</summary>
-    [MethodImpl(MethodImplOptions.NoInlining)] // A loop of its own, not a part of the asynchronous one: its locals stay in registers.
-    private bool TransformBurst(Func<TIn, CancellationToken, TOut> transform, long last, out TIn item, out ValueTask<Fate> handling)
-    {
-        BurstLink<TIn> input = _fastInput!;
-        BurstLink<TOut> output = _fastOutput!;
-        StageContext context = _attempts.BeginSimple();
-        CancellationToken token = DiscardToken;
-        Turn? turn = Turn.Here;
-        do
-        {
-            if (!input.TryRead(out TIn current))
-                break;
-            context.ItemNumber = ++_number;
-            TOut value;
-            try
-            {
-                value = transform(current, token);
-            }
-            catch (Exception error)
-            {
-                item = current;
-                handling = _attempts.FailedAsync(error, _outputs, token);
-                return true;
-            }
-
-            if (NeedsAttention || !output.TryWrite(value, turn))
-            {
-                item = current;
-                handling = PassOnAsync(value);
-                return true;
-            }
-
-            Counters.CountDelivered();
-            input.Release(1);
-        }
-        while (_number < last && !NeedsAttention);
-        (item, handling) = (default!, default);
-        return false;
-    }
-
-    [MethodImpl(MethodImplOptions.NoInlining)] // rare, and the frequent path is short without it
-    private ValueTask<Fate> PassOnAsync(TOut value) => _attempts.AwaitAsync(_outputs.PassAsync(value, DiscardToken), _outputs, DiscardToken);
 
     protected override ValueTask EndInstanceAsync(RunState outcome, Exception? cause) => _handler.EndAsync(outcome, cause);
 

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using Puma.Dataflow.Buffers;
 using Puma.Dataflow.Control;
 using Puma.Dataflow.Lifecycle;
@@ -56,18 +57,51 @@ internal sealed class SourceStage<TOut>(StageSetup setup, Func<SourceBody<TOut>>
     {
         private readonly BurstLink<TOut>? _fastLink = link as BurstLink<TOut>;
 
-        // Of the thread on which the body runs since its last wait.
-        private Turn? _turn;
-
         // 1 while a command or a tick runs, which an emit beside the body may want to begin as well.
         private int _inCheckpoint;
 
         public override ValueTask EmitAsync(TOut value, CancellationToken cancellationToken) =>
             NeedsCheckpoint ? CheckpointThenEmitAsync(value, cancellationToken) : base.EmitAsync(value, cancellationToken);
 
-        public override void BeginRun() => _turn = Turn.Here;
+        public override bool TryPassOn(IEnumerator<TOut> items, out TOut late) => _fastLink is null ? base.TryPassOn(items, out late) : TryPassOn(_fastLink, items, out late);
 
-        public override bool TryPassInRun(TOut value) => !source.NeedsAttention && _fastLink?.TryWrite(value, _turn) == true;
+        private bool TryPassOn(BurstLink<TOut> output, IEnumerator<TOut> items, out TOut late)
+        {
+            // On one thread until it returns.
+            Turn? turn = Turn.Here;
+            while (true)
+            {
+                BurstLink<TOut>.Writes to = output.BeginWrites(int.MaxValue, turn);
+                if (to.Count == 0)
+                    return base.TryPassOn(items, out late);
+                if (!TryFill(to, items, out late, out bool isLate))
+                    return isLate;
+            }
+        }
+
+        [MethodImpl(MethodImplOptions.NoInlining)] // A loop of its own: its locals stay in registers.
+        private bool TryFill(BurstLink<TOut>.Writes to, IEnumerator<TOut> items, out TOut late, out bool isLate)
+        {
+            SourceStage<TOut> stage = source;
+            for (int i = 0; i < to.Count; i++)
+            {
+                if (!items.MoveNext())
+                {
+                    (late, isLate) = (default!, false);
+                    return false;
+                }
+
+                TOut item = items.Current;
+                if (stage.NeedsAttention || !to.TryPut(i, item))
+                {
+                    (late, isLate) = (item, true);
+                    return false;
+                }
+            }
+
+            (late, isLate) = (default!, false);
+            return true;
+        }
 
         public override ValueTask PassAsync(TOut value, CancellationToken cancellationToken) =>
             NeedsCheckpoint ? CheckpointThenEmitAsync(value, cancellationToken) : base.PassAsync(value, cancellationToken);
