@@ -75,8 +75,9 @@ internal sealed class Turn
     // When the stream began to wait, as it has noted itself; 0 before.
     private long _waitsSince;
 
-    // Whether a receiver wakes streams just now: what is woken is kept, although there is no turn yet.
+    // Whether a receiver wakes who stays with it just now, and who that was; null before and afterwards.
     private bool _isWaking;
+    private Wakeup? _woken;
 
     // Whether the thread takes the turns of those.
     private bool _isOfReceiver;
@@ -126,7 +127,7 @@ internal sealed class Turn
     public static void Take(Wakeup wakeup) => OfThread().TakeAll(wakeup);
 
     /// <summary>On a thread that receives: wakes who stays with it, and takes his turn, and those that are kept in it.</summary>
-    /// <param name="wake">Wakes him.</param>
+    /// <param name="wake">Wakes him; it must not throw.</param>
     /// <param name="relief">Receives elsewhere, when user code keeps the thread; null when nobody else needs it. It may be called on another thread, and must neither block nor throw.</param>
     /// <returns>False when it was called: the thread is to receive no more.</returns>
     public static bool TakeWoken(Action wake, Action? relief)
@@ -134,28 +135,17 @@ internal sealed class Turn
         Turn turn = OfThread();
         Debug.Assert(turn._stream is null && turn._first == turn._next, "A thread that receives takes no turn meanwhile.");
         turn._isWaking = true;
-        try
-        {
-            wake();
-        }
-        catch
-        {
-            turn.PublishAll();
-            throw;
-        }
-        finally
-        {
-            turn._isWaking = false;
-        }
-
-        if (turn.TakeKept() is not { } first)
+        wake();
+        turn._isWaking = false;
+        if (turn._woken is not { } woken)
             return true;
+        turn._woken = null;
         turn._isOfReceiver = true;
         Volatile.Write(ref turn._receipts, turn._receipts + 1);
         Volatile.Write(ref turn._relief, relief);
         if (relief is not null)
             TurnWatch.BeAwake();
-        turn.TakeAll(first);
+        turn.TakeAll(woken);
         turn._isOfReceiver = false;
         return Interlocked.Exchange(ref turn._relief, null) == relief;
     }
@@ -165,9 +155,9 @@ internal sealed class Turn
     public static bool TryKeep(Wakeup wakeup)
     {
         bool isQuick = wakeup is { IsQuick: true, Stream: not null };
-        return (isQuick || wakeup.StaysWithReceiver) && t_here is { } turn
-            && (turn._isWaking ? wakeup.StaysWithReceiver : isQuick && turn._keeper is not null)
-            && turn.TryAdd(wakeup);
+        if ((!isQuick && !wakeup.StaysWithReceiver) || t_here is not { } turn)
+            return false;
+        return turn._isWaking ? turn.TryKeepWoken(wakeup) : isQuick && turn._keeper is not null && turn.TryAdd(wakeup);
     }
 
     /// <summary>Called by a stream when a look is due on one of its links.</summary>
@@ -292,6 +282,14 @@ internal sealed class Turn
         _stream!.EndTurn(this);
     }
 
+    private bool TryKeepWoken(Wakeup wakeup)
+    {
+        if (!wakeup.StaysWithReceiver || _woken is not null)
+            return false;
+        _woken = wakeup;
+        return true;
+    }
+
     private bool TryAdd(Wakeup wakeup)
     {
         if (_next - _first == MostKept)
@@ -299,8 +297,8 @@ internal sealed class Turn
         ref Wakeup? place = ref _kept[_next++ & (MostKept - 1)];
         Volatile.Write(ref place, wakeup);
 
-        // The watch may have taken the keeper away, and looked for what is kept before this was there. A receiver takes it right after, whatever the watch did.
-        return _isWaking || Volatile.Read(ref _keeper) is not null || Interlocked.Exchange(ref place, null) is null;
+        // The watch may have taken the keeper away, and looked for what is kept before this was there.
+        return Volatile.Read(ref _keeper) is not null || Interlocked.Exchange(ref place, null) is null;
     }
 
     private Wakeup? TakeKept()
