@@ -23,14 +23,15 @@ internal static class Measurement
         var nanoseconds = scenario.Subjects.ToDictionary(static s => s.Name, _ => new double[rounds]);
         var bytes = scenario.Subjects.ToDictionary(static s => s.Name, _ => new double[rounds]);
         Dictionary<string, int> items = [];
-        TimeSpan warmUp = s_seen.Add(scenario.Name) ? 3 * s_warmUp : s_warmUp;
+        int warmUps = s_seen.Count == 0 ? 6 : s_seen.Contains(scenario.Name) ? 1 : 3;
+        s_seen.Add(scenario.Name);
         foreach (Subject subject in scenario.Subjects)
         {
             int most = Math.Max(1, scenario.Items / subject.OneOf), next = Math.Clamp(most / 10, 1, MostAtFirst);
 
-            // Until the compiler has seen what is worth to be compiled again, and better, which takes longer for a pipeline of a new shape.
+            // Until the compiler has seen what is worth to be compiled again, and better, which takes longer for a pipeline of a new shape, and longest for the first one.
             long begin = Stopwatch.GetTimestamp();
-            for (int runs = 0; runs < 2 || Stopwatch.GetElapsedTime(begin) < warmUp; runs++)
+            for (int runs = 0; runs < 2 || Stopwatch.GetElapsedTime(begin) < warmUps * s_warmUp; runs++)
             {
                 double perItem = (await RunAsync(scenario, subject, next)).Nanoseconds;
                 next = (int)Math.Clamp(scenario.LongestRun.TotalNanoseconds / perItem, 1, most);

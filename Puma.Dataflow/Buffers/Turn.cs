@@ -41,7 +41,10 @@ internal sealed class Turn
     /// <summary>How long a thread goes on with what it keeps, in timestamps: a millisecond. Then others may have it.</summary>
     private static readonly long s_longestStay = TimeProvider.System.TimestampFrequency / 1000;
 
-    /// <summary>With so many wake-ups a thread of the pool goes on itself; the others are for other threads.</summary>
+    /// <summary>2 microseconds, in timestamps: before that no other thread begins with what it is given.</summary>
+    private static readonly long s_handOver = TimeProvider.System.TimestampFrequency / 500_000;
+
+    /// <summary>With so many wake-ups a thread of the pool goes on itself; the others are for other threads, if that pays (<see cref="GivingAway"/>).</summary>
     private const uint MostOwn = 1;
 
     /// <summary>The most wake-ups that are kept. A power of two.</summary>
@@ -71,6 +74,10 @@ internal sealed class Turn
     private long _lastLook;
     private long _keptSince;
     private bool _isQuick;
+
+    // What the thread last gave away before it has run out of work, and when; null when nothing.
+    private Wakeup? _given;
+    private long _givenAt;
 
     // When the stream began to wait, as it has noted itself; 0 before.
     private long _waitsSince;
@@ -228,7 +235,22 @@ internal sealed class Turn
             if (end - arrival > s_longestStay)
                 PublishAll();
             if (!_isOfReceiver)
-                PublishAllBut(MostOwn);
+                GiveAway();
+        }
+
+        _given?.GivingAway.Note(hasPaid: _begin - _givenAt >= s_handOver);
+        _given = null;
+    }
+
+    /// <summary>Gives the newest ones to other threads, as far as that pays.</summary>
+    private void GiveAway()
+    {
+        while (_next - _first > MostOwn && Volatile.Read(ref _kept[(_next - 1) & (MostKept - 1)])?.GivingAway.IsDue() != false)
+        {
+            if (Interlocked.Exchange(ref _kept[--_next & (MostKept - 1)], null) is not { } wakeup)
+                continue;
+            (_given, _givenAt) = (wakeup, _begin);
+            Publish(wakeup);
         }
     }
 

@@ -35,6 +35,7 @@ internal sealed class Wakeup : IValueTaskSource, IThreadPoolWorkItem
     // Signaled while somebody waited, who has not taken the signal yet; the core is the waiter's until then.
     private const int Resuming = 3;
 
+    private GivingAway _givingAway;
     private bool _isQuick;
     private int _state;
     private ManualResetValueTaskSourceCore<bool> _core;
@@ -48,6 +49,9 @@ internal sealed class Wakeup : IValueTaskSource, IThreadPoolWorkItem
         get => Volatile.Read(ref _isQuick);
         set => Volatile.Write(ref _isQuick, value);
     }
+
+    /// <summary>Whether other threads are to have it, when the one that keeps it goes on with others.</summary>
+    public ref GivingAway GivingAway => ref _givingAway;
 
     /// <summary>Whether the thread that receives for the waiter, and wakes it, is where it goes on. Written before the first wait.</summary>
     public bool StaysWithReceiver { get; set; }

@@ -347,9 +347,12 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
         FlushInputs();
         WaitsFor = waitsFor;
         long now = BeginWait(activity);
-        if (!Links.TrySleep())
-            return default;
-        ValueTask waiting = _wakeups.Stream.WaitAsync(Turning);
+        return Links.TrySleep() ? WaitAsync(_wakeups.Stream, now) : default;
+    }
+
+    private ValueTask WaitAsync(Wakeup wakeup, long now)
+    {
+        ValueTask waiting = wakeup.WaitAsync(Turning);
         if (!waiting.IsCompleted && Time == TimeProvider.System)
             Turn.NoteWait(this, now);
         return waiting;
@@ -368,8 +371,7 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
     {
         FlushInputs();
         WaitsFor = full;
-        BeginWait(StageActivity.WaitingForOutput);
-        return (at ?? _wakeups.Stream).WaitAsync(Turning);
+        return WaitAsync(at ?? _wakeups.Stream, BeginWait(StageActivity.WaitingForOutput));
     }
 
     /// <summary>The thread that receives for its stream runs its turns. Before the first wait.</summary>
