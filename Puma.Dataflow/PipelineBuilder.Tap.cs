@@ -20,7 +20,7 @@ public partial class PipelineBuilder<TIn, T>
     public PipelineBuilder<TIn, T> Tap(Func<T, CancellationToken, ValueTask> action, StageOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(action);
-        return AddTap(options, action, static (code, _) => new TapHandler<T>((Func<T, CancellationToken, ValueTask>)code!));
+        return AddTap(options, action, static (code, _) => new AsyncTapHandler<T>((Func<T, CancellationToken, ValueTask>)code!));
     }
 
     /// <inheritdoc cref="Tap(Func{T, CancellationToken, ValueTask}, StageOptions?)"/>
@@ -31,7 +31,7 @@ public partial class PipelineBuilder<TIn, T>
         return AddTap(options, action, static (code, _) =>
         {
             var user = (Func<T, CancellationToken, Task>)code!;
-            return new TapHandler<T>((item, token) => new ValueTask(user(item, token)));
+            return new AsyncTapHandler<T>((item, token) => new ValueTask(user(item, token)));
         });
     }
 
@@ -44,7 +44,7 @@ public partial class PipelineBuilder<TIn, T>
         return AddTap(options, action, static (code, _) =>
         {
             var user = (Func<T, CancellationToken, ValueTask<TIgnored>>)code!;
-            return new TapHandler<T>(async (item, token) => await user(item, token).ConfigureAwait(false));
+            return new AsyncTapHandler<T>(async (item, token) => await user(item, token).ConfigureAwait(false));
         });
     }
 
@@ -56,7 +56,7 @@ public partial class PipelineBuilder<TIn, T>
         return AddTap(options, action, static (code, _) =>
         {
             var user = (Func<T, ValueTask>)code!;
-            return new TapHandler<T>((item, _) => user(item));
+            return new AsyncTapHandler<T>((item, _) => user(item));
         });
     }
 
@@ -68,7 +68,7 @@ public partial class PipelineBuilder<TIn, T>
         return AddTap(options, action, static (code, _) =>
         {
             var user = (Func<T, Task>)code!;
-            return new TapHandler<T>((item, _) => new ValueTask(user(item)));
+            return new AsyncTapHandler<T>((item, _) => new ValueTask(user(item)));
         });
     }
 
@@ -81,7 +81,7 @@ public partial class PipelineBuilder<TIn, T>
         return AddTap(options, action, static (code, _) =>
         {
             var user = (Func<T, ValueTask<TIgnored>>)code!;
-            return new TapHandler<T>(async (item, _) => await user(item).ConfigureAwait(false));
+            return new AsyncTapHandler<T>(async (item, _) => await user(item).ConfigureAwait(false));
         });
     }
 
@@ -94,11 +94,7 @@ public partial class PipelineBuilder<TIn, T>
         return AddTap(options, action, static (code, _) =>
         {
             var user = (Func<T, TIgnored>)code!;
-            return new TapHandler<T>((item, token) =>
-            {
-                user(item);
-                return default;
-            });
+            return new TapHandler<T>((item, _) => user(item));
         });
     }
 
@@ -111,11 +107,7 @@ public partial class PipelineBuilder<TIn, T>
         return AddTap(options, action, static (code, _) =>
         {
             var user = (Func<T, CancellationToken, TIgnored>)code!;
-            return new TapHandler<T>((item, token) =>
-            {
-                user(item, token);
-                return default;
-            });
+            return new TapHandler<T>((item, token) => user(item, token));
         });
     }
 
@@ -124,15 +116,7 @@ public partial class PipelineBuilder<TIn, T>
     public PipelineBuilder<TIn, T> Tap(Action<T, CancellationToken> action, StageOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(action);
-        return AddTap(options, action, static (code, _) =>
-        {
-            var user = (Action<T, CancellationToken>)code!;
-            return new TapHandler<T>((item, token) =>
-            {
-                user(item, token);
-                return default;
-            });
-        });
+        return AddTap(options, action, static (code, _) => new TapHandler<T>((Action<T, CancellationToken>)code!));
     }
 
     /// <inheritdoc cref="Tap(Func{T, CancellationToken, ValueTask}, StageOptions?)"/>
@@ -142,11 +126,7 @@ public partial class PipelineBuilder<TIn, T>
         return AddTap(options, action, static (code, _) =>
         {
             var user = (Action<T>)code!;
-            return new TapHandler<T>((item, token) =>
-            {
-                user(item);
-                return default;
-            });
+            return new TapHandler<T>((item, _) => user(item));
         });
     }
 

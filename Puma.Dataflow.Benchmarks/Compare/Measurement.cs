@@ -23,8 +23,7 @@ internal static class Measurement
         var nanoseconds = scenario.Subjects.ToDictionary(static s => s.Name, _ => new double[rounds]);
         var bytes = scenario.Subjects.ToDictionary(static s => s.Name, _ => new double[rounds]);
         Dictionary<string, int> items = [];
-        int warmUps = s_seen.Count == 0 ? 6 : s_seen.Contains(scenario.Name) ? 1 : 3;
-        s_seen.Add(scenario.Name);
+        int warmUps = !s_seen.Add(scenario.Name) ? 1 : s_seen.Count == 1 ? 6 : 3;
         foreach (Subject subject in scenario.Subjects)
         {
             int most = Math.Max(1, scenario.Items / subject.OneOf), next = Math.Clamp(most / 10, 1, MostAtFirst);

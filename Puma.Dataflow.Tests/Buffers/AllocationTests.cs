@@ -22,24 +22,41 @@ public sealed class AllocationTests : PipelineTest
 
         /// <summary>Its delegate returns a value, which is dropped.</summary>
         TapWithResult,
+
+        /// <inheritdoc cref="TapWithResult"/>
+        TapWithTokenAndResult,
     }
 
-    [Theory] // S34: no allocation per item on the synchronous path of a delegate stage. The sink's delegate may return a value, too.
-    [InlineData(Middle.Transform, false)]
-    [InlineData(Middle.Transform, true)]
-    [InlineData(Middle.AsyncTransform, false)]
-    [InlineData(Middle.TapWithResult, false)]
-    public async Task DelegateStages_OnTheSynchronousPath_AllocateNothingPerItem(Middle middle, bool hasSinkAResult)
+    /// <summary>What the sink's delegate is.</summary>
+    public enum Sink
+    {
+        Action,
+
+        /// <summary>It returns a value, which is dropped.</summary>
+        WithResult,
+
+        /// <inheritdoc cref="WithResult"/>
+        WithTokenAndResult,
+    }
+
+    [Theory] // S34: no allocation per item on the synchronous path of a delegate stage
+    [InlineData(Middle.Transform, Sink.Action)]
+    [InlineData(Middle.Transform, Sink.WithResult)]
+    [InlineData(Middle.Transform, Sink.WithTokenAndResult)]
+    [InlineData(Middle.AsyncTransform, Sink.Action)]
+    [InlineData(Middle.TapWithResult, Sink.Action)]
+    [InlineData(Middle.TapWithTokenAndResult, Sink.Action)]
+    public async Task DelegateStages_OnTheSynchronousPath_AllocateNothingPerItem(Middle middle, Sink sink)
     {
         // The first run also compiles.
-        await BytesPerItemAsync(middle, hasSinkAResult);
-        double bytes = await BytesPerItemAsync(middle, hasSinkAResult);
+        await BytesPerItemAsync(middle, sink);
+        double bytes = await BytesPerItemAsync(middle, sink);
 
         Assert.True(bytes < BytesPerItem, $"{bytes:0.0} bytes per item.");
     }
 
     /// <summary>Each stage starts when the one before it has ended, so that it finds one burst.</summary>
-    private async Task<double> BytesPerItemAsync(Middle middle, bool hasSinkAResult)
+    private async Task<double> BytesPerItemAsync(Middle middle, Sink sink)
     {
         Gate stageMayStart = new(), sinkMayStart = new();
         StageOptions stageOptions = new() { Name = "stage", BoundedCapacity = Items };
@@ -49,10 +66,17 @@ public sealed class AllocationTests : PipelineTest
         {
             Middle.Transform => source.Transform(x => Pass(stageMayStart, x), stageOptions),
             Middle.AsyncTransform => source.Transform((byte x, CancellationToken _) => new ValueTask<byte>(Pass(stageMayStart, x)), stageOptions),
-            _ => source.Tap(x => (long)Pass(stageMayStart, x), stageOptions),
+            Middle.TapWithResult => source.Tap(x => (long)Pass(stageMayStart, x), stageOptions),
+            _ => source.Tap((x, _) => (long)Pass(stageMayStart, x), stageOptions),
         };
         StageOptions sinkOptions = new() { BoundedCapacity = Items };
-        Pipeline pipeline = (hasSinkAResult ? stage.ForEach(x => sum += Pass(sinkMayStart, x), sinkOptions) : stage.ForEach(x => { sum += Pass(sinkMayStart, x); }, sinkOptions)).Build(Options);
+        PipelineEnd<NoInput> end = sink switch
+        {
+            Sink.Action => stage.ForEach(x => { sum += Pass(sinkMayStart, x); }, sinkOptions),
+            Sink.WithResult => stage.ForEach(x => sum += Pass(sinkMayStart, x), sinkOptions),
+            _ => stage.ForEach((x, _) => sum += Pass(sinkMayStart, x), sinkOptions),
+        };
+        Pipeline pipeline = end.Build(Options);
         long before = GC.GetTotalAllocatedBytes(precise: true);
 
         PipelineRun run = Watch(pipeline.Start());

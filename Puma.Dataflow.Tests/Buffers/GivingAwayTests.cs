@@ -10,15 +10,15 @@ public sealed class GivingAwayTests
         GivingAway giving = new();
         for (int i = 0; i < GivingAway.MostInVain; i++)
         {
-            Assert.True(giving.IsDue());
+            Assert.True(giving.Decide());
             giving.Note(hasPaid: false);
         }
 
         for (int trial = 0; trial < 3; trial++)
         {
-            for (int i = 0; i < GivingAway.KeptInSuccession; i++)
-                Assert.False(giving.IsDue());
-            Assert.True(giving.IsDue());
+            for (int i = 0; i < GivingAway.NoesBeforeTrial; i++)
+                Assert.False(giving.Decide());
+            Assert.True(giving.Decide());
             giving.Note(hasPaid: false);
         }
     }
@@ -29,16 +29,16 @@ public sealed class GivingAwayTests
         GivingAway giving = new();
         for (int i = 0; i < GivingAway.MostInVain; i++)
             giving.Note(hasPaid: false);
-        Assert.False(giving.IsDue());
+        Assert.False(giving.Decide());
 
         giving.Note(hasPaid: true);
 
         for (int i = 0; i < GivingAway.MostInVain; i++)
         {
-            Assert.True(giving.IsDue());
+            Assert.True(giving.Decide());
             giving.Note(hasPaid: false);
         }
 
-        Assert.False(giving.IsDue());
+        Assert.False(giving.Decide());
     }
 }

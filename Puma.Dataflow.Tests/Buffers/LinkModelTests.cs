@@ -155,23 +155,28 @@ public sealed class LinkModelTests
         /// <summary>Writes as the loops of stages do, where the link has something for them.</summary>
         private string WriteInALoop()
         {
-            int written = 0;
-            for (int left = 40; left > 0;)
+            int written = 0, offered = 0;
+            while (offered < 40)
             {
-                BurstLink<string>.Writes to = _link is BurstLink<string> fast ? fast.BeginWrites(left, turn: null) : default;
-                int before = left;
-                for (int i = 0; i < to.Count; i++, left--)
-                    written += to.TryPut(i, Next()) ? 1 : 0;
-                if (left < before)
-                    continue;
-                written += _link.TryWrite(Next()) ? 1 : 0;
-                left--;
+                BurstLink<string>.Writes to = _link is BurstLink<string> fast ? fast.BeginWrites(40 - offered, turn: null) : default;
+                bool isTaken = to.Count > 0;
+                for (int i = 0; i < to.Count && isTaken; i++)
+                    Count(to.TryPut(i, Next()));
+                if (to.Count == 0)
+                    Count(_link.TryWrite(Next()));
+
+                void Count(bool wasTaken)
+                {
+                    isTaken = wasTaken;
+                    offered++;
+                    written += wasTaken ? 1 : 0;
+                }
             }
 
             return $"{written}";
         }
 
-        /// <summary>Reads so, and gives each slot back.</summary>
+        /// <summary>Reads as they do, and gives each slot back.</summary>
         private string ReadInALoop()
         {
             if (_link.IsShut)

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using Puma.Dataflow.Buffers;
 using Puma.Dataflow.Isolation.Transport;
 using Puma.Dataflow.Lifecycle;
@@ -196,6 +197,56 @@ public sealed class TurnTests
     }
 
     [Fact]
+    public async Task ATurnThatWakesTwo_KeepsTheSecondAsWell_WhenItHasNotPaidToGiveItAway()
+    {
+        await using var three = new ThreeStreams();
+        await UntilItIsSeenAsync(async () =>
+        {
+            int kept = 0;
+            for (int i = 0; i < 20; i++)
+            {
+                for (int n = 0; n < GivingAway.MostInVain; n++)
+                    three.Third.Wakeup.GivingAway.Note(hasPaid: false);
+                kept += await three.IsThirdKeptAsync() ? 1 : 0;
+            }
+
+            // Now and then another thread takes what shows that.
+            return kept >= 10;
+        });
+    }
+
+    [Fact]
+    public async Task ATurnThatWakesTwo_GivesTheSecondAway_AsLongAsThatPays()
+    {
+        await using var three = new ThreeStreams();
+        for (int i = 0; i < 50; i++)
+        {
+            three.Second.OnTurn = static () =>
+            {
+                // Longer than it takes another thread to begin, and short enough to be kept.
+                long begin = Stopwatch.GetTimestamp();
+                while (Stopwatch.GetElapsedTime(begin) < TimeSpan.FromMicroseconds(5))
+                {
+                }
+            };
+            await three.WakeAsync();
+
+            Assert.True(three.Third.Wakeup.GivingAway.Decide());
+        }
+    }
+
+    [Fact]
+    public async Task ATurnThatWakesTwo_AndHasNothingElseToDo_ComesToKeepTheSecond()
+    {
+        await using var three = new ThreeStreams();
+        await UntilItIsSeenAsync(async () =>
+        {
+            await three.WakeAsync();
+            return !three.Third.Wakeup.GivingAway.Decide();
+        });
+    }
+
+    [Fact]
     public async Task AThreadThatReceives_RunsTheTurnOfItsStream_AndThoseKeptInIt_BeforeItGoesOn()
     {
         await using var second = new TestStream();
@@ -320,6 +371,60 @@ public sealed class TurnTests
         long start = Environment.TickCount64;
         while (!await attempt())
             Assert.True(Environment.TickCount64 - start < Waiting.Limit.TotalMilliseconds, $"It was not seen within {Waiting.Limit}.");
+    }
+
+    /// <summary>The first one wakes the two others in its turn.</summary>
+    private sealed class ThreeStreams : IAsyncDisposable
+    {
+        public TestStream First { get; } = new();
+
+        public TestStream Second { get; } = new();
+
+        public TestStream Third { get; } = new();
+
+        /// <summary>Wakes them, all quick; returns when the third one had its turn.</summary>
+        public async Task WakeAsync()
+        {
+            (Action second, Action third) = (Second.OnTurn, Third.OnTurn);
+            (Second.OnTurn, Third.OnTurn) = (static () => { }, static () => { });
+            foreach (TestStream stream in (TestStream[])[Third, Second, First])
+                await stream.BecomeQuickAsync();
+            (Second.OnTurn, Third.OnTurn) = (second, third);
+            int before = Third.Turns;
+            First.OnTurn = () =>
+            {
+                Second.Wakeup.Set();
+                Third.Wakeup.Set();
+            };
+            First.Wakeup.Set();
+            await Waiting.UntilAsync(() => Third.Turns > before, "the third stream had its turn");
+            First.OnTurn = static () => { };
+        }
+
+        /// <summary>Wakes them, and tells whether the third one went on on the thread of the others before that looked for other work.</summary>
+        public async Task<bool> IsThirdKeptAsync()
+        {
+            int thread = 0;
+            bool hasLookedForWork = false, isKept = false;
+            Second.OnTurn = () =>
+            {
+                thread = Environment.CurrentManagedThreadId;
+
+                // A thread of the pool takes what it has queued itself before anything else.
+                ThreadPool.UnsafeQueueUserWorkItem(_ => Volatile.Write(ref hasLookedForWork, true), 0, preferLocal: true);
+            };
+            Third.OnTurn = () => isKept = Environment.CurrentManagedThreadId == thread && !Volatile.Read(ref hasLookedForWork);
+            await WakeAsync();
+            (Second.OnTurn, Third.OnTurn) = (static () => { }, static () => { });
+            return isKept;
+        }
+
+        public async ValueTask DisposeAsync()
+        {
+            await First.DisposeAsync();
+            await Second.DisposeAsync();
+            await Third.DisposeAsync();
+        }
     }
 
     /// <summary>A stream that does nothing but take its turns.</summary>

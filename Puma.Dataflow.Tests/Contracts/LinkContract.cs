@@ -8,7 +8,7 @@ namespace Puma.Dataflow.Tests.Contracts;
 /// <summary>What a link does, whatever it is made of. An implementation adds a subclass that makes it.</summary>
 public abstract class LinkContract
 {
-    private readonly End _writer = new();
+    private protected readonly End _writer = new();
     private protected readonly End _reader = new();
     private protected readonly ConcurrentQueue<(object? Item, DiscardReason Reason)> _discarded = [];
 
@@ -118,18 +118,18 @@ public abstract class LinkContract
         {
             Link<int> link = Create<int>(64);
             _discarded.Clear();
-            int written = 0;
+            int written = 0, together = way == Way.OneByOne ? 1 : 20;
             List<int> read = [];
             using var start = new Barrier(3);
             Task writing = Task.Run(() =>
             {
                 Assert.True(start.SignalAndWait(Waiting.Limit, TestContext.Current.CancellationToken));
                 while (!link.IsShut && !link.IsCompleted)
-                    written += Write(link, [.. Enumerable.Range(written, 20)], way);
+                    written += Write(link, [.. Enumerable.Range(written, together)], way);
             }, TestContext.Current.CancellationToken);
             Task reading = Task.Run(() =>
             {
-                int[] taken = new int[20];
+                int[] taken = new int[together];
                 Assert.True(start.SignalAndWait(Waiting.Limit, TestContext.Current.CancellationToken));
 
                 // It goes on for a while when the link is shut: whatever it gets then, nobody else must.
@@ -419,14 +419,14 @@ public abstract class LinkContract
 
     /// <summary>Writes values, as many as there is room for.</summary>
     /// <returns>How many.</returns>
-    private protected static int Write(Link<int> link, ReadOnlySpan<int> values, Way way)
+    private protected int Write(Link<int> link, ReadOnlySpan<int> values, Way way)
     {
         if (way == Way.Together)
             return link.WriteMany(values, turn: null);
         int written = 0;
         while (written < values.Length)
         {
-            int inLoop = way == Way.InALoop && link is BurstLink<int> fast ? WriteInALoop(fast, values[written..]) : 0;
+            int inLoop = way == Way.InALoop ? WriteInALoop(link, values[written..]) : 0;
             written += inLoop;
             if (inLoop > 0)
                 continue;
@@ -438,30 +438,23 @@ public abstract class LinkContract
         return written;
     }
 
-    private static int WriteInALoop(BurstLink<int> link, ReadOnlySpan<int> values)
-    {
-        BurstLink<int>.Writes to = link.BeginWrites(values.Length, turn: null);
-        int written = 0;
-        while (written < to.Count && to.TryPut(written, values[written]))
-            written++;
-        return written;
-    }
+    /// <summary>Writes as the loops of stages do.</summary>
+    /// <returns>How many; 0 when the next one is to be written by itself.</returns>
+    private protected virtual int WriteInALoop(Link<int> link, ReadOnlySpan<int> values) => 0;
+
+    /// <summary>Reads as they do.</summary>
+    /// <returns>How many.</returns>
+    private protected virtual int ReadInALoop(Link<int> link, int[] taken) => Read(link, taken, Way.OneByOne);
 
     /// <summary>Reads values, as many as there are; their slots stay held.</summary>
     /// <returns>How many.</returns>
-    private protected static int Read(Link<int> link, int[] taken, Way way)
+    private protected int Read(Link<int> link, int[] taken, Way way)
     {
         if (way == Way.Together)
             return link.ReadMany(taken);
+        if (way == Way.InALoop)
+            return ReadInALoop(link, taken);
         int read = 0;
-        if (way == Way.InALoop && link is BurstLink<int> fast)
-        {
-            BurstLink<int>.Reads from = fast.BeginReads(taken.Length);
-            while (read < from.Count && from.TryTake(read, out taken[read]))
-                read++;
-            return read;
-        }
-
         while (read < taken.Length && link.TryRead(out taken[read]))
             read++;
         return read;
@@ -553,6 +546,58 @@ public sealed class BurstLinkTests : LinkContract
 {
     private protected override Link<T> Create<T>(int capacity, ILinkEnd writer, ILinkEnd reader, Action<object?, DiscardReason> onDiscarded, FullMode fullMode) =>
         new BurstLink<T>("writer", "reader", capacity, writer, reader) { FullMode = fullMode, OnDiscarded = onDiscarded };
+
+    private protected override int WriteInALoop(Link<int> link, ReadOnlySpan<int> values)
+    {
+        BurstLink<int>.Writes to = ((BurstLink<int>)link).BeginWrites(values.Length, turn: null);
+        int written = 0;
+        while (written < to.Count && to.TryPut(written, values[written]))
+            written++;
+        return written;
+    }
+
+    private protected override int ReadInALoop(Link<int> link, int[] taken)
+    {
+        BurstLink<int>.Reads from = ((BurstLink<int>)link).BeginReads(taken.Length);
+        int read = 0;
+        while (read < from.Count && from.TryTake(read, out taken[read]))
+            read++;
+        return read;
+    }
+
+    [Fact] // S34: half of the slots wake a writer that waits, while the reader goes on
+    public void SlotsGivenBackInALoop_WakeAWriterWhenHalfAreFree()
+    {
+        var link = (BurstLink<int>)Create<int>(8);
+        while (link.TryWrite(0)) { }
+        link.AskForSlot();
+        BurstLink<int>.Reads from = link.BeginReads(8);
+        for (int i = 0; i < 4; i++)
+        {
+            Assert.Equal(0, _writer.Wakes);
+            Assert.True(from.TryTake(i, out _));
+            from.Release();
+        }
+
+        Assert.Equal(1, _writer.Wakes);
+    }
+
+    [Fact] // S34: a value that is written in a loop wakes a reader that sleeps, before the loop has ended
+    public void ValuesWrittenInALoop_WakeAReaderThatSleeps()
+    {
+        var link = (BurstLink<int>)Create<int>(8);
+        while (link.TryWrite(0)) { }
+        while (link.TryRead(out _))
+            link.Release(1);
+        BurstLink<int>.Writes to = link.BeginWrites(8, turn: null);
+        link.AnnounceSleep();
+
+        Assert.True(to.TryPut(0, 1));
+
+        Assert.Equal(1, _reader.Wakes);
+        Assert.True(to.TryPut(1, 2));
+        Assert.Equal(1, _reader.Wakes);
+    }
 
     [Fact] // S30: what is left to who shuts the link is not received
     public void Values_OfAReaderThatCountsItsReads_AreReceivedWhenTheyAreRead()

@@ -11,66 +11,56 @@ internal sealed partial class BurstLink<T>
 {
     /// <summary>Begins to read values that are there, and lie together. Reader only, which reads nothing in another way until it has done with these.</summary>
     /// <param name="most">No more than so many; at least 1.</param>
-    /// <returns>None when nothing is there.</returns>
+    /// <returns>None when nothing is there, or the link was shut.</returns>
     public Reads BeginReads(long most)
     {
         Debug.Assert(most > 0, "Who reads nothing need not begin.");
         ReaderSide read = _read;
         long position = read.Position;
+
+        // Who has shut the link gets what is there: without the look at that, a loop would begin again and again with what it cannot take.
         if ((position == read.PublishedSeen && !TryTakeBurst(position)) || IsShutting)
             return default;
         if (read.Released >= read.Looks.Due)
             read.Looks.Look(Reader, read.Released);
-        Ring ring = read.Ring;
-        while (position == ring.End)
-            ring = read.Ring = ring.Next!;
-        long count = Math.Min(Math.Min(read.PublishedSeen, ring.End) - position, Math.Min(read.Looks.Due - read.Released, most));
-        Span<T> places = ring.PlacesFrom(position);
-        return new Reads(this, read, places[..(int)Math.Min(count, places.Length)]);
+        return new Reads(this, Readable(read, position, Math.Min(most, read.Looks.Due - read.Released)));
     }
 
     /// <summary>Begins to write values for which there are slots, and places that lie together. Writer only, which writes nothing in another way until it has done with these.</summary>
     /// <param name="most">No more than so many; at least 1.</param>
     /// <param name="turn"><see cref="Turn.Here"/>.</param>
-    /// <returns>None when nothing is free, or more than ever would be in use. To write a single value tells.</returns>
-    public Writes BeginWrites(int most, Turn? turn)
+    /// <returns>None when this side knows of no slot or no place: a single <see cref="TryWrite(T, Turn)"/> looks further, and makes room.</returns>
+    public Writes BeginWrites(long most, Turn? turn)
     {
         Debug.Assert(most > 0, "Who writes nothing need not begin.");
         WriterSide write = _write;
         long position = write.Published;
         if (position >= write.RoomSeen)
         {
-            write.ReleasedSeen = Volatile.Read(ref _read.Released);
-            write.RoomSeen = Math.Min(write.RoomEnd, write.ReleasedSeen + write.MaxHeld - write.Reserved);
+            SeeReleased(write);
+            write.WorkOutRoom();
             if (position >= write.RoomSeen)
                 return default;
         }
 
         if (position >= write.Looks.Due)
             write.Looks.Look(Writer, position);
-        long count = Math.Min(Math.Min(write.RoomSeen, write.Looks.Due) - position, most);
         Span<T> places = write.Ring.PlacesFrom(position);
-        return new Writes(this, write, turn ?? Turn.None, places[..(int)Math.Min(count, places.Length)]);
+        long count = Math.Min(Math.Min(write.RoomSeen, write.Looks.Due) - position, Math.Min(most, places.Length));
+        return new Writes(this, turn ?? Turn.None, places[..(int)count]);
     }
 
     /// <summary>Values that a reader takes one after another.</summary>
-    public readonly ref struct Reads
+    public readonly ref struct Reads(BurstLink<T> link, Span<T> places)
     {
-        private readonly BurstLink<T> _link;
-        private readonly ReaderSide _read;
-        private readonly Span<T> _places;
-
-        public Reads(BurstLink<T> link, ReaderSide read, Span<T> places)
-        {
-            _link = link;
-            _read = read;
-            _places = places;
-        }
+        private readonly BurstLink<T> _link = link;
+        private readonly ReaderSide _read = link._read;
+        private readonly Span<T> _places = places;
 
         public int Count => _places.Length;
 
         /// <summary>The first one alone.</summary>
-        public Reads First => new(_link, _read, _places[..1]);
+        public Reads First => new(_link, _places[..1]);
 
         /// <summary>Takes the next value.</summary>
         /// <param name="index">Which one it is: the first one is 0.</param>
@@ -94,30 +84,16 @@ internal sealed partial class BurstLink<T>
 
         /// <summary>Gives the slot of one of them back.</summary>
         [MethodImpl(MethodImplOptions.AggressiveInlining)] // in loops, no call is left of it
-        public void Release()
-        {
-            long released = _read.Released + 1;
-            Volatile.Write(ref _read.Released, released);
-            if (_link.IsWriterWaiting && released >= _read.WakeDue)
-                _link.WakeWriterIfDue(released);
-        }
+        public void Release() => _link.GiveBack(_read, 1);
     }
 
     /// <summary>Places for values that a writer hands over one after another.</summary>
-    public readonly ref struct Writes
+    public readonly ref struct Writes(BurstLink<T> link, Turn turn, Span<T> places)
     {
-        private readonly BurstLink<T> _link;
-        private readonly WriterSide _write;
-        private readonly Turn _turn;
-        private readonly Span<T> _places;
-
-        public Writes(BurstLink<T> link, WriterSide write, Turn turn, Span<T> places)
-        {
-            _link = link;
-            _write = write;
-            _turn = turn;
-            _places = places;
-        }
+        private readonly BurstLink<T> _link = link;
+        private readonly WriterSide _write = link._write;
+        private readonly Turn _turn = turn;
+        private readonly Span<T> _places = places;
 
         public int Count => _places.Length;
 

@@ -175,7 +175,7 @@ internal sealed partial class BurstLink<T> : Link<T>
         WriterSide write = _write;
         if (!TryReserve() || !WriteReserved(item, turn))
             return false;
-        write.RoomSeen = Math.Min(write.RoomEnd, write.ReleasedSeen + write.MaxHeld - write.Reserved);
+        write.WorkOutRoom();
         return true;
     }
 
@@ -209,21 +209,17 @@ internal sealed partial class BurstLink<T> : Link<T>
         return false;
     }
 
-    /// <summary>Shows the reader the values that are in their places.</summary>
+    /// <summary>Shows the reader the values that are in their places, and looks at the time when that is due.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)] // for the writer of one value no more than a few instructions
     private void Publish(WriterSide write, long end, Turn? turn)
     {
-        Volatile.Write(ref write.Published, end);
-        if (turn?.KeepsBackFor(Writer) != true)
-            Interlocked.MemoryBarrier();
-        if (Volatile.Read(ref _readerSleeps) != 0)
-            WakeReader();
+        Show(write, end, turn ?? Turn.None);
         if (end >= write.Looks.Due)
             write.Looks.Look(Writer, end);
     }
 
-    /// <summary>The same without a look at the time.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    /// <summary>Shows the reader the values that are in their places.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)] // in loops, no call is left of it
     private void Show(WriterSide write, long end, Turn turn)
     {
         Volatile.Write(ref write.Published, end);
@@ -246,12 +242,18 @@ internal sealed partial class BurstLink<T> : Link<T>
             WakeReader();
     }
 
+    /// <summary>Looks how far the reader has come: slots and places up to there are free again.</summary>
+    private void SeeReleased(WriterSide write)
+    {
+        write.ReleasedSeen = Volatile.Read(ref _read.Released);
+        write.RoomEnd = Math.Max(write.ReleasedSeen, write.RingBegin) + write.Ring.Length;
+    }
+
     /// <summary>Makes a longer ring when the one there is really is full. The reader follows when it has read that to its end.</summary>
     private void MakeRoom(long position)
     {
         WriterSide write = _write;
-        write.ReleasedSeen = Volatile.Read(ref _read.Released);
-        write.RoomEnd = Math.Max(write.ReleasedSeen, write.RingBegin) + write.Ring.Length;
+        SeeReleased(write);
         if (position < write.RoomEnd)
             return;
         Debug.Assert(write.Ring.Length < Capacity, "A ring as long as the link has slots has room for all of them.");
@@ -292,18 +294,24 @@ internal sealed partial class BurstLink<T> : Link<T>
             long position = read.Position;
             if (position == read.PublishedSeen && !TryTakeBurst(position))
                 break;
-            Ring ring = read.Ring;
-            while (position == ring.End)
-                ring = read.Ring = ring.Next!;
-            Span<T> places = ring.PlacesFrom(position);
-            int count = (int)Math.Min(Math.Min(Math.Min(read.PublishedSeen, ring.End) - position, places.Length), items.Length - taken);
-            if (!TryClaim(read, position, count))
+            Span<T> places = Readable(read, position, items.Length - taken);
+            if (!TryClaim(read, position, places.Length))
                 break;
-            Ring.Take(places[..count], items[taken..]);
-            taken += count;
+            Ring.Take(places, items[taken..]);
+            taken += places.Length;
         }
 
         return taken;
+    }
+
+    /// <summary>The places of values that are there, from a position on, as far as they lie together.</summary>
+    private static Span<T> Readable(ReaderSide read, long position, long most)
+    {
+        Ring ring = read.Ring;
+        while (position == ring.End)
+            ring = read.Ring = ring.Next!;
+        Span<T> places = ring.PlacesFrom(position);
+        return places[..(int)Math.Min(Math.Min(Math.Min(read.PublishedSeen, ring.End) - position, places.Length), most)];
     }
 
     /// <summary>Says that values are taken, which they must not be when this returns false.</summary>
@@ -375,13 +383,22 @@ internal sealed partial class BurstLink<T> : Link<T>
 
     public override void Release(int count)
     {
-        long released = _read.Released + count;
-        Volatile.Write(ref _read.Released, released);
-        AssertSlots((int)(Volatile.Read(ref _write.Published) + Volatile.Read(ref _write.Reserved) - released));
-        if (IsWriterWaiting && released >= _read.WakeDue)
-            WakeWriterIfDue(released);
+        long released = GiveBack(_read, count);
         if (released >= _read.Looks.Due)
             _read.Looks.Look(Reader, released);
+    }
+
+    /// <summary>Gives slots back, and wakes a waiting writer when enough are free.</summary>
+    /// <returns>How many were given back so far.</returns>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)] // in loops, no call is left of it
+    private long GiveBack(ReaderSide read, int count)
+    {
+        long released = read.Released + count;
+        Volatile.Write(ref read.Released, released);
+        AssertSlots((int)(Volatile.Read(ref _write.Published) + Volatile.Read(ref _write.Reserved) - released));
+        if (IsWriterWaiting && released >= read.WakeDue)
+            WakeWriterIfDue(released);
+        return released;
     }
 
     /// <summary>Wakes a waiting writer when enough slots are free: one that were woken for every single slot would switch threads for every item. The rest is for <see cref="Flush"/>.</summary>
@@ -415,7 +432,7 @@ internal sealed partial class BurstLink<T> : Link<T>
     protected override void ReleaseQueued() => Volatile.Write(ref _leftTaken, _leftTaken + 1);
 
     /// <summary>What only the writer writes.</summary>
-    internal sealed class WriterSide(Ring first) : OnOwnCacheLines
+    private sealed class WriterSide(Ring first) : OnOwnCacheLines
     {
         public Ring Ring = first;
 
@@ -446,10 +463,13 @@ internal sealed partial class BurstLink<T> : Link<T>
         public Looks Looks = new(2 * Turn.ItemsPerLook);
 
         public CacheLines Behind { get; }
+
+        /// <summary>Works <see cref="RoomSeen"/> out again; more slots than ever are in use only when a single value asks for one.</summary>
+        public void WorkOutRoom() => RoomSeen = Math.Min(RoomEnd, ReleasedSeen + MaxHeld - Reserved);
     }
 
     /// <summary>What only the reader writes.</summary>
-    internal sealed class ReaderSide(Ring first) : OnOwnCacheLines
+    private sealed class ReaderSide(Ring first) : OnOwnCacheLines
     {
         public Ring Ring = first;
 
@@ -474,7 +494,7 @@ internal sealed partial class BurstLink<T> : Link<T>
     }
 
     /// <summary>Places for values, by position. The writer fills them, the reader empties them.</summary>
-    internal sealed class Ring(int leastLength)
+    private sealed class Ring(int leastLength)
     {
         private readonly T[] _places = new T[(int)System.Numerics.BitOperations.RoundUpToPowerOf2((uint)leastLength)];
 

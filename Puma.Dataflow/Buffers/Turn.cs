@@ -75,14 +75,10 @@ internal sealed class Turn
     private long _keptSince;
     private bool _isQuick;
 
-    // What the thread last gave away before it has run out of work, and when; null when nothing.
-    private Wakeup? _given;
-    private long _givenAt;
-
     // When the stream began to wait, as it has noted itself; 0 before.
     private long _waitsSince;
 
-    // Whether a receiver wakes who stays with it just now, and who that was; null before and afterwards.
+    // While a receiver wakes, who stays with it is kept here for the turn that follows; else null.
     private bool _isWaking;
     private Wakeup? _woken;
 
@@ -213,6 +209,8 @@ internal sealed class Turn
         Debug.Assert(_stream is null, "A thread takes one turn at a time.");
         _begin = TimeProvider.System.GetTimestamp();
         long arrival = _begin;
+        Wakeup? given = null;
+        long givenAt = 0;
         for (Wakeup? wakeup = first; wakeup is not null; wakeup = TakeKept())
         {
             _stream = wakeup.Stream;
@@ -234,24 +232,33 @@ internal sealed class Turn
             _begin = end;
             if (end - arrival > s_longestStay)
                 PublishAll();
-            if (!_isOfReceiver)
-                GiveAway();
+            if (!_isOfReceiver && GiveAway() is { } last)
+                (given, givenAt) = (last, end);
         }
 
-        _given?.GivingAway.Note(hasPaid: _begin - _givenAt >= s_handOver);
-        _given = null;
+        given?.GivingAway.Note(hasPaid: _begin - givenAt >= s_handOver);
     }
 
     /// <summary>Gives the newest ones to other threads, as far as that pays.</summary>
-    private void GiveAway()
+    /// <returns>The last of them: how long the thread still has other work, tells of that one.</returns>
+    private Wakeup? GiveAway()
     {
-        while (_next - _first > MostOwn && Volatile.Read(ref _kept[(_next - 1) & (MostKept - 1)])?.GivingAway.IsDue() != false)
+        Wakeup? given = null;
+        while (_next - _first > MostOwn)
         {
-            if (Interlocked.Exchange(ref _kept[--_next & (MostKept - 1)], null) is not { } wakeup)
+            ref Wakeup? newest = ref _kept[(_next - 1) & (MostKept - 1)];
+            if (Volatile.Read(ref newest) is { } wakeup && !wakeup.GivingAway.Decide())
+                break;
+            _next--;
+
+            // Or the watch has it.
+            if (Interlocked.Exchange(ref newest, null) is not { } taken)
                 continue;
-            (_given, _givenAt) = (wakeup, _begin);
-            Publish(wakeup);
+            given = taken;
+            Publish(taken);
         }
+
+        return given;
     }
 
     /// <inheritdoc cref="Look" path="/returns"/>
@@ -304,13 +311,7 @@ internal sealed class Turn
         _stream!.EndTurn(this);
     }
 
-    private bool TryKeepWoken(Wakeup wakeup)
-    {
-        if (!wakeup.StaysWithReceiver || _woken is not null)
-            return false;
-        _woken = wakeup;
-        return true;
-    }
+    private bool TryKeepWoken(Wakeup wakeup) => wakeup.StaysWithReceiver && (_woken ??= wakeup) == wakeup;
 
     private bool TryAdd(Wakeup wakeup)
     {
@@ -334,16 +335,11 @@ internal sealed class Turn
         return null;
     }
 
+    /// <summary>Gives all to other threads.</summary>
     private void PublishAll()
     {
         _keptSince = 0;
-        PublishAllBut(0);
-    }
-
-    /// <summary>Publishes the newest ones.</summary>
-    private void PublishAllBut(uint count)
-    {
-        while (_next - _first > count)
+        while (_next != _first)
         {
             if (Interlocked.Exchange(ref _kept[--_next & (MostKept - 1)], null) is { } wakeup)
                 Publish(wakeup);

@@ -50,7 +50,7 @@ internal sealed class Wakeup : IValueTaskSource, IThreadPoolWorkItem
         set => Volatile.Write(ref _isQuick, value);
     }
 
-    /// <summary>Whether other threads are to have it, when the one that keeps it goes on with others.</summary>
+    /// <summary>Learns whether other threads are to have it when its keeper has more to go on with.</summary>
     public ref GivingAway GivingAway => ref _givingAway;
 
     /// <summary>Whether the thread that receives for the waiter, and wakes it, is where it goes on. Written before the first wait.</summary>

@@ -347,15 +347,7 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
         FlushInputs();
         WaitsFor = waitsFor;
         long now = BeginWait(activity);
-        return Links.TrySleep() ? WaitAsync(_wakeups.Stream, now) : default;
-    }
-
-    private ValueTask WaitAsync(Wakeup wakeup, long now)
-    {
-        ValueTask waiting = wakeup.WaitAsync(Turning);
-        if (!waiting.IsCompleted && Time == TimeProvider.System)
-            Turn.NoteWait(this, now);
-        return waiting;
+        return Links.TrySleep() ? WaitAtAsync(_wakeups.Stream, now) : default;
     }
 
     /// <summary>Adds a signal for an emit, which may run beside the stream. The stream only.</summary>
@@ -371,7 +363,16 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
     {
         FlushInputs();
         WaitsFor = full;
-        return WaitAsync(at ?? _wakeups.Stream, BeginWait(StageActivity.WaitingForOutput));
+        return WaitAtAsync(at ?? _wakeups.Stream, BeginWait(StageActivity.WaitingForOutput));
+    }
+
+    /// <summary>Waits, which ends the turn: an emit that is not awaited at once notes that too early, and its stream looks quick until the next look.</summary>
+    private ValueTask WaitAtAsync(Wakeup at, long since)
+    {
+        ValueTask waiting = at.WaitAsync(Turning);
+        if (!waiting.IsCompleted && Time == TimeProvider.System)
+            Turn.NoteWait(this, since);
+        return waiting;
     }
 
     /// <summary>The thread that receives for its stream runs its turns. Before the first wait.</summary>

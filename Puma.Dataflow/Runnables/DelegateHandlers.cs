@@ -81,8 +81,20 @@ internal sealed class OfTypeHandler<TIn, TOut> : ItemHandler<TIn, TOut>
         item is TOut value ? output.PassAsync(value, cancellationToken) : default;
 }
 
+/// <summary>Looks at each item, synchronously, and passes it on.</summary>
+internal sealed class TapHandler<T>(Action<T, CancellationToken> action) : ItemHandler<T, T>
+{
+    public override bool EmitsLast => true;
+
+    public override ValueTask HandleAsync(T item, Emitter<T> output, CancellationToken cancellationToken)
+    {
+        action(item, cancellationToken);
+        return output.PassAsync(item, cancellationToken);
+    }
+}
+
 /// <summary>Looks at each item and passes it on.</summary>
-internal sealed class TapHandler<T>(Func<T, CancellationToken, ValueTask> action) : ItemHandler<T, T>
+internal sealed class AsyncTapHandler<T>(Func<T, CancellationToken, ValueTask> action) : ItemHandler<T, T>
 {
     public override bool EmitsLast => true;
 

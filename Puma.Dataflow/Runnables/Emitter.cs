@@ -9,11 +9,11 @@ internal abstract class Emitter<T>
     /// <summary>The same for the library's own handlers and bodies, which await each of their emits.</summary>
     public virtual ValueTask PassAsync(T value, CancellationToken cancellationToken) => EmitAsync(value, cancellationToken);
 
-    /// <summary>For bodies: passes on what a sequence gives, as long as each value is accepted at once and the body is not asked to end.</summary>
+    /// <summary>For bodies: passes on what a sequence gives, as long as each value is accepted at once and the body has been told nothing.</summary>
     /// <param name="items">The sequence.</param>
-    /// <param name="late">The first value that is not accepted at once; <see cref="PassAsync"/> is due for it.</param>
-    /// <returns>Whether there is one. If not, the sequence has ended, or the body is to end.</returns>
-    public virtual bool TryPassOn(IEnumerator<T> items, out T late)
+    /// <param name="late">The first value for which that is not so; <see cref="PassAsync"/> is due for it.</param>
+    /// <returns>Whether there is one; if not, the sequence has ended.</returns>
+    public virtual bool PassOn(IEnumerator<T> items, out T late)
     {
         bool isThere = items.MoveNext();
         late = isThere ? items.Current : default!;

@@ -10,7 +10,7 @@ internal sealed class EnumerableBody<T>(IEnumerable<T> source) : SourceBody<T>
     public override async ValueTask ProduceAsync(Emitter<T> output, CancellationToken stopToken)
     {
         using IEnumerator<T> items = source.GetEnumerator();
-        while (output.TryPassOn(items, out T late))
+        while (output.PassOn(items, out T late))
         {
             await output.PassAsync(late, default).ConfigureAwait(true);
             if (output.IsStopping)

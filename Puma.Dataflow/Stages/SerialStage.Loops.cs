@@ -11,14 +11,14 @@ internal sealed partial class SerialStage<TIn, TOut, TOutputs>
     /// <inheritdoc cref="HandleBurst"/>
     private bool HandleFastBurst(BurstLink<TIn> input, long last, out TIn item, out ValueTask<Fate> handling)
     {
-        // On one thread until it returns.
-        Turn? turn = Turn.Here;
+        // Looked up once: this method stays on its thread.
+        Turn? turn = _transform is null ? null : Turn.Here;
         do
         {
             BurstLink<TIn>.Reads from = input.BeginReads(last - _number);
             if (from.Count == 0)
                 break;
-            if (!TryDeliver(from, turn, out item, out handling))
+            if (Handle(from, turn, out item, out handling))
                 return true;
         }
         while (_number < last && !NeedsAttention);
@@ -26,34 +26,32 @@ internal sealed partial class SerialStage<TIn, TOut, TOutputs>
         return false;
     }
 
-    /// <summary>Handles items, as long as each is delivered at once. Some may be left when this returns.</summary>
-    /// <param name="from">The items.</param>
-    /// <param name="turn"><see cref="Turn.Here"/>.</param>
-    /// <param name="item">The item that takes longer, or has another fate.</param>
-    /// <param name="handling">How it goes on.</param>
-    /// <returns>False when there is such an item.</returns>
-    private bool TryDeliver(BurstLink<TIn>.Reads from, Turn? turn, out TIn item, out ValueTask<Fate> handling)
+    /// <summary>Handles some of these items, as long as each is delivered at once.</summary>
+    /// <inheritdoc cref="HandleBurst"/>
+    private bool Handle(BurstLink<TIn>.Reads from, Turn? turn, out TIn item, out ValueTask<Fate> handling)
     {
         if (_action is not null)
-            return TryConsume(_action, from, out item, out handling);
+            return Consume(_action, from, out item, out handling);
         if (_transform is null)
-            return TryDeliver(_handler, from, out item, out handling);
+            return Deliver(from, out item, out handling);
         BurstLink<TOut>.Writes to = _fastOutput!.BeginWrites(from.Count, turn);
-        return to.Count > 0 ? TryTransform(_transform, from, to, out item, out handling) : TryDeliver(_handler, from.First, out item, out handling);
+
+        // Without a place one item goes the general way, which looks further, makes room, or waits.
+        return to.Count > 0 ? Transform(_transform, from, to, out item, out handling) : Deliver(from.First, out item, out handling);
     }
 
-    /// <inheritdoc cref="TryDeliver(BurstLink{TIn}.Reads, Turn?, out TIn, out ValueTask{Fate})"/>
+    /// <summary>Items for any handler.</summary>
+    /// <inheritdoc cref="HandleBurst"/>
     [MethodImpl(MethodImplOptions.NoInlining)]
-    private bool TryDeliver(ItemHandler<TIn, TOut> handler, BurstLink<TIn>.Reads from, out TIn item, out ValueTask<Fate> handling)
+    private bool Deliver(BurstLink<TIn>.Reads from, out TIn item, out ValueTask<Fate> handling)
     {
+        ItemHandler<TIn, TOut> handler = _handler;
         TOutputs outputs = _outputs;
         StageContext context = _attempts.BeginSimple();
         StageCounters counters = Counters;
         CancellationToken token = DiscardToken;
-        for (int i = 0; i < from.Count; i++)
+        for (int i = 0; i < from.Count && from.TryTake(i, out TIn current); i++)
         {
-            if (!from.TryTake(i, out TIn current))
-                break;
             context.ItemNumber = ++_number;
             ValueTask now;
             bool isDelivered;
@@ -71,14 +69,14 @@ internal sealed partial class SerialStage<TIn, TOut, TOutputs>
             {
                 item = current;
                 handling = _attempts.FailedAsync(error, outputs, token);
-                return false;
+                return true;
             }
 
             if (!isDelivered)
             {
                 item = current;
                 handling = _attempts.AwaitAsync(now, outputs, token);
-                return false;
+                return true;
             }
 
             counters.CountDelivered();
@@ -88,26 +86,19 @@ internal sealed partial class SerialStage<TIn, TOut, TOutputs>
         }
 
         (item, handling) = (default!, default);
-        return true;
+        return false;
     }
 
-    /// <summary>The same for the most common stage: a delegate that returns one output for each item, between two fast links.</summary>
-    /// <param name="transform">The delegate.</param>
-    /// <param name="from">The items.</param>
-    /// <param name="to">Places for the outputs; no more than there are items.</param>
-    /// <param name="item">The item that takes longer, or has another fate.</param>
-    /// <param name="handling">How it goes on.</param>
-    /// <returns>False when there is such an item.</returns>
+    /// <summary>The most common stage: a delegate that returns one output for each item, between two fast links. There are no more places than items.</summary>
+    /// <inheritdoc cref="HandleBurst"/>
     [MethodImpl(MethodImplOptions.NoInlining)]
-    private bool TryTransform(Func<TIn, CancellationToken, TOut> transform, BurstLink<TIn>.Reads from, BurstLink<TOut>.Writes to, out TIn item, out ValueTask<Fate> handling)
+    private bool Transform(Func<TIn, CancellationToken, TOut> transform, BurstLink<TIn>.Reads from, BurstLink<TOut>.Writes to, out TIn item, out ValueTask<Fate> handling)
     {
         StageCounters counters = Counters;
         CancellationToken token = DiscardToken;
-        int i = 0;
-        for (; i < to.Count; i++)
+        int taken = 0;
+        while (taken < to.Count && from.TryTake(taken, out TIn current))
         {
-            if (!from.TryTake(i, out TIn current))
-                break;
             TOut value;
             try
             {
@@ -116,37 +107,39 @@ internal sealed partial class SerialStage<TIn, TOut, TOutputs>
             catch (Exception error)
             {
                 item = current;
-                handling = FailedAsync(i + 1, error);
-                return false;
+                handling = FailedAsync(taken + 1, error);
+                return true;
             }
 
-            if (NeedsAttention || !to.TryPut(i, value))
+            // What the stage was told meanwhile is seen here, before the output leaves.
+            if (NeedsAttention || !to.TryPut(taken, value))
             {
                 item = current;
-                handling = PassOnAsync(i + 1, value);
-                return false;
+                handling = PassOnAsync(taken + 1, value);
+                return true;
             }
 
             counters.CountDelivered();
             from.Release();
+            taken++;
         }
 
-        _number += i;
+        _number += taken;
         (item, handling) = (default!, default);
-        return true;
+        return false;
     }
 
-    /// <summary>The same for a delegate that has no output.</summary>
+    /// <summary>A delegate without an output.</summary>
+    /// <inheritdoc cref="HandleBurst"/>
     [MethodImpl(MethodImplOptions.NoInlining)]
-    private bool TryConsume(Action<TIn, CancellationToken> action, BurstLink<TIn>.Reads from, out TIn item, out ValueTask<Fate> handling)
+    private bool Consume(Action<TIn, CancellationToken> action, BurstLink<TIn>.Reads from, out TIn item, out ValueTask<Fate> handling)
     {
         StageCounters counters = Counters;
         CancellationToken token = DiscardToken;
-        int i = 0;
-        while (i < from.Count)
+        int taken = 0;
+        while (taken < from.Count && from.TryTake(taken, out TIn current))
         {
-            if (!from.TryTake(i++, out TIn current))
-                break;
+            taken++;
             try
             {
                 action(current, token);
@@ -154,8 +147,8 @@ internal sealed partial class SerialStage<TIn, TOut, TOutputs>
             catch (Exception error)
             {
                 item = current;
-                handling = FailedAsync(i, error);
-                return false;
+                handling = FailedAsync(taken, error);
+                return true;
             }
 
             counters.CountDelivered();
@@ -164,22 +157,26 @@ internal sealed partial class SerialStage<TIn, TOut, TOutputs>
                 break;
         }
 
-        _number += i;
+        _number += taken;
         (item, handling) = (default!, default);
-        return true;
+        return false;
     }
 
-    /// <summary>Ends the attempt at the last of some items.</summary>
+    /// <summary>Counts what a loop has taken. Only here the context learns the number: a bare delegate does not see it.</summary>
+    private void NoteTaken(int count) => _attempts.BeginSimple().ItemNumber = _number += count;
+
+    /// <summary>The item that was taken last has failed.</summary>
     private ValueTask<Fate> FailedAsync(int taken, Exception error)
     {
-        _attempts.BeginSimple().ItemNumber = _number += taken;
+        NoteTaken(taken);
         return _attempts.FailedAsync(error, _outputs, DiscardToken);
     }
 
-    /// <summary>Passes on the output of the last of some items.</summary>
+    /// <summary>Passes on the output of the item that was taken last.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining)] // rare, and the frequent path is short without it
     private ValueTask<Fate> PassOnAsync(int taken, TOut value)
     {
-        _attempts.BeginSimple().ItemNumber = _number += taken;
+        NoteTaken(taken);
         return _attempts.AwaitAsync(_outputs.PassAsync(value, DiscardToken), _outputs, DiscardToken);
     }
 }

@@ -27,7 +27,7 @@ internal sealed partial class SerialStage<TIn, TOut, TOutputs>(StageSetup setup,
     private Func<TIn, CancellationToken, TOut>? _transform;
     private BurstLink<TOut>? _fastOutput;
 
-    // Set when the input is a fast link, each item has one attempt, and the handler is no more than a delegate without an output.
+    // Set when, in addition, it is no more than a delegate without an output.
     private Action<TIn, CancellationToken>? _action;
 
     // How many items were handled, or are.

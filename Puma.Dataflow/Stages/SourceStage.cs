@@ -63,44 +63,46 @@ internal sealed class SourceStage<TOut>(StageSetup setup, Func<SourceBody<TOut>>
         public override ValueTask EmitAsync(TOut value, CancellationToken cancellationToken) =>
             NeedsCheckpoint ? CheckpointThenEmitAsync(value, cancellationToken) : base.EmitAsync(value, cancellationToken);
 
-        public override bool TryPassOn(IEnumerator<TOut> items, out TOut late) => _fastLink is null ? base.TryPassOn(items, out late) : TryPassOn(_fastLink, items, out late);
-
-        private bool TryPassOn(BurstLink<TOut> output, IEnumerator<TOut> items, out TOut late)
+        public override bool PassOn(IEnumerator<TOut> items, out TOut late)
         {
-            // On one thread until it returns.
+            if (_fastLink is null)
+                return base.PassOn(items, out late);
+
+            // Looked up once: this method stays on its thread.
             Turn? turn = Turn.Here;
             while (true)
             {
-                BurstLink<TOut>.Writes to = output.BeginWrites(int.MaxValue, turn);
+                BurstLink<TOut>.Writes to = _fastLink.BeginWrites(long.MaxValue, turn);
                 if (to.Count == 0)
-                    return base.TryPassOn(items, out late);
-                if (!TryFill(to, items, out late, out bool isLate))
+                    return base.PassOn(items, out late);
+                if (Fill(to, items, out late) is { } isLate)
                     return isLate;
             }
         }
 
+        /// <returns>Whether a value is late, as <see cref="PassOn"/> says it; null when all places are filled.</returns>
         [MethodImpl(MethodImplOptions.NoInlining)] // A loop of its own: its locals stay in registers.
-        private bool TryFill(BurstLink<TOut>.Writes to, IEnumerator<TOut> items, out TOut late, out bool isLate)
+        private bool? Fill(BurstLink<TOut>.Writes to, IEnumerator<TOut> items, out TOut late)
         {
             SourceStage<TOut> stage = source;
             for (int i = 0; i < to.Count; i++)
             {
                 if (!items.MoveNext())
                 {
-                    (late, isLate) = (default!, false);
+                    late = default!;
                     return false;
                 }
 
                 TOut item = items.Current;
                 if (stage.NeedsAttention || !to.TryPut(i, item))
                 {
-                    (late, isLate) = (item, true);
-                    return false;
+                    late = item;
+                    return true;
                 }
             }
 
-            (late, isLate) = (default!, false);
-            return true;
+            late = default!;
+            return null;
         }
 
         public override ValueTask PassAsync(TOut value, CancellationToken cancellationToken) =>

@@ -21,7 +21,7 @@ namespace Puma.Dataflow.Isolation.Transport;
 /// <param name="stream">The connection.</param>
 /// <param name="socket">The same, if it is used directly.</param>
 /// <param name="maxLength">The longest payload that is accepted.</param>
-/// <param name="onReadable">Called by the pump when more can be read, or the other side has ended; must not block.</param>
+/// <param name="onReadable">Called by the pump when more can be read, or the other side has ended; must neither block nor throw.</param>
 /// <param name="servedBy">Whose thread the pump of a socket has.</param>
 internal sealed class FrameReceiver(Stream stream, DirectSocket? socket, int maxLength, Action onReadable, ServedBy servedBy)
 {
