@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Reflection;
 using Puma.Dataflow.Buffers;
 using Puma.Dataflow.Lifecycle;
 using Puma.Dataflow.Tests.Infrastructure;
@@ -563,6 +564,50 @@ public sealed class BurstLinkTests : LinkContract
         while (read < from.Count && from.TryTake(read, out taken[read]))
             read++;
         return read;
+    }
+
+    [Theory] // S34, S30: positions count from the first value on, and go far beyond what an int holds
+    [InlineData(Way.OneByOne)]
+    [InlineData(Way.Together)]
+    [InlineData(Way.InALoop)]
+    public void Values_BeyondTwoToThe31_GoOn(Way way)
+    {
+        var link = (BurstLink<int>)Create<int>(64);
+        MoveTo(link, int.MaxValue - 100L);
+
+        for (int next = 0; next < 1000;)
+        {
+            // From a reservation to the next write, the writer knows of no slot at all.
+            Assert.True(link.TryReserve());
+            link.CancelReserve();
+            int written = Write(link, [.. Enumerable.Range(next, 20)], way);
+            List<int> read = [];
+            int[] burst = new int[20];
+            while (Read(link, burst, way) is > 0 and int count)
+                read.AddRange(burst.AsSpan(0, count));
+
+            Assert.Equal(20, written);
+            Assert.Equal(Enumerable.Range(next, 20), read);
+            link.Release(20);
+            next += written;
+        }
+
+        link.Complete(EndMarker.Completed);
+        Assert.NotNull(link.End);
+        Assert.Equal((0, 0), (link.SlotsHeld, link.Queued));
+    }
+
+    /// <summary>Makes an empty link one over which so many values have gone, which would take minutes.</summary>
+    private static void MoveTo(BurstLink<int> link, long position)
+    {
+        const BindingFlags Any = BindingFlags.Instance | BindingFlags.NonPublic | BindingFlags.Public;
+        foreach ((string side, string[] fields) in ((string, string[])[])
+            [("_write", ["RingBegin", "Published", "Claimed", "ReleasedSeen"]), ("_read", ["Position", "PublishedSeen", "NewsSeen", "Released"])])
+        {
+            object of = typeof(BurstLink<int>).GetField(side, Any)!.GetValue(link)!;
+            foreach (string field in fields)
+                of.GetType().GetField(field, Any)!.SetValue(of, position);
+        }
     }
 
     [Fact] // S34: half of the slots wake a writer that waits, while the reader goes on

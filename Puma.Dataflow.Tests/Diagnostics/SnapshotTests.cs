@@ -36,6 +36,7 @@ public sealed class SnapshotTests : PipelineTest
             {
                 Assert.True(s.Delivered + s.Skipped + s.DeadLettered + s.Failed + s.Discarded + s.Abandoned <= s.Accepted || !s.KeepsLedger, $"more items have a fate than were accepted: {s}");
                 Assert.True(s.Queued <= s.SlotsHeld, $"more items wait than have a slot: {s}");
+                Assert.True(s.InFlight + s.Queued <= s.SlotsHeld || !s.KeepsLedger, $"more items are in work than have a slot: {s}");
                 Assert.True(s.SlotsHeld <= s.MaxSlotsHeld, $"more slots are held than ever were: {s}");
                 Assert.True(s.MaxSlotsHeld <= s.Capacity, $"more slots were held than there are: {s}");
                 Assert.True(s.Repeated <= s.Emitted, $"more outputs were repeated than emitted: {s}");

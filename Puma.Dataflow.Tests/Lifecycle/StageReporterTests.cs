@@ -31,6 +31,20 @@ public sealed class StageReporterTests : PipelineTest
         }
     }
 
+    [Fact] // S34
+    public async Task ItemsWhoseFatesWereReadTooEarly_ShowNoMoreInWorkThanHaveSlots()
+    {
+        PipelineRun<int> run = Start(Pipeline.Accept<int>().ForEach(static _ => { }, new() { Name = "stage" }));
+        run.Complete();
+        await run.Completion.Within();
+        StageNode stage = run.Graph.Nodes.Single(static n => n.Name == "stage");
+        stage.Links.Inputs = [new MovingLink(stage, static _ => { })];
+
+        StageReport now = StageReporter.Report(stage);
+
+        Assert.True(now.Accepted > 0 && now.InFlight + now.Queued <= now.SlotsHeld, $"{now}");
+    }
+
     /// <summary>A link over which items go right after it was asked how many there were, and that is never at the same moment in two answers.</summary>
     private sealed class MovingLink : Link
     {

@@ -267,6 +267,33 @@ public sealed class AbandonTests : LifecycleTest
         AssertCounts(await run.Completion.Within(), "sink", accepted: 9, delivered: 9);
     }
 
+    [Fact] // S34: a delegate that blocks its thread keeps the stage from waking its writer for each slot
+    public async Task BlockedStage_WithSlotsThatAreFree_GetsThemFilled()
+    {
+        Gate first = new(), second = new();
+        PipelineRun run = Start(
+            Pipeline.From(Enumerable.Range(0, 100), new() { Name = "source" })
+                .ForEach(
+                    x =>
+                    {
+                        if (x == 0)
+                            first.Block();
+                        if (x == 3)
+                            second.Block();
+                    },
+                    new() { Name = "sink", BoundedCapacity = 8 }),
+            FakeTimeOptions with { StallTimeout = TimeSpan.FromSeconds(20) });
+        await UntilWaitingForOutputAsync(run, "source");
+        first.Open();
+        await Waiting.UntilAsync(() => run.Snapshot().Stage("sink") is { Delivered: 3, InFlight: 1 }, "the sink is blocked again");
+
+        Time.Advance(TimeSpan.FromSeconds(5));
+
+        await Waiting.UntilAsync(() => run.Snapshot().Stage("sink") is { SlotsHeld: 8, Queued: 7 }, "the free slots are used");
+        second.Open();
+        AssertCounts(await run.Completion.Within(), "sink", accepted: 100, delivered: 100);
+    }
+
     [Fact] // S28: idle is not stalled
     public async Task IdleRun_IsNotWarnedOf()
     {

@@ -147,9 +147,10 @@ internal sealed partial class BurstLink<T> : Link<T>
         while (written < items.Length)
         {
             long position = write.Published;
-            int count = (int)Math.Min(items.Length - written, write.RoomSeen - position);
-            if (count > 0)
+            long room = Math.Min(items.Length - written, write.RoomSeen - position);
+            if (room > 0)
             {
+                int count = (int)room;
                 if (!TryClaim(write, position, count, NoSlots))
                     break;
                 write.Ring.Put(position, items.Slice(written, count));

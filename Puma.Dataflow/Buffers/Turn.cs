@@ -138,8 +138,15 @@ internal sealed class Turn
         Turn turn = OfThread();
         Debug.Assert(turn._stream is null && turn._first == turn._next, "A thread that receives takes no turn meanwhile.");
         turn._isWaking = true;
-        wake();
-        turn._isWaking = false;
+        try
+        {
+            wake();
+        }
+        finally
+        {
+            turn._isWaking = false;
+        }
+
         if (turn._woken is not { } woken)
             return true;
         turn._woken = null;

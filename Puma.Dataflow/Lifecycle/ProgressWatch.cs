@@ -4,8 +4,8 @@ using Puma.Dataflow.Diagnostics;
 namespace Puma.Dataflow.Lifecycle;
 
 /// <summary>
-/// Looks now and then whether a run still moves. Queued work that stands still for the stall time-out is warned of once, with the
-/// wait-for chain; a drain after a fault that stands still for the drain time-out becomes an abort.
+/// Looks now and then whether a run still moves, and wakes who waits for a slot that is free. Queued work that stands still for the stall
+/// time-out is warned of once, with the wait-for chain; a drain after a fault that stands still for the drain time-out becomes an abort.
 /// </summary>
 internal sealed class ProgressWatch : IDisposable
 {
@@ -39,6 +39,10 @@ internal sealed class ProgressWatch : IDisposable
 
     private void Look()
     {
+        // A stage wakes its writer when half of the slots are free, and for fewer before it waits. From that, user code that blocks keeps it.
+        foreach (StageNode node in _graph.Nodes)
+            node.Links.FlushInputs();
+
         bool isDrainStalled;
         string? chain = null;
         TimeSpan still;

@@ -22,14 +22,19 @@ internal static class StageReporter
             discarded += counts.Discarded - counts.Refused;
             received += counts.Received;
             accepted += counts.Accepted;
+            int waiting = input.Queued;
             int held = hasEnded ? 0 : input.SlotsHeld;
-            queued += Math.Min(input.Queued, held);
+            queued += Math.Min(waiting, held);
             slots += held;
             maxSlots += Math.Max(input.MaxSlotsHeld, held);
             capacity += input.Capacity;
         }
 
+        // The two were read one after another, and the stage has gone on meanwhile: no more are in work than have a slot. What was queued
+        // was read before the slots, so that what has come since does not hide an item in work.
         long inFlight = stage.IsAbandoned ? 0 : Math.Max(0, received - settled);
+        if (stage.KeepsLedger)
+            inFlight = Math.Min(inFlight, slots - queued);
         return new StageReport
         {
             Name = stage.Name,
