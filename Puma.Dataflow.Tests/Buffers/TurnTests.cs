@@ -219,20 +219,26 @@ public sealed class TurnTests
     public async Task ATurnThatWakesTwo_GivesTheSecondAway_AsLongAsThatPays()
     {
         await using var three = new ThreeStreams();
-        for (int i = 0; i < 50; i++)
+        await UntilItIsSeenAsync(async () =>
         {
-            three.Second.OnTurn = static () =>
+            int given = 0;
+            for (int i = 0; i < 20; i++)
             {
-                // Longer than it takes another thread to begin, and short enough to be kept.
-                long begin = Stopwatch.GetTimestamp();
-                while (Stopwatch.GetElapsedTime(begin) < TimeSpan.FromMicroseconds(5))
+                three.Second.OnTurn = static () =>
                 {
-                }
-            };
-            await three.WakeAsync();
+                    // Longer than it takes another thread to begin, and short enough to be kept.
+                    long begin = Stopwatch.GetTimestamp();
+                    while (Stopwatch.GetElapsedTime(begin) < TimeSpan.FromMicroseconds(5))
+                    {
+                    }
+                };
+                await three.WakeAsync();
+                given += three.Third.Wakeup.GivingAway.Decide() ? 1 : 0;
+            }
 
-            Assert.True(three.Third.Wakeup.GivingAway.Decide());
-        }
+            // The watch may take what the thread is still busy with, so that it seems in vain; not every time.
+            return given >= 10;
+        });
     }
 
     [Fact]
@@ -274,6 +280,21 @@ public sealed class TurnTests
             (first.OnTurn, second.OnTurn) = (static () => { }, static () => { });
             return goesOn && (firstThread, secondThread) == (receiver, receiver);
         });
+    }
+
+    [Fact]
+    public async Task WhatIsLeftOnAThreadWithOtherWork_IsNotForTheStream()
+    {
+        await using var stream = new TestStream();
+        SynchronizationContext? found = null;
+
+        await TakeWokenAsync(
+            stream,
+            () => found = SynchronizationContext.Current,
+            static () => { },
+            static () => SynchronizationContext.SetSynchronizationContext(new SynchronizationContext()));
+
+        Assert.Null(found);
     }
 
     [Fact] // S27: who blocks keeps nobody from receiving
@@ -336,8 +357,53 @@ public sealed class TurnTests
         Assert.NotEqual(receiver, streamThread);
     }
 
+    [Fact] // S27, S34: what a thread owes is done by another one, when user code keeps it
+    public async Task AThreadThatOwes_AndIsKeptByUserCode_IsRelieved()
+    {
+        var isRelieved = new Gate();
+        bool stillOwes = true;
+
+        await PumpThread.RunAsync(
+            () =>
+            {
+                var turn = Turn.OfThread();
+                turn.Owe(isRelieved.Open);
+                isRelieved.Block();
+                stillOwes = turn.Pay();
+            },
+            "test").Within();
+
+        Assert.False(stillOwes);
+    }
+
+    [Fact]
+    public async Task WhatAThreadOwes_IsDoneOnce()
+    {
+        int owed = 0, relieved = 0, paid = 0;
+        await UntilItIsSeenAsync(async () =>
+        {
+            await PumpThread.RunAsync(
+                () =>
+                {
+                    var turn = Turn.OfThread();
+                    for (int i = 0; i < 100; i++)
+                    {
+                        turn.Owe(() => Interlocked.Increment(ref relieved));
+                        owed++;
+
+                        // Now longer than the watch takes to come by, now shorter.
+                        Thread.SpinWait(1 << (i % 17));
+                        paid += turn.Pay() ? 1 : 0;
+                    }
+                },
+                "test").Within();
+            await Waiting.UntilAsync(() => paid + Volatile.Read(ref relieved) == owed, "each was done by one of them");
+            return relieved > 0 && paid > 0;
+        });
+    }
+
     /// <summary>Takes a turn of a stream on a thread that receives.</summary>
-    private static async Task<bool> TakeWokenAsync(TestStream stream, Action onTurn, Action relief)
+    private static async Task<bool> TakeWokenAsync(TestStream stream, Action onTurn, Action relief, Action? before = null)
     {
         stream.Wakeup.StaysWithReceiver = true;
         bool goesOn = true;
@@ -357,6 +423,7 @@ public sealed class TurnTests
                 () =>
                 {
                     Volatile.Write(ref receiver, Environment.CurrentManagedThreadId);
+                    before?.Invoke();
                     goesOn = Turn.TakeWoken(stream.Wakeup.Set, relief);
                 },
                 "test").Within();

@@ -58,8 +58,8 @@ internal abstract class Link(string from, string to, int capacity, ILinkEnd writ
     /// <summary>Items that the writer has counted and that had a slot. Exact once <see cref="Shut"/> has returned.</summary>
     protected abstract long AcceptedSoFar { get; }
 
-    /// <summary>Items that the reader has counted as received.</summary>
-    protected virtual long ReceivedSoFar => Volatile.Read(ref _reading.Received);
+    /// <summary>Items whose handling has started: those that the reader has counted, and those of its instances.</summary>
+    protected virtual long ReceivedSoFar => Volatile.Read(ref _reading.Received) + (StartedByInstances?.Invoke() ?? 0);
 
     public abstract int SlotsHeld { get; }
 
@@ -117,8 +117,8 @@ internal abstract class Link(string from, string to, int capacity, ILinkEnd writ
     /// <summary>Counts an item whose handling starts. Reader only.</summary>
     public void CountReceived(int count = 1) => Volatile.Write(ref _reading.Received, _reading.Received + count);
 
-    /// <summary>The same for a reader whose instances count for themselves: all of them this way. Any thread.</summary>
-    public void CountReceivedByAny() => Interlocked.Increment(ref _reading.Received);
+    /// <summary>How many items the reader's instances have started, who count for themselves: <see cref="CountReceived"/> counts others. Set by the reader, before it reads the first one; called by any thread, also when the stage has ended.</summary>
+    public Func<long>? StartedByInstances { get; set; }
 
     /// <summary>Whether the writer has asked for a slot and was not woken. The reader gives slots back, passes a full fence, and looks then.</summary>
     protected bool IsWriterWaiting => Volatile.Read(ref _writerWaits) != 0;

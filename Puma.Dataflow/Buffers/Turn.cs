@@ -13,7 +13,8 @@ namespace Puma.Dataflow.Buffers;
 /// back when it ends, when that is older than <see cref="s_longest"/> at one of its looks, or, if its user code keeps the thread meanwhile, when
 /// <see cref="TurnWatch"/> comes by.
 /// <para>
-/// A thread that receives what a child sends takes the turn of the stream that it wakes (<see cref="TakeWoken"/>), and all that is kept in it.
+/// A thread that receives what a child sends takes the turn of the stream that it wakes (<see cref="TakeWoken"/>), and all that is kept in it;
+/// so does one that handles items of a pool (<see cref="TakeBesideOtherWork"/>).
 /// </para>
 /// <para>
 /// All fields belong to the thread, but for the keeper, the relief and what is kept: these are taken by an exchange, by the thread or by the watch. The
@@ -30,10 +31,10 @@ internal sealed class Turn
     private static readonly long s_longest = TimeProvider.System.TimestampFrequency / 50_000;
 
     /// <summary>
-    /// The same for turns on a thread that receives from a child, and for those that stay there: a quarter of a millisecond. The child needs a
-    /// processor, too, and threads of the pool that look for work take it away.
+    /// The same for turns on a thread that has other things to do, and for those that stay with who receives from a child: a quarter of a
+    /// millisecond. The child, or who handles items, needs a processor, too, and threads of the pool that look for work take it away.
     /// </summary>
-    private static readonly long s_longestBesideChild = TimeProvider.System.TimestampFrequency / 4000;
+    private static readonly long s_longestBesideOtherWork = TimeProvider.System.TimestampFrequency / 4000;
 
     /// <summary>2.5 microseconds, in timestamps: four times as many items (<see cref="Looks"/>) that each take twice as long are still found short by the next look.</summary>
     private static readonly long s_veryShort = s_longest / 8;
@@ -82,17 +83,17 @@ internal sealed class Turn
     private bool _isWaking;
     private Wakeup? _woken;
 
-    // Whether the thread takes the turns of those.
-    private bool _isOfReceiver;
+    // Whether the thread takes turns between other things that it has to do.
+    private bool _hasOtherWork;
 
     // Whether the stream of this turn stays with its receiver.
     private bool _stays;
 
-    // Receives elsewhere, while the thread takes turns for that; else null. Taken by an exchange, by the thread or by the watch.
+    // Does elsewhere what the thread owes; null when it owes nothing. Taken by an exchange, by the thread or by the watch.
     private Action? _relief;
 
-    // How often the thread has begun such turns. Read by the watch.
-    private int _receipts;
+    // How often the thread has begun to owe something. Read by the watch.
+    private int _debts;
 
     private Turn() { }
 
@@ -105,20 +106,23 @@ internal sealed class Turn
     /// <summary>The same when the watch last came by. The watch's own.</summary>
     public int KeepingsSeen { get; set; }
 
-    /// <summary>How often the thread has begun to take turns for what it had received. Any thread.</summary>
-    public int Receipts => Volatile.Read(ref _receipts);
+    /// <summary>How often the thread has begun to owe something. Any thread.</summary>
+    public int Debts => Volatile.Read(ref _debts);
 
     /// <summary>The same when the watch last came by. The watch's own.</summary>
-    public int ReceiptsSeen { get; set; }
+    public int DebtsSeen { get; set; }
 
-    /// <summary>Whether another thread can receive. Any thread.</summary>
-    public bool HasRelief => Volatile.Read(ref _relief) is not null;
+    /// <summary>Whether it owes something, which another thread can do. Any thread.</summary>
+    public bool Owes => Volatile.Read(ref _relief) is not null;
 
     /// <summary>Whether something may be kept back. Any thread.</summary>
     public bool KeepsBack => Volatile.Read(ref _keeper) is not null || Array.Exists(_kept, static k => k is not null);
 
     /// <summary>The turns of this thread. Looking for them costs as much as a fence, so that who writes many values keeps what it has found: as long as it is on this thread.</summary>
     public static Turn? Here => t_here;
+
+    /// <summary>The turns of this thread, made when it takes its first.</summary>
+    public static Turn OfThread() => t_here ??= TurnWatch.Watched(new Turn());
 
     /// <summary>Whether this is a turn of a stream, on this thread, that keeps things back.</summary>
     public static bool IsKeeping(ILinkEnd stream) => t_here is { } turn && turn.KeepsBackFor(stream);
@@ -150,15 +154,40 @@ internal sealed class Turn
         if (turn._woken is not { } woken)
             return true;
         turn._woken = null;
-        turn._isOfReceiver = true;
-        Volatile.Write(ref turn._receipts, turn._receipts + 1);
-        Volatile.Write(ref turn._relief, relief);
-        if (relief is not null)
-            TurnWatch.BeAwake();
-        turn.TakeAll(woken);
-        turn._isOfReceiver = false;
-        return Interlocked.Exchange(ref turn._relief, null) == relief;
+        return turn.TakeBesideOtherWork(woken, relief);
     }
+
+    /// <summary>On a thread that has other things to do: takes a turn, and those that are kept in it.</summary>
+    /// <param name="wakeup">Whose turn.</param>
+    /// <param name="relief">Does those other things elsewhere, when user code keeps the thread; as in <see cref="Owe"/>.</param>
+    /// <returns>False when the relief was called: the thread is to do them no more.</returns>
+    public bool TakeBesideOtherWork(Wakeup wakeup, Action? relief)
+    {
+        ForgetContext();
+        Owe(relief);
+        _hasOtherWork = true;
+        TakeAll(wakeup);
+        _hasOtherWork = false;
+        return Pay() || relief is null;
+    }
+
+    /// <summary>Notes what the thread has to do, but not before it has gone through user code, which may keep it: then the watch has it done elsewhere.</summary>
+    /// <param name="relief">Does it. It may be called on another thread, and must neither block nor throw; null when there is nothing.</param>
+    public void Owe(Action? relief)
+    {
+        Debug.Assert(!Owes, "One thing at a time.");
+        if (relief is null)
+            return;
+
+        // The watch may see the new one with the old count, and is too early then, which harms nobody.
+        Volatile.Write(ref _debts, _debts + 1);
+        Volatile.Write(ref _relief, relief);
+        TurnWatch.BeAwake();
+    }
+
+    /// <summary>Takes back what <see cref="Owe"/> has noted.</summary>
+    /// <returns>Whether it is still to be done, by the caller.</returns>
+    public bool Pay() => Interlocked.Exchange(ref _relief, null) is not null;
 
     /// <summary>Keeps a wake-up for this thread.</summary>
     /// <returns>False when it is not kept.</returns>
@@ -206,10 +235,8 @@ internal sealed class Turn
         }
     }
 
-    /// <summary>Lets another thread receive, if this one takes a turn for that. The watch only.</summary>
+    /// <summary>Lets another thread do what this one owes. The watch only.</summary>
     public void Relieve() => Interlocked.Exchange(ref _relief, null)?.Invoke();
-
-    private static Turn OfThread() => t_here ??= TurnWatch.Watched(new Turn());
 
     private void TakeAll(Wakeup first)
     {
@@ -228,22 +255,27 @@ internal sealed class Turn
             wakeup.Resume();
             _stream?.UseRestOfTurn(this);
 
-            // Whatever user code has left on the thread is not for the next stream.
-            if (SynchronizationContext.Current is not null)
-                SynchronizationContext.SetSynchronizationContext(null);
+            ForgetContext();
             StopKeeping();
             _stream = null;
             long end = _waitsSince != 0 ? _waitsSince : TimeProvider.System.GetTimestamp();
             _waitsSince = 0;
-            wakeup.IsQuick = _isQuick && end - _lastLook <= (_stays ? s_longestBesideChild : s_longest);
+            wakeup.IsQuick = _isQuick && end - _lastLook <= (_stays ? s_longestBesideOtherWork : s_longest);
             _begin = end;
             if (end - arrival > s_longestStay)
                 PublishAll();
-            if (!_isOfReceiver && GiveAway() is { } last)
+            if (!_hasOtherWork && GiveAway() is { } last)
                 (given, givenAt) = (last, end);
         }
 
         given?.GivingAway.Note(hasPaid: _begin - givenAt >= s_handOver);
+    }
+
+    /// <summary>What user code has left on the thread is not for the next stream.</summary>
+    private static void ForgetContext()
+    {
+        if (SynchronizationContext.Current is not null)
+            SynchronizationContext.SetSynchronizationContext(null);
     }
 
     /// <summary>Gives the newest ones to other threads, as far as that pays.</summary>
@@ -278,8 +310,8 @@ internal sealed class Turn
 
         // Many items lie between two looks for the same link; between looks for different ones there may be one, which may still be long.
         long took = now - Math.Max(before, _begin);
-        _isQuick = took <= (_stays ? s_longestBesideChild : s_longest);
-        long longestKept = _isOfReceiver || _stays ? s_longestBesideChild : s_longest;
+        _isQuick = took <= (_stays ? s_longestBesideOtherWork : s_longest);
+        long longestKept = _hasOtherWork || _stays ? s_longestBesideOtherWork : s_longest;
         if (!_isQuick || now - last > longestKept)
         {
             StopKeeping();

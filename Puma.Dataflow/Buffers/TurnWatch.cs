@@ -1,6 +1,9 @@
 namespace Puma.Dataflow.Buffers;
 
-/// <summary>Comes by once in a millisecond, while there are short turns, and gives back what a turn keeps whose user code blocks its thread, and calls its relief. One thread for the process.</summary>
+/// <summary>
+/// Comes by once in a millisecond while there are short turns. From a turn whose user code blocks its thread it gives back what that keeps, and
+/// has done elsewhere what it owes. One thread for the process.
+/// </summary>
 internal static class TurnWatch
 {
     /// <summary>After so many rounds without a turn it sleeps until there is one.</summary>
@@ -33,7 +36,7 @@ internal static class TurnWatch
         return turn;
     }
 
-    /// <summary>Makes it come by. After the turn has said that it keeps things back; a barrier for all processors comes before the watch sleeps.</summary>
+    /// <summary>Makes it come by. After the turn has said that it keeps things back, or owes something; a barrier for all processors comes before the watch sleeps.</summary>
     public static void BeAwake()
     {
         if (Volatile.Read(ref s_isAwake) == 0 && Interlocked.Exchange(ref s_isAwake, 1) == 0)
@@ -53,13 +56,13 @@ internal static class TurnWatch
                     continue;
                 Volatile.Write(ref s_isAwake, 0);
                 Interlocked.MemoryBarrierProcessWide();
-                if (Turns().Exists(static t => t.KeepsBack || t.HasRelief) && Interlocked.Exchange(ref s_isAwake, 1) == 0)
+                if (Turns().Exists(static t => t.KeepsBack || t.Owes) && Interlocked.Exchange(ref s_isAwake, 1) == 0)
                     idle = 0;
             }
         }
     }
 
-    /// <returns>Whether a thread has begun to keep things back since the last round.</returns>
+    /// <returns>Whether a thread has begun to keep things back, or to owe something, since the last round.</returns>
     private static bool ComeBy()
     {
         bool isAny = false;
@@ -73,13 +76,13 @@ internal static class TurnWatch
                 stuck.Add((turn, turn.TakeKeeper()));
             turn.KeepingsSeen = keepings;
 
-            // However it goes on: who receives is waited for by another process.
-            int receipts = turn.Receipts;
-            if (receipts != turn.ReceiptsSeen)
+            // However it goes on: another process waits for who receives, and a stream for what an instance has not told.
+            int debts = turn.Debts;
+            if (debts != turn.DebtsSeen)
                 isAny = true;
             else
                 turn.Relieve();
-            turn.ReceiptsSeen = receipts;
+            turn.DebtsSeen = debts;
         }
 
         if (stuck.Count == 0)

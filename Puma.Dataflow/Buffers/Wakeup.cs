@@ -59,6 +59,14 @@ internal sealed class Wakeup : IValueTaskSource, IThreadPoolWorkItem
     /// <summary>Signals. Any thread.</summary>
     public void Set()
     {
+        if (TrySetForCaller() && !Turn.TryKeep(this))
+            ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: true);
+    }
+
+    /// <summary>Signals, and leaves it to the caller to let the waiter go on. Any thread.</summary>
+    /// <returns>Whether there is one; if so, it must go on (<see cref="Turn"/>).</returns>
+    public bool TrySetForCaller()
+    {
         // Between what the caller changed and the look at the state: either this sees the waiter, or the waiter sees the change.
         Interlocked.MemoryBarrier();
         while (true)
@@ -66,13 +74,11 @@ internal sealed class Wakeup : IValueTaskSource, IThreadPoolWorkItem
             switch (Volatile.Read(ref _state))
             {
                 case Idle when Interlocked.CompareExchange(ref _state, Signaled, Idle) == Idle:
-                    return;
+                    return false;
                 case Waiting when Interlocked.CompareExchange(ref _state, Resuming, Waiting) == Waiting:
-                    if (!Turn.TryKeep(this))
-                        ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: true);
-                    return;
+                    return true;
                 case Signaled or Resuming:
-                    return;
+                    return false;
             }
         }
     }

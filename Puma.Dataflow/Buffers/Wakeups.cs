@@ -27,6 +27,18 @@ internal sealed class Wakeups
     public void Set()
     {
         Stream.Set();
+        SetOthers();
+    }
+
+    /// <inheritdoc cref="Wakeup.TrySetForCaller"/>
+    public bool TrySetForCaller()
+    {
+        SetOthers();
+        return Stream.TrySetForCaller();
+    }
+
+    private void SetOthers()
+    {
         foreach (Wakeup other in _others)
             other.Set();
     }

@@ -131,6 +131,12 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
 
     public virtual void Wake() => _wakeups.Set();
 
+    /// <summary>Wakes the stream, which goes on on this thread if it waits.</summary>
+    /// <param name="turn">The turns of this thread.</param>
+    /// <param name="relief">Does elsewhere what the thread has to do besides, when user code keeps it.</param>
+    /// <inheritdoc cref="Turn.TakeBesideOtherWork" path="/returns"/>
+    public bool WakeHere(Turn turn, Action relief) => !_wakeups.TrySetForCaller() || turn.TakeBesideOtherWork(_wakeups.Stream, relief);
+
     protected bool Has(Attention bits) => _signals.Has(bits);
 
     protected void Clear(Attention bits) => _signals.Clear(bits);

@@ -41,6 +41,10 @@ public sealed record PipelineOptions
 
     /// <summary>How long queued work may stand still before one warning with the wait-for chain is logged.</summary>
     /// <value>Default 30 seconds; positive, or <see cref="Timeout.InfiniteTimeSpan"/> for never.</value>
+    /// <remarks>
+    /// Four times in it, the run looks at its progress. A stage that waits for a slot also learns there, at the latest, of slots that have become
+    /// free in front of user code that blocks its thread.
+    /// </remarks>
     public TimeSpan StallTimeout { get; init; } = TimeSpan.FromSeconds(30);
 
     /// <summary>How long a call to a runnable may take before it fails with <see cref="CommandFailure.TimedOut"/> and its token fires.</summary>

@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using System.Diagnostics;
+using Puma.Dataflow.Buffers;
 using Puma.Dataflow.Control;
 using Puma.Dataflow.Lifecycle;
 using Puma.Dataflow.Runnables;
@@ -7,7 +8,8 @@ using Puma.Dataflow.Runnables;
 namespace Puma.Dataflow.Stages;
 
 /// <summary>
-/// One instance of a pool: takes one item after another from those that are ready, as long as there are any, and touches nothing but them.
+/// One instance of a pool: takes one item after another from those that are ready, as long as there are any, and touches nothing but them. Of
+/// short ones it tells the stream after several, and lets it go on on its thread.
 /// </summary>
 /// <remarks>
 /// The stage's stream makes items ready and activates; the instance runs on the thread pool. What both touch says so. While it has the stream's
@@ -15,15 +17,22 @@ namespace Puma.Dataflow.Stages;
 /// </remarks>
 internal sealed class PoolInstance<TIn, TOut> : IThreadPoolWorkItem, IDisposable
 {
-    /// <summary>After so many items it looks at the time.</summary>
+    /// <summary>After so many items it looks at the time, when the stream learns of each.</summary>
     private const int ItemsPerLook = 16;
 
     /// <summary>How long it keeps its thread from others, in timestamps: 100 microseconds, or one item.</summary>
     private static readonly long s_turn = TimeProvider.System.TimestampFrequency / 10_000;
 
+    /// <summary>The same when the stage's stream goes on on this thread, too: a millisecond.</summary>
+    private static readonly long s_sharedTurn = TimeProvider.System.TimestampFrequency / 1000;
+
     private readonly PoolStage<TIn, TOut> _stage;
     private readonly CancellationTokenSource _source;
     private readonly StageContext _context;
+
+    // What others do in its place, when user code keeps its thread.
+    private readonly Action _tellStream;
+    private readonly Action _goOnElsewhere;
 
     // Outlives its source: an instance may look at what is ready once more when the stage has ended.
     private readonly CancellationToken _token;
@@ -41,9 +50,13 @@ internal sealed class PoolInstance<TIn, TOut> : IThreadPoolWorkItem, IDisposable
     // it. Cleared by the instance.
     private int _isActive;
 
+    // Written by the instance, read by any thread.
+    private long _started;
+
     public PoolInstance(PoolStage<TIn, TOut> stage, ConcurrentQueue<WorkItem<TIn, TOut>> ready, ItemHandler<TIn, TOut> handler, InstanceControl control, StageContext context)
     {
         (_stage, Ready, Handler, Control, _context) = (stage, ready, handler, control, context);
+        (_tellStream, _goOnElsewhere) = (stage.Wake, Queue);
         _between = new ClosedEmitter<TOut>(stage);
         Attempts = new AttemptRunner(stage, context);
         _source = CancellationTokenSource.CreateLinkedTokenSource(stage.DiscardToken);
@@ -58,6 +71,9 @@ internal sealed class PoolInstance<TIn, TOut> : IThreadPoolWorkItem, IDisposable
 
     /// <summary>The items that it takes from, in order: its own, by their keys, or those of all instances.</summary>
     public ConcurrentQueue<WorkItem<TIn, TOut>> Ready { get; }
+
+    /// <summary>How many items it has started in turns of its own. Any thread.</summary>
+    public long Started => Volatile.Read(ref _started);
 
     /// <summary>The flow that all its work runs in, by which its own calls are known, and its trace goes on; null when there is neither.</summary>
     private ExecutionContext? Flow { get; set; }
@@ -105,7 +121,7 @@ internal sealed class PoolInstance<TIn, TOut> : IThreadPoolWorkItem, IDisposable
         // Full fence, like that of the queue into which the items were put: the instance either sees what is ready before it rests, or has
         // rested and is activated here.
         if (Interlocked.Exchange(ref _isActive, 1) == 0)
-            ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);
+            Queue();
     }
 
     public void Cancel() => _stage.Graph.Own(_source.CancelAsync());
@@ -120,34 +136,74 @@ internal sealed class PoolInstance<TIn, TOut> : IThreadPoolWorkItem, IDisposable
 
     // ---- The instance's. -------------------------------------------------------------------------------------------------------------
 
+    private void Queue() => ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);
+
     void IThreadPoolWorkItem.Execute()
     {
-        // The thread drops it again when this returns.
+        Turn? turn = Flow is null ? Turn.OfThread() : null;
         if (Flow is { } flow)
-            ExecutionContext.Restore(flow);
-        _stage.Graph.Own(RunAsync());
+            ExecutionContext.Restore(flow); // the thread drops it again when this returns
+        _stage.Graph.Own(RunAsync(turn));
+
+        // It may have left the thread in the middle: an item goes on elsewhere.
+        if (turn?.Pay() == true)
+            _stage.Wake();
     }
 
-    private async Task RunAsync()
+    /// <summary>Handles what is ready. Of short items the stream learns after several, and goes on on this thread.</summary>
+    /// <param name="turn">The turns of this thread; null when it is not for those of the stream.</param>
+    private async Task RunAsync(Turn? turn)
     {
         long begin = TimeProvider.System.GetTimestamp();
-        int handled = 0;
+        ExecutionContext? flowOfThread = turn is null ? null : ExecutionContext.Capture();
+        int handled = 0, untold = 0, mostUntold = 0;
         do
         {
             while (TryTake(out WorkItem<TIn, TOut>? work))
             {
-                Fate fate = work.IsCheckpoint ? await CheckpointAsync(work.IsCompletion).ConfigureAwait(false) : await HandleAsync(work).ConfigureAwait(false);
+                if (untold == 0 && turn is not null)
+                {
+                    mostUntold = _stage.Pace.MostUntold;
+                    if (mostUntold > 0)
+                        turn.Owe(_tellStream);
+                }
+
+                bool isCheckpoint = work.IsCheckpoint;
+                ValueTask<Fate> handling = isCheckpoint ? CheckpointAsync(work.IsCompletion) : HandleAsync(work);
+
+                // It goes on on any thread; what this one owes is paid behind this.
+                if (!handling.IsCompleted)
+                    (turn, mostUntold) = (null, 0);
+                Fate fate = await handling.ConfigureAwait(false);
                 Leave();
                 work.EndWith(fate);
-                if (++handled % ItemsPerLook != 0)
+                handled++;
+                if (mostUntold == 0)
+                {
+                    _stage.Wake();
+                    if (handled % ItemsPerLook != 0)
+                        continue;
+                }
+                else if (++untold < mostUntold && !isCheckpoint && fate.Kind != FateKind.Failed && !Ready.IsEmpty && StillOwes(turn!))
+                {
                     continue;
+                }
+                else
+                {
+                    untold = 0;
+                    if (!TellHere(turn!, flowOfThread))
+                        return;
+                }
+
                 long taken = TimeProvider.System.GetTimestamp() - begin;
                 if (taken < s_turn)
                     continue;
+                _stage.Pace.Note(taken / handled);
+                if (mostUntold > 0 && taken < s_sharedTurn)
+                    continue;
 
                 // Others may want the thread, the stage's stream for one.
-                _stage.NotePace(taken / handled);
-                ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);
+                Queue();
                 return;
             }
 
@@ -156,10 +212,31 @@ internal sealed class PoolInstance<TIn, TOut> : IThreadPoolWorkItem, IDisposable
         while (HasWork && Interlocked.Exchange(ref _isActive, 1) == 0);
 
         if (handled > 0)
-            _stage.NotePace((TimeProvider.System.GetTimestamp() - begin) / handled);
+            _stage.Pace.Note((TimeProvider.System.GetTimestamp() - begin) / handled);
 
         // It is free now, which the stream may have waited for.
         _stage.Wake();
+    }
+
+    /// <summary>Whether nobody has told the stream in its place.</summary>
+    private static bool StillOwes(Turn turn)
+    {
+        // Behind the end of the item. Either this sees that the watch has told the stream, or the watch tells it later, and it sees that end.
+        Interlocked.MemoryBarrier();
+        return turn.Owes;
+    }
+
+    /// <summary>Tells the stream what was done, and lets it go on on this thread.</summary>
+    /// <returns>False when it was kept there: the instance has gone on on another thread.</returns>
+    private bool TellHere(Turn turn, ExecutionContext? flow)
+    {
+        // What user code has left in the flow is not for others. It may hear of that, so the stream is not told before.
+        if (flow is not null)
+            ExecutionContext.Restore(flow);
+
+        // By the watch or not: it is told now.
+        turn.Pay();
+        return _stage.WakeHere(turn, _goOnElsewhere);
     }
 
     // Looked at after it rests: whoever lets items in again, or makes some ready, activates it after that.
@@ -184,7 +261,7 @@ internal sealed class PoolInstance<TIn, TOut> : IThreadPoolWorkItem, IDisposable
             Interlocked.Exchange(ref _current, work);
             if (work.Number > _stage.LowestFailure || !work.TryStart(_token))
                 continue;
-            _stage.CountStarted();
+            Volatile.Write(ref _started, _started + 1);
             Handler.Redirect(work);
             return true;
         }
@@ -233,7 +310,8 @@ internal sealed class PoolInstance<TIn, TOut> : IThreadPoolWorkItem, IDisposable
         Fate fate = await handling.ConfigureAwait(false);
         Leave();
         work.EndWith(fate);
-        ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);
+        _stage.Wake();
+        Queue();
     }
 
     // ----------------------------------------------------------------------------------------------------------------------------------

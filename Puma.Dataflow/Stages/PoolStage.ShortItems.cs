@@ -46,7 +46,7 @@ internal sealed partial class PoolStage<TIn, TOut>
     /// Whether items are so short that handing them to other threads takes longer than they do: then, when the instances have handled what they
     /// have, one of them handles what comes next in the stream's own turn.
     /// </summary>
-    private bool ShouldLend => _canLend && Volatile.Read(ref _readyAhead) == MostReady && _number >= _shortFrom
+    private bool ShouldLend => _canLend && _pace.IsShorterThanItsWay && _number >= _shortFrom
         && !NeedsAttention && !_lowestFailure.IsSet && !_isOutputFull && _input.Queued > 0 && Turn.IsKeeping(this)
         && !_workers.Exists(static w => w.IsCheckpointDue || w.HasCheckpoint);
 
@@ -81,7 +81,7 @@ internal sealed partial class PoolStage<TIn, TOut>
         if (_inUserCode is { } left)
         {
             // It was taken from an instance in user code, which ends it by itself.
-            CountStarted();
+            _input.CountReceived();
             _inUserCode = null;
             _window.Add(left);
             _shortFrom = _number + ItemsAfterLongOnes;
@@ -145,7 +145,7 @@ internal sealed partial class PoolStage<TIn, TOut>
         return true;
     }
 
-    /// <summary>Handles one item after another, as long as each is delivered at once. All other instances rest, so nobody else counts what is started.</summary>
+    /// <summary>Handles one item after another, as long as each is delivered at once.</summary>
     /// <inheritdoc cref="HandleInTurn"/>
     private bool HandleShort(PoolInstance<TIn, TOut> worker, WorkItem<TIn, TOut> work, Turn turn)
     {

@@ -9,31 +9,28 @@ namespace Puma.Dataflow.Stages;
 
 /// <summary>
 /// A stage with several instances. Its stream alone reads the input, makes items ready for instances, and writes and settles what they
-/// made, in the order of the input or as it comes. Instances run on the thread pool and touch nothing but their work item, unless the stream
-/// has lent its baton to one of them, for short items.
+/// made, in the order of the input or as it comes. Instances run on the thread pool and touch nothing but their work item; but of
+/// short items an instance lets the stream go on on its own thread, and of very short ones the stream lends it its baton.
 /// </summary>
 /// <remarks>
 /// Who takes an item out of the input takes it from whoever is free later; so the stream makes no more items ready than there are free
-/// instances, as long as items take their time. Of short ones it makes as many ready as an instance handles in a short turn, so that
-/// neither of the two waits for the other after each of them.
+/// instances, as long as items take their time. Of short ones it makes more ready (<see cref="Pace"/>), so that neither of the
+/// two waits for the other after each of them.
 /// </remarks>
 internal sealed partial class PoolStage<TIn, TOut> : StageNode, IControlledStage
 {
-    /// <summary>The items that are ready are worth about so much time of one instance, in timestamps: 100 microseconds.</summary>
-    private static readonly long s_readyTime = TimeProvider.System.TimestampFrequency / 10_000;
-
-    /// <summary>The most items that are ready beyond those that free instances take at once.</summary>
-    private const int MostReady = 64;
-
     private readonly Func<ItemHandler<TIn, TOut>> _makeHandler;
     private readonly Func<TIn, int>? _partition;
     private readonly bool _isOneToOne;
     private readonly InstanceControl[] _controls;
 
     // All fields belong to the stage's stream, or who has its baton, but for those that say otherwise.
-    private readonly List<PoolInstance<TIn, TOut>> _workers = [];
     private readonly Stack<WorkItem<TIn, TOut>> _spares = [];
     private readonly PoolWindow<TIn, TOut> _window = new();
+
+    // Filled by the start, before an item is read; read by any thread then.
+    private readonly List<PoolInstance<TIn, TOut>> _workers = [];
+
     private Link<TIn> _input = null!;
     private Link<TOut>? _output;
     private long _number;
@@ -57,8 +54,8 @@ internal sealed partial class PoolStage<TIn, TOut> : StageNode, IControlledStage
     // The lowest item that failed for good; instances lower it, the stream reads it before it hands out an item.
     private readonly LowestFailure _lowestFailure = new();
 
-    // How many items may be ready beyond those that free instances take at once. Set by the instances, as their items are long or short.
-    private int _readyAhead;
+    // How long items take. Written by the instances, read by them and the stream.
+    private Pace _pace;
 
     /// <param name="setup">What the stage is made from.</param>
     /// <param name="makeHandler">Makes the user code of one instance.</param>
@@ -84,12 +81,8 @@ internal sealed partial class PoolStage<TIn, TOut> : StageNode, IControlledStage
     /// <summary>Whether no further item is started: none at all any more, or none until the stream has seen to what the stage was told.</summary>
     public bool IsHeld => NeedsAttention;
 
-    /// <summary>Counts an item whose handling starts.</summary>
-    public void CountStarted() => _input.CountReceivedByAny();
-
-    /// <summary>Says how long an item takes, as far as one can tell.</summary>
-    /// <param name="ticks">In timestamps of the system's clock.</param>
-    public void NotePace(long ticks) => Volatile.Write(ref _readyAhead, (int)Math.Min(MostReady, s_readyTime / Math.Max(1, ticks)));
+    /// <summary>How long items take.</summary>
+    public ref Pace Pace => ref _pace;
 
     // ----------------------------------------------------------------------------------------------------------------------------------
 
@@ -140,6 +133,7 @@ internal sealed partial class PoolStage<TIn, TOut> : StageNode, IControlledStage
             _workers.Add(worker);
         }
 
+        _input.StartedByInstances = () => _workers.Sum(static w => w.Started);
         DecideLending();
 
         // From here on the stream alone writes the output.
@@ -185,7 +179,7 @@ internal sealed partial class PoolStage<TIn, TOut> : StageNode, IControlledStage
                 return;
 
             // Of short items the next ones are done at once; who waits in the thread's queue may be the one that handles them.
-            hasYielded = !hasYielded && !_isOutputFull && !Turn.IsKeeping(this) && Volatile.Read(ref _readyAhead) >= MostReady / 4;
+            hasYielded = !hasYielded && !_isOutputFull && !Turn.IsKeeping(this) && _pace.IsShort;
             if (hasYielded)
             {
                 await YieldAsync().ConfigureAwait(false);
@@ -459,7 +453,7 @@ internal sealed partial class PoolStage<TIn, TOut> : StageNode, IControlledStage
     {
         int free = _workers.Count(static w => !w.IsActive);
         ConcurrentQueue<WorkItem<TIn, TOut>> ready = _workers[0].Ready;
-        for (int room = free + Volatile.Read(ref _readyAhead) - ready.Count; room > 0 && _input.TryRead(out TIn item); room--)
+        for (int room = free + (_workers.Count * _pace.Ahead) - ready.Count; room > 0 && _input.TryRead(out TIn item); room--)
             ready.Enqueue(Add(item));
     }
 
@@ -476,10 +470,11 @@ internal sealed partial class PoolStage<TIn, TOut> : StageNode, IControlledStage
             catch (Exception error)
             {
                 // No instance is chosen, so there is nothing to retry on.
-                CountStarted();
+                _input.CountReceived();
                 WorkItem<TIn, TOut> failed = Add(item);
                 failed.TryGiveUp();
                 failed.EndWith(new Fate(AttemptRunner.FateOf(Options.ErrorPolicy.Verdict), error));
+                Wake();
                 continue;
             }
 

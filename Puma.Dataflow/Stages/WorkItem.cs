@@ -58,7 +58,7 @@ internal sealed class WorkItem<TIn, TOut>(StageNode stage, Action<long> noteFail
     public bool IsStarted => Volatile.Read(ref _isStarted);
 
     /// <summary>Valid once <see cref="IsDone"/>.</summary>
-    public Fate Fate { get; private set; }
+    public Fate Fate { get; private set; } = Fate.Usual;
 
     public bool IsDone => Volatile.Read(ref _isDone);
 
@@ -83,7 +83,12 @@ internal sealed class WorkItem<TIn, TOut>(StageNode stage, Action<long> noteFail
             }
         }
 
-        (Item, Fate, Clock, _single, _hasSingle) = (default!, default, null, default!, false);
+        // A write takes the memory away from the other processor: what is mostly the same is written only when it is not.
+        if (!Fate.IsUsual)
+            Fate = Fate.Usual;
+        if (Clock is not null)
+            Clock = null;
+        (Item, _single, _hasSingle) = (default!, default!, false);
         (_isDecided, _isStarted, _isDone, Instance, IsCompletion) = (0, false, true, -1, false);
     }
 
@@ -94,7 +99,8 @@ internal sealed class WorkItem<TIn, TOut>(StageNode stage, Action<long> noteFail
     {
         if (Interlocked.Exchange(ref _isDecided, 1) != 0)
             return false;
-        _token = token;
+        if (_token != token)
+            _token = token; // see Forget
         Volatile.Write(ref _isStarted, true);
         return true;
     }
@@ -109,15 +115,16 @@ internal sealed class WorkItem<TIn, TOut>(StageNode stage, Action<long> noteFail
     /// <returns>False when an instance has started it.</returns>
     public bool TryGiveUp() => Interlocked.Exchange(ref _isDecided, 1) == 0;
 
-    /// <summary>Decides the item. By its instance, or by the stage's stream when it never comes to one.</summary>
+    /// <summary>Decides the item. By its instance, or by the stage's stream when it never comes to one; whoever is not the stream tells it then.</summary>
     public void EndWith(Fate fate)
     {
         Volatile.Write(ref _isStarted, true);
-        Fate = fate;
+        Debug.Assert(Fate.IsUsual, "Forget has left it so.");
+        if (!fate.IsUsual)
+            Fate = fate;
         if (fate.Kind == FateKind.Failed)
             noteFailure(Number);
         Volatile.Write(ref _isDone, true);
-        stage.Wake();
     }
 
     public override ValueTask PassAsync(TOut value, CancellationToken cancellationToken)

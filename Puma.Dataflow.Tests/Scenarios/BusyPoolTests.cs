@@ -1,0 +1,175 @@
+using Puma.Dataflow.Buffers;
+using Puma.Dataflow.Tests.Infrastructure;
+
+namespace Puma.Dataflow.Tests.Scenarios;
+
+/// <summary>
+/// Of items that take some microseconds the stream learns after several, on the thread of an instance. Whoever waits for what came of one of
+/// them is not kept waiting, whatever user code does to that thread. (What is inherited holds however the stream learns of them.)
+/// </summary>
+public sealed class BusyPoolTests() : ShortItemPoolContract(microseconds: 5)
+{
+    /// <summary>Nearly all that two instances have ready.</summary>
+    private const int Behind = 59;
+
+    private static readonly StageOptions s_two = Pool with { MaxDegreeOfParallelism = 2 };
+
+    [Fact]
+    public Task TheStream_GoesOnOnTheThreadOfAnInstance() => UntilItIsSeenAsync(async () =>
+    {
+        bool isUntold = false, isTold = false;
+        await Start(Pipeline
+            .From(Enumerable.Range(1, Items))
+            .Transform(
+                x =>
+                {
+                    Work();
+                    if (Turn.Here is { Owes: true })
+                        Volatile.Write(ref isUntold, true);
+                    return x;
+                },
+                s_two)
+            .ForEach(_ => { isTold |= Turn.Here is { Owes: true }; })).Completion.Within();
+        return isUntold && isTold;
+    });
+
+    [Theory] // S34
+    [InlineData(true)]
+    [InlineData(false)]
+    public Task AnItemThatBlocks_UntilTheOneBeforeItHasArrived_IsNotHeldUp(bool isOrdered) => UntilItIsSeenAsync(async () =>
+    {
+        int blocked = 0, last = int.MaxValue;
+        var arrived = new bool[Items + 1];
+        PipelineRun run = Start(Pipeline
+            .From(Enumerable.Range(1, Items))
+            .Transform(
+                x =>
+                {
+                    Work();
+                    if (x % 1000 == 0 && Turn.Here is { Owes: true })
+                        Volatile.Write(ref last, x - 1);
+
+                    // So does the other instance, which would tell the stream else.
+                    if (Volatile.Read(ref last) is var before && x > before)
+                    {
+                        Interlocked.Increment(ref blocked);
+                        Assert.True(SpinWait.SpinUntil(() => Volatile.Read(ref arrived[before]), Waiting.Limit));
+                    }
+
+                    return x;
+                },
+                s_two with { EnsureOrdered = isOrdered })
+            .ForEach(x => Volatile.Write(ref arrived[x], true)));
+
+        PipelineReport report = await run.Completion.Within();
+
+        AssertCounts(report, "pool", accepted: Items, delivered: Items);
+        return blocked > 0;
+    });
+
+    [Theory] // S34: what was ready for its instance is handled by another one
+    [InlineData(true)]
+    [InlineData(false)]
+    public Task AnItemThatBlocks_UntilThoseBehindItAreHandled_IsNotHeldUp(bool isOrdered) => UntilItIsSeenAsync(async () =>
+    {
+        int blocked = 0;
+        var handled = new bool[Items + 1];
+        PipelineRun run = Start(Pipeline
+            .From(Enumerable.Range(1, Items))
+            .Transform(
+                x =>
+                {
+                    Work();
+                    if (x % 10_000 == 0 && x < Items && Turn.Here is { Owes: true })
+                    {
+                        Interlocked.Increment(ref blocked);
+                        Assert.True(SpinWait.SpinUntil(() => !handled.AsSpan(x + 1, Behind).Contains(false), Waiting.Limit));
+                    }
+
+                    Volatile.Write(ref handled[x], true);
+                    return x;
+                },
+                s_two with { EnsureOrdered = isOrdered })
+            .ForEach(static _ => { }));
+
+        PipelineReport report = await run.Completion.Within();
+
+        AssertCounts(report, "pool", accepted: Items, delivered: Items);
+        return blocked > 0;
+    });
+
+    [Fact] // S34: who reads what a pool makes takes none of its instances away
+    public Task AReaderThatBlocks_UntilBothInstancesAreInUserCode_IsNotHeldUp() => UntilItIsSeenAsync(async () =>
+    {
+        using ManualResetEventSlim areBothIn = new();
+        int isWanted = 0, inUserCode = 0;
+        PipelineRun run = Start(Pipeline
+            .From(Enumerable.Range(1, Items))
+            .Transform(
+                x =>
+                {
+                    Work();
+                    if (Volatile.Read(ref isWanted) == 1)
+                    {
+                        if (Interlocked.Increment(ref inUserCode) == 2)
+                            areBothIn.Set();
+                        Assert.True(areBothIn.Wait(Waiting.Limit));
+                    }
+
+                    return x;
+                },
+                s_two)
+            .ForEach(x =>
+            {
+                if (x < Items / 2 && Turn.Here is { Owes: true } && Interlocked.CompareExchange(ref isWanted, 1, 0) == 0)
+                {
+                    Assert.True(areBothIn.Wait(Waiting.Limit));
+                    Volatile.Write(ref isWanted, 2);
+                }
+            }));
+
+        PipelineReport report = await run.Completion.Within();
+
+        AssertCounts(report, "pool", accepted: Items, delivered: Items);
+        return isWanted == 2;
+    });
+
+    [Fact]
+    public Task WhatAnItemSetsInTheFlow_IsNotForAnotherPoolOnItsThread() => UntilItIsSeenAsync(async () =>
+    {
+        AsyncLocal<int> flow = new();
+        int found = 0;
+        bool wasThere = false;
+        await Start(Pipeline
+            .From(Enumerable.Range(1, Items))
+            .Transform(
+                x =>
+                {
+                    Work();
+                    return flow.Value = x;
+                },
+                s_two)
+            .Transform(
+                x =>
+                {
+                    if (flow.Value != 0)
+                        Interlocked.Increment(ref found);
+                    if (Turn.Here is { Owes: true, KeepsBack: true })
+                        Volatile.Write(ref wasThere, true);
+                    return x;
+                },
+                new StageOptions { Name = "next", MaxDegreeOfParallelism = 2 })
+            .ForEach(static _ => { })).Completion.Within();
+
+        Assert.Equal(0, found);
+        return wasThere;
+    });
+
+    // How long items take, and who gets to them, depends on the machine; what must hold must hold in each round.
+    private static async Task UntilItIsSeenAsync(Func<Task<bool>> round)
+    {
+        long begin = TimeProvider.System.GetTimestamp();
+        while (!await round())
+            Assert.True(TimeProvider.System.GetElapsedTime(begin) < Waiting.Limit, "No instance kept anything from the stream.");
+    }
+}
