@@ -28,7 +28,8 @@ internal static class Measurement
         {
             int most = Math.Max(1, scenario.Items / subject.OneOf), next = Math.Clamp(most / 10, 1, MostAtFirst);
 
-            // Until the compiler has seen what is worth to be compiled again, and better, which takes longer for a pipeline of a new shape, and longest for the first one.
+            // Until the compiler has seen what is worth to be compiled again, and better, which takes longer for a pipeline of a new shape, and
+            // longest for the first one.
             long begin = Stopwatch.GetTimestamp();
             for (int runs = 0; runs < 2 || Stopwatch.GetElapsedTime(begin) < warmUps * s_warmUp; runs++)
             {

@@ -24,8 +24,12 @@ internal static class Pools
     {
         Scenario scenario = Of("work10us-2", 2, isOrdered: true, capacity, items, Work, static n => OrderedSum.Of(Enumerable.Range(1, n)));
 
-        // The limit is two plain threads, each with one half of the items.
-        return scenario with { Subjects = [.. scenario.Subjects.Where(static s => s.Name != "loop"), new("loop", n => Task.FromResult(TwoThreads(n)))] };
+        // The limit is two plain threads, each with one half of the items. Runs are longer than others: the question is not how long it takes to start.
+        return scenario with
+        {
+            LongestRun = TimeSpan.FromMilliseconds(250),
+            Subjects = [.. scenario.Subjects.Where(static s => s.Name != "loop"), new("loop", n => Task.FromResult(TwoThreads(n)))],
+        };
     }
 
     private static int Work(int item)
