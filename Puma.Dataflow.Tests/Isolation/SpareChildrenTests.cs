@@ -24,8 +24,14 @@ public sealed partial class SpareChildrenTests : ChildTest
         Abandoned,
     }
 
-    private static ChildProcessPlacement Spared(int spares, Backoff? backoff = null) =>
-        Placement.ChildProcess with { OnLoss = LossPolicy.Restart(backoff: backoff ?? Backoff.None).Replay(), StateLoss = StateLoss.Accepted, StopGrace = TimeSpan.FromMilliseconds(200), SpareChildren = spares };
+    // A child has the time to end, however busy the machine is.
+    private static ChildProcessPlacement Spared(int spares, Backoff? backoff = null) => Placement.ChildProcess with
+    {
+        OnLoss = LossPolicy.Restart(backoff: backoff ?? Backoff.None).Replay(),
+        StateLoss = StateLoss.Accepted,
+        StopGrace = TimeSpan.FromSeconds(20),
+        SpareChildren = spares,
+    };
 
     [Fact] // S36
     public async Task ARestart_TakesTheSpare_WhichIsReplaced()
@@ -191,9 +197,10 @@ public sealed partial class SpareChildrenTests : ChildTest
         Expect(12);
         int sockets = Sockets();
         var held = new Gate();
+        ChildProcessPlacement placement = ending == Ending.KilledByForce ? Spared(2) with { StopGrace = TimeSpan.FromMilliseconds(200) } : Spared(2);
         PipelineRun<int> run = Start(
             Pipeline.Accept<int>()
-                .Transform(static (x, ct) => EndAsync((Ending)x, ct), new() { Name = "ends", Placement = Spared(2) })
+                .Transform(static (x, ct) => EndAsync((Ending)x, ct), new() { Name = "ends", Placement = placement })
                 .ForEach(static _ => { }),
             ending != Ending.Abandoned ? Options : Options with { AbortTimeout = TimeSpan.FromSeconds(0.5), OnDiscarded = _ => held.Block() });
         await run.Started.Within();
