@@ -433,12 +433,7 @@ public sealed class TurnTests
         return goesOn;
     }
 
-    private static async Task UntilItIsSeenAsync(Func<Task<bool>> attempt)
-    {
-        long start = Environment.TickCount64;
-        while (!await attempt())
-            Assert.True(Environment.TickCount64 - start < Waiting.Limit.TotalMilliseconds, $"It was not seen within {Waiting.Limit}.");
-    }
+    private static Task UntilItIsSeenAsync(Func<Task<bool>> attempt) => Waiting.UntilItIsSeenAsync(attempt, "a turn is let alone");
 
     /// <summary>The first one wakes the two others in its turn.</summary>
     private sealed class ThreeStreams : IAsyncDisposable

@@ -42,6 +42,14 @@ internal static class Waiting
         }
     }
 
+    /// <summary>Tries again until something was seen that depends on what the machine does meanwhile.</summary>
+    public static async Task UntilItIsSeenAsync(Func<Task<bool>> attempt, string what)
+    {
+        long start = Environment.TickCount64;
+        while (!await attempt())
+            Assert.True(Environment.TickCount64 - start < Limit.TotalMilliseconds, $"Was not seen within {Limit}: {what}");
+    }
+
     /// <summary>Waits until objects are free. Looks seldom: each look stops all tests for a collection of the whole heap.</summary>
     public static async Task UntilFreeAsync(IReadOnlyCollection<WeakReference> objects, string what)
     {

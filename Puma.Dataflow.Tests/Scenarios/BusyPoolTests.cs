@@ -67,7 +67,7 @@ public sealed class BusyPoolTests() : ShortItemPoolContract(microseconds: 5)
         return blocked > 0;
     });
 
-    [Theory] // S34: what was ready for its instance is handled by another one
+    [Theory] // S34: what is ready goes to the other one
     [InlineData(true)]
     [InlineData(false)]
     public Task AnItemThatBlocks_UntilThoseBehindItAreHandled_IsNotHeldUp(bool isOrdered) => UntilItIsSeenAsync(async () =>
@@ -166,10 +166,5 @@ public sealed class BusyPoolTests() : ShortItemPoolContract(microseconds: 5)
     });
 
     // How long items take, and who gets to them, depends on the machine; what must hold must hold in each round.
-    private static async Task UntilItIsSeenAsync(Func<Task<bool>> round)
-    {
-        long begin = TimeProvider.System.GetTimestamp();
-        while (!await round())
-            Assert.True(TimeProvider.System.GetElapsedTime(begin) < Waiting.Limit, "No instance kept anything from the stream.");
-    }
+    private static Task UntilItIsSeenAsync(Func<Task<bool>> round) => Waiting.UntilItIsSeenAsync(round, "an instance keeps something from the stream");
 }

@@ -131,7 +131,7 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
 
     public virtual void Wake() => _wakeups.Set();
 
-    /// <summary>Wakes the stream, which goes on on this thread if it waits.</summary>
+    /// <summary>Wakes the stream, which goes on on this thread if it waits. For stages that do no more in <see cref="Wake"/>.</summary>
     /// <param name="turn">The turns of this thread.</param>
     /// <param name="relief">Does elsewhere what the thread has to do besides, when user code keeps it.</param>
     /// <inheritdoc cref="Turn.TakeBesideOtherWork" path="/returns"/>
