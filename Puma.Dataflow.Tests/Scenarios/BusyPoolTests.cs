@@ -134,6 +134,83 @@ public sealed class BusyPoolTests() : ShortItemPoolContract(microseconds: 5)
         return isWanted == 2;
     });
 
+    [Theory] // S47: a writer that does not wait finds the slot of what is done
+    [InlineData(FullMode.DropNewest)]
+    [InlineData(FullMode.DropOldest)]
+    [InlineData(FullMode.Fail)]
+    public async Task WhereAFullStageLosesItems_TheStreamLearnsOfEach(FullMode mode)
+    {
+        Expect(21);
+        bool isUntold = false;
+        PipelineRun<int> run = Start(Pipeline
+            .Accept<int>(new() { FullMode = mode })
+            .Transform(
+                x =>
+                {
+                    Work();
+                    if (Turn.Here is { Owes: true })
+                        Volatile.Write(ref isUntold, true);
+                    return x;
+                },
+                s_two)
+            .ForEach(static _ => { }));
+        for (int i = 0; i < 2000; i++)
+            run.TrySend(i);
+        run.Complete();
+
+        PipelineReport report = await run.Completion.Within();
+
+        Assert.True(report.Stage("pool").Delivered > 0);
+        Assert.False(isUntold);
+    }
+
+    [Fact] // S47: only what is in work cannot be dropped
+    public async Task DropOldest_DropsWhatNoInstanceHasStarted_HoweverShortItemsAre()
+    {
+        const int Held = 64;
+        Expect(21);
+        Gate gate = new();
+        int blocked = 0;
+        List<int> seen = [];
+        PipelineRun<int> run = Start(Pipeline
+            .Accept<int>(new() { BoundedCapacity = Held, FullMode = FullMode.DropOldest })
+            .Transform(
+                x =>
+                {
+                    Work();
+                    if (x > 0)
+                    {
+                        Interlocked.Increment(ref blocked);
+                        gate.Block();
+                    }
+
+                    return x;
+                },
+                s_two)
+            .ForEach(x =>
+            {
+                if (x > 0)
+                    seen.Add(x);
+            }));
+
+        // So that it knows that they are short.
+        for (int i = 0; i < 2000; i++)
+            run.TrySend(0);
+        await Waiting.UntilAsync(() => run.Snapshot().Stage("pool").InFlight == 0 && run.Snapshot().Stage("pool").SlotsHeld == 0, "nothing is left");
+        Assert.True(run.TrySend(1) && run.TrySend(2));
+        await Waiting.UntilAsync(() => Volatile.Read(ref blocked) == 2, "both instances are in user code");
+        for (int i = 3; i <= Held; i++)
+            Assert.True(run.TrySend(i));
+        await Waiting.LetOthersRunAsync();
+
+        Assert.True(run.TrySend(Held + 1));
+
+        gate.Open();
+        run.Complete();
+        await run.Completion.Within();
+        Assert.Equal([1, 2, .. Enumerable.Range(4, Held - 2)], seen);
+    }
+
     [Fact]
     public Task WhatAnItemSetsInTheFlow_IsNotForAnotherPoolOnItsThread() => UntilItIsSeenAsync(async () =>
     {

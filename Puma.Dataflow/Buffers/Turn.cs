@@ -121,7 +121,7 @@ internal sealed class Turn
     /// <summary>The turns of this thread. Looking for them costs as much as a fence, so that who writes many values keeps what it has found: as long as it is on this thread.</summary>
     public static Turn? Here => t_here;
 
-    /// <summary>The turns of this thread, made when it takes its first.</summary>
+    /// <summary>The turns of this thread, made when it first needs them.</summary>
     public static Turn OfThread() => t_here ??= TurnWatch.Watched(new Turn());
 
     /// <summary>Whether this is a turn of a stream, on this thread, that keeps things back.</summary>

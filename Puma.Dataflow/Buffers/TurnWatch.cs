@@ -1,7 +1,8 @@
 namespace Puma.Dataflow.Buffers;
 
 /// <summary>
-/// Comes by once in a millisecond while there are short turns. From a turn whose user code blocks its thread it gives back what that keeps, and
+/// Comes by once in a millisecond, or as often as the system's timer lets it (every 15.6 ms on Windows by default), while there are short turns
+/// or debts. From a turn whose user code blocks its thread it gives back what that keeps, and
 /// has done elsewhere what it owes. One thread for the process.
 /// </summary>
 internal static class TurnWatch

@@ -99,14 +99,16 @@ internal sealed class Wakeup : IValueTaskSource, IThreadPoolWorkItem
         }
     }
 
-    /// <summary>Offers the thread to others, and goes on with a turn of the stream. Takes a kept signal: look at everything again.</summary>
-    public ValueTask YieldAsync(ILinkEnd? stream)
+    /// <summary>Leaves the thread, and goes on with a turn of the stream. Takes a kept signal: look at everything again.</summary>
+    /// <param name="stream">Whose stream it is, if it has turns.</param>
+    /// <param name="preferLocal">Whether it goes on before what others have for the thread, as soon as that is free.</param>
+    public ValueTask YieldAsync(ILinkEnd? stream, bool preferLocal = false)
     {
         Stream = stream;
         if (Interlocked.CompareExchange(ref _state, Resuming, Idle) != Idle && Interlocked.CompareExchange(ref _state, Resuming, Signaled) != Signaled)
             return LookAgainAsync();
         var yielding = new ValueTask(this, _core.Version);
-        ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);
+        ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal);
         return yielding;
     }
 

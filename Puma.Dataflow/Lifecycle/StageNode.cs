@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using Microsoft.Extensions.Logging;
 using Puma.Dataflow.Buffers;
 
@@ -387,7 +388,20 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
     /// <summary>Offers the thread to others. The caller looks again at everything.</summary>
     protected ValueTask YieldAsync() => _wakeups.Stream.YieldAsync(Turning);
 
-    /// <summary>Wakes the writers that wait although slots are free. Due before every wait of the stream.</summary>
+    /// <summary>
+    /// Waits for user code that has not returned. Who ends its wait may be user code as well, which must not carry further items on its stack, for
+    /// example under a lock: the stream goes on with a turn of its own. The caller looks again at everything.
+    /// </summary>
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
+    public async ValueTask<Fate> AwaitUserCodeAsync(ValueTask<Fate> handling)
+    {
+        FlushInputs();
+        Fate fate = await handling.ConfigureAwait(false);
+        await _wakeups.Stream.YieldAsync(Turning, preferLocal: true).ConfigureAwait(false);
+        return fate;
+    }
+
+    /// <summary>Wakes the writers that wait although slots are free. Due before every wait of the stream but <see cref="LeaveTurnAsync"/>, whose borrower does it.</summary>
     protected virtual void FlushInputs() => Links.FlushInputs();
 
     void ILinkEnd.EndTurn(Turn turn)

@@ -71,6 +71,9 @@ internal interface IAttemptOutputs
     /// <summary>Passes on what was kept back.</summary>
     ValueTask PassHeldAsync();
 
+    /// <summary>Returns when no emit is on its way: user code that has returned may have left one behind, whose value must not be lost.</summary>
+    ValueTask EmitsReturnedAsync() => default;
+
     /// <summary>Whether an output of the current item was refused; reading clears it.</summary>
     bool TakeRefused();
 }

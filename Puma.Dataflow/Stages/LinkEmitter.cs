@@ -58,6 +58,8 @@ internal class LinkEmitter<T>(StageNode stage, Link<T> link) : Emitter<T>, IAtte
         _held?.Clear();
     }
 
+    public ValueTask EmitsReturnedAsync() => _gate.EmptyAsync(stage.Wake);
+
     public bool TakeRefused()
     {
         bool wasRefused = WasRefused;

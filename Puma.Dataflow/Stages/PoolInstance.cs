@@ -17,7 +17,7 @@ namespace Puma.Dataflow.Stages;
 /// </remarks>
 internal sealed class PoolInstance<TIn, TOut> : IThreadPoolWorkItem, IDisposable
 {
-    /// <summary>After so many items it looks at the time, when the stream learns of each.</summary>
+    /// <summary>After so many short items it looks at the time, when the stream learns of each.</summary>
     private const int ItemsPerLook = 16;
 
     /// <summary>How long it keeps its thread from others, in timestamps: 100 microseconds, or one item.</summary>
@@ -143,16 +143,16 @@ internal sealed class PoolInstance<TIn, TOut> : IThreadPoolWorkItem, IDisposable
         Turn? turn = Flow is null ? Turn.OfThread() : null;
         if (Flow is { } flow)
             ExecutionContext.Restore(flow); // the thread drops it again when this returns
-        _stage.Graph.Own(RunAsync(turn));
+        Run(turn);
 
-        // It may have left the thread in the middle: an item goes on elsewhere.
+        // It may have left the thread in the middle, with an item that waits.
         if (turn?.Pay() == true)
             _stage.Wake();
     }
 
     /// <summary>Handles what is ready. Of short items the stream learns after several, and goes on on this thread.</summary>
     /// <param name="turn">The turns of this thread; null when it is not for those of the stream.</param>
-    private async Task RunAsync(Turn? turn)
+    private void Run(Turn? turn)
     {
         long begin = TimeProvider.System.GetTimestamp();
         ExecutionContext? flowOfThread = turn is null ? null : ExecutionContext.Capture();
@@ -163,25 +163,29 @@ internal sealed class PoolInstance<TIn, TOut> : IThreadPoolWorkItem, IDisposable
             {
                 if (untold == 0 && turn is not null)
                 {
-                    mostUntold = _stage.Pace.MostUntold;
+                    mostUntold = _stage.MostUntold;
                     if (mostUntold > 0)
                         turn.Owe(_tellStream);
                 }
 
                 bool isCheckpoint = work.IsCheckpoint;
                 ValueTask<Fate> handling = isCheckpoint ? CheckpointAsync(work.IsCompletion) : HandleAsync(work);
-
-                // It goes on on any thread; what this one owes is paid behind this.
                 if (!handling.IsCompleted)
-                    (turn, mostUntold) = (null, 0);
-                Fate fate = await handling.ConfigureAwait(false);
+                {
+                    LeaveThreadWith(work, handling);
+                    return;
+                }
+
+#pragma warning disable VSTHRD002 // It has completed, see above.
+                Fate fate = handling.Result;
+#pragma warning restore VSTHRD002
                 Leave();
                 work.EndWith(fate);
                 handled++;
                 if (mostUntold == 0)
                 {
                     _stage.Wake();
-                    if (handled % ItemsPerLook != 0)
+                    if (_stage.Pace.IsShort && handled % ItemsPerLook != 0)
                         continue;
                 }
                 else if (++untold < mostUntold && !isCheckpoint && fate.Kind != FateKind.Failed && !Ready.IsEmpty && StillOwes(turn!))
@@ -293,8 +297,6 @@ internal sealed class PoolInstance<TIn, TOut> : IThreadPoolWorkItem, IDisposable
     /// <summary>Starts an item.</summary>
     public void StartInTurn(WorkItem<TIn, TOut> work) => work.StartAlone(_token);
 
-    public ValueTask<Fate> HandleInTurnAsync(WorkItem<TIn, TOut> work) => HandleAsync(work);
-
     /// <summary>It is free again.</summary>
     public void Vacate()
     {
@@ -302,21 +304,24 @@ internal sealed class PoolInstance<TIn, TOut> : IThreadPoolWorkItem, IDisposable
         Volatile.Write(ref _isActive, 0);
     }
 
-    /// <summary>Goes on by itself with an item that takes longer: any thread then.</summary>
-    public void LeaveTurnWith(WorkItem<TIn, TOut> work, ValueTask<Fate> handling) => _stage.Graph.Own(GoOnAsync(work, handling));
+    // ---- In either turn. -------------------------------------------------------------------------------------------------------------
+
+    /// <summary>Goes on by itself with an item that waits, and then with others in a turn of its own: who ends the wait may be user code, which must not carry them.</summary>
+    public void LeaveThreadWith(WorkItem<TIn, TOut> work, ValueTask<Fate> handling) => _stage.Graph.Own(GoOnAsync(work, handling));
 
     private async Task GoOnAsync(WorkItem<TIn, TOut> work, ValueTask<Fate> handling)
     {
+        long begin = TimeProvider.System.GetTimestamp();
         Fate fate = await handling.ConfigureAwait(false);
         Leave();
         work.EndWith(fate);
+        _stage.Pace.Note(TimeProvider.System.GetTimestamp() - begin);
         _stage.Wake();
-        Queue();
+        ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: true);
     }
 
-    // ----------------------------------------------------------------------------------------------------------------------------------
-
-    private ValueTask<Fate> HandleAsync(WorkItem<TIn, TOut> work) =>
+    /// <summary>Runs the user code for an item, in a turn of its own or of the stream.</summary>
+    public ValueTask<Fate> HandleAsync(WorkItem<TIn, TOut> work) =>
         Attempts.HandleAsync<TIn, TOut, WorkItem<TIn, TOut>>(Handler, work.Item, work.Number, work, _token);
 
     private async ValueTask<Fate> CheckpointAsync(bool isCompletion)

@@ -166,10 +166,10 @@ internal sealed partial class PoolStage<TIn, TOut>
                 return true;
             }
 
-            ValueTask<Fate> handling = worker.HandleInTurnAsync(work);
+            ValueTask<Fate> handling = worker.HandleAsync(work);
             if (!_baton.TryLeaveUserCode())
             {
-                worker.LeaveTurnWith(work, handling);
+                worker.LeaveThreadWith(work, handling);
                 return false;
             }
 
@@ -179,7 +179,7 @@ internal sealed partial class PoolStage<TIn, TOut>
             {
                 _window.Add(work);
                 _shortFrom = _number + ItemsAfterLongOnes;
-                worker.LeaveTurnWith(work, handling);
+                worker.LeaveThreadWith(work, handling);
                 return true;
             }
 

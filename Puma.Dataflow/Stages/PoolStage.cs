@@ -15,7 +15,7 @@ namespace Puma.Dataflow.Stages;
 /// <remarks>
 /// Who takes an item out of the input takes it from whoever is free later; so the stream makes no more items ready than there are free
 /// instances, as long as items take their time. Of short ones it makes more ready (<see cref="Pace"/>), so that neither of the
-/// two waits for the other after each of them.
+/// two waits for the other after each of them. By key it takes out all there is: whose an item is it knows only then.
 /// </remarks>
 internal sealed partial class PoolStage<TIn, TOut> : StageNode, IControlledStage
 {
@@ -57,6 +57,9 @@ internal sealed partial class PoolStage<TIn, TOut> : StageNode, IControlledStage
     // How long items take. Written by the instances, read by them and the stream.
     private Pace _pace;
 
+    // Whether items are lost, or the run fails, when a writer finds no slot. Set by the start, read by any thread.
+    private bool _isLossy;
+
     /// <param name="setup">What the stage is made from.</param>
     /// <param name="makeHandler">Makes the user code of one instance.</param>
     /// <param name="partition">The hash code of an item's key, which chooses the instance; null lets any free one take it.</param>
@@ -83,6 +86,9 @@ internal sealed partial class PoolStage<TIn, TOut> : StageNode, IControlledStage
 
     /// <summary>How long items take.</summary>
     public ref Pace Pace => ref _pace;
+
+    /// <summary>How many items an instance may have done before the stream learns of them, and frees their slots; 0 when it learns of each.</summary>
+    public int MostUntold => _isLossy ? 0 : _pace.MostUntold;
 
     // ----------------------------------------------------------------------------------------------------------------------------------
 
@@ -133,6 +139,7 @@ internal sealed partial class PoolStage<TIn, TOut> : StageNode, IControlledStage
             _workers.Add(worker);
         }
 
+        _isLossy = Links.IsLossy;
         _input.StartedByInstances = () => _workers.Sum(static w => w.Started);
         DecideLending();
 
@@ -451,9 +458,11 @@ internal sealed partial class PoolStage<TIn, TOut> : StageNode, IControlledStage
 
     private void ReadForAny()
     {
+        // What is ready cannot be dropped any more.
+        int ahead = _input.FullMode == FullMode.DropOldest ? 0 : _workers.Count * _pace.Ahead;
         int free = _workers.Count(static w => !w.IsActive);
         ConcurrentQueue<WorkItem<TIn, TOut>> ready = _workers[0].Ready;
-        for (int room = free + (_workers.Count * _pace.Ahead) - ready.Count; room > 0 && _input.TryRead(out TIn item); room--)
+        for (int room = free + ahead - ready.Count; room > 0 && _input.TryRead(out TIn item); room--)
             ready.Enqueue(Add(item));
     }
 

@@ -84,6 +84,7 @@ internal sealed class PortStage(
         }
 
         await CallAsync(() => _runnable.CompletedAsync(DiscardToken)).ConfigureAwait(false);
+        await AllOutputs.EmitsReturnedAsync().ConfigureAwait(false);
     }
 
     protected override ValueTask EndInstanceAsync(RunState outcome, Exception? cause) => CallAsync(() => _runnable.EndAsync(outcome, cause));
@@ -96,9 +97,6 @@ internal sealed class PortStage(
     }
 
     public ValueTask CallAsync(Func<ValueTask> callback) => _thread?.InvokeAsync(callback) ?? callback();
-
-    /// <summary>The handler of one input waits: the writers of all of them may need slots meanwhile.</summary>
-    public void FlushBeforeWait() => FlushInputs();
 
     /// <returns>True when enough inputs have ended.</returns>
     private async ValueTask<bool> CompleteEndedInputsAsync()
@@ -146,9 +144,8 @@ internal sealed class PortReader<T>(PortStage stage, Input<T> port, Link<T> link
             return false;
         link.CountReceived();
         ValueTask<Fate> handling = stage.Attempts.HandleAsync<T, NoOutput, PortOutputs>(_handler, item, number, stage.AllOutputs, stage.DiscardToken);
-        if (!handling.IsCompleted)
-            stage.FlushBeforeWait();
-        await stage.SettleAsync(link, item, number, await handling.ConfigureAwait(false)).ConfigureAwait(false);
+        Fate fate = handling.IsCompleted ? await handling.ConfigureAwait(false) : await stage.AwaitUserCodeAsync(handling).ConfigureAwait(false);
+        await stage.SettleAsync(link, item, number, fate).ConfigureAwait(false);
         return true;
     }
 
@@ -189,6 +186,12 @@ internal sealed class PortOutputs : Emitter<NoOutput>, IAttemptOutputs
     {
         foreach (IAttemptOutputs output in _outputs)
             await output.PassHeldAsync().ConfigureAwait(false);
+    }
+
+    public async ValueTask EmitsReturnedAsync()
+    {
+        foreach (IAttemptOutputs output in _outputs)
+            await output.EmitsReturnedAsync().ConfigureAwait(false);
     }
 
     public bool TakeRefused()

@@ -101,12 +101,12 @@ internal sealed partial class SerialStage<TIn, TOut, TOutputs>(StageSetup setup,
                 continue;
             }
 
-            if (!handling.IsCompleted)
-                FlushInputs();
-            await this.SettleAsync(_input, item, _number, await handling.ConfigureAwait(false)).ConfigureAwait(false);
+            Fate fate = handling.IsCompleted ? await handling.ConfigureAwait(false) : await AwaitUserCodeAsync(handling).ConfigureAwait(false);
+            await this.SettleAsync(_input, item, _number, fate).ConfigureAwait(false);
         }
 
         await _handler.CompletedAsync(DiscardToken).ConfigureAwait(false);
+        await _outputs.EmitsReturnedAsync().ConfigureAwait(false);
     }
 
     /// <summary>Handles what is there, as long as each item is delivered at once.</summary>

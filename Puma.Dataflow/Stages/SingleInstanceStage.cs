@@ -43,7 +43,15 @@ internal abstract class SingleInstanceStage : StageNode, IControlledStage
         if (!Has(Attention.Control))
             return default;
         Clear(Attention.Control);
-        return _control.CheckpointAsync();
+        ValueTask checkpoint = _control.CheckpointAsync();
+        return checkpoint.IsCompleted ? checkpoint : AwaitCheckpointAsync(checkpoint);
+    }
+
+    // An item that follows must not be handled on the stack of who ended the wait of a command.
+    private static async ValueTask AwaitCheckpointAsync(ValueTask checkpoint)
+    {
+        await checkpoint.ConfigureAwait(false);
+        await Task.CompletedTask.ConfigureAwait(ConfigureAwaitOptions.ForceYielding);
     }
 
     protected sealed override void OnEnding(EndMarker marker) => _control.Lane.Close(marker.ToRefusal());

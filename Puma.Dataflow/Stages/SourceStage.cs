@@ -27,7 +27,9 @@ internal sealed class SourceStage<TOut>(StageSetup setup, Func<SourceBody<TOut>>
         EnterLane();
 
         // Nothing is read before every stage runs: a start-up failure then loses nothing.
+        SetActivity(StageActivity.Starting);
         await WaitForStartAsync().ConfigureAwait(false);
+        BeginWork();
         await YieldAsync().ConfigureAwait(false);
         if (IsStopping)
             return;
@@ -40,8 +42,10 @@ internal sealed class SourceStage<TOut>(StageSetup setup, Func<SourceBody<TOut>>
             // The body ended because it was asked to.
         }
 
-        if (!IsDiscarding)
-            await _body.CompletedAsync(DiscardToken).ConfigureAwait(false);
+        if (IsDiscarding)
+            return;
+        await _body.CompletedAsync(DiscardToken).ConfigureAwait(false);
+        await _emitter.EmitsReturnedAsync().ConfigureAwait(false);
     }
 
     protected override ValueTask EndInstanceAsync(RunState outcome, Exception? cause) => _body.EndAsync(outcome, cause);

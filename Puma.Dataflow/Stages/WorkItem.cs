@@ -152,8 +152,8 @@ internal sealed class WorkItem<TIn, TOut>(StageNode stage, Action<long> noteFail
             {
                 _outputs.Enqueue(value);
 
-                // The one output of an item comes just before its end, which wakes the stream anyway. Any other is passed on at once: its
-                // handler may wait for what comes of it.
+                // The one output of an item comes just before its end, of which the stream learns from the instance, or from the watch in its
+                // place. Any other is passed on at once: its handler may wait for what comes of it.
                 if (!isOneToOne)
                     stage.Wake();
                 return default;

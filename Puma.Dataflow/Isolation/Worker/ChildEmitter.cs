@@ -10,6 +10,9 @@ internal interface IChildOutput : IAttemptOutputs
 {
     /// <summary>Allows further outputs. Any thread.</summary>
     void AddCredits(long count);
+
+    /// <summary>Whether an emit has not returned.</summary>
+    bool IsEmitting { get; }
 }
 
 /// <summary>All output ports of a child as the outputs of one attempt. They are added by the stream while it starts, before the parent can know of any.</summary>
@@ -24,6 +27,15 @@ internal sealed class ChildOutputs : IAttemptOutputs
     {
         if (port < _outputs.Count)
             _outputs[port].AddCredits(count);
+    }
+
+    /// <summary>Whether an emit has not returned.</summary>
+    public bool IsEmitting => _outputs.Exists(static o => o.IsEmitting);
+
+    public async ValueTask EmitsReturnedAsync()
+    {
+        foreach (IChildOutput output in _outputs)
+            await output.EmitsReturnedAsync().ConfigureAwait(false);
     }
 
     public void Hold() => _outputs.ForEach(static o => o.Hold());
@@ -69,6 +81,10 @@ internal sealed class ChildEmitter<T>(ChildWorker worker, StartRecord start, Res
     public override IBodyStream Body => worker;
 
     public void AddCredits(long count) => Interlocked.Add(ref _credits, count);
+
+    public bool IsEmitting => _gate.IsOccupied;
+
+    public ValueTask EmitsReturnedAsync() => _gate.EmptyAsync(_control.Wake);
 
     /// <exception cref="InvalidOperationException">Another emit has not returned.</exception>
     public override ValueTask EmitAsync(T value, CancellationToken cancellationToken)

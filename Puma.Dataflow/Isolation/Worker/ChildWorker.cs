@@ -85,6 +85,7 @@ internal sealed class ChildWorker : IBodyStream
             isCompleted = _code.HasBody
                 ? await RunBodyAsync().ConfigureAwait(false)
                 : await new ItemLoop(_start, _code, _context, _instance, _data, Control, _results).RunAsync().ConfigureAwait(false);
+            await Control.Outputs.EmitsReturnedAsync().ConfigureAwait(false);
         }
         catch (Exception error)
         {

@@ -227,7 +227,9 @@ internal sealed class ItemLoop(StartRecord start, HostedCode code, StageContext 
         try
         {
             ValueTask handling = item.HandleAsync(token);
-            if (!handling.IsCompletedSuccessfully)
+
+            // What it has not awaited belongs to the item all the same.
+            if (!handling.IsCompletedSuccessfully || _outputs.IsEmitting)
             {
                 results.EndBurst();
                 return WaitForAsync(handling, number);
@@ -248,17 +250,23 @@ internal sealed class ItemLoop(StartRecord start, HostedCode code, StageContext 
 
     private async ValueTask<Exception?> WaitForAsync(ValueTask handling, long number)
     {
+        bool mustWait = !handling.IsCompleted;
+        Exception? failure = null;
         try
         {
-            if (!handling.IsCompleted)
-                results.Flush();
+            results.Flush();
             await handling.ConfigureAwait(false);
-            return null;
+            await _outputs.EmitsReturnedAsync().ConfigureAwait(false);
         }
         catch (Exception error)
         {
-            return Threw(error, number);
+            failure = Threw(error, number);
         }
+
+        // Who has ended the wait may be user code, which must not carry the next item on its stack.
+        if (mustWait)
+            await Task.CompletedTask.ConfigureAwait(ConfigureAwaitOptions.ForceYielding);
+        return failure;
     }
 
     private Exception Threw(Exception error, long number)
