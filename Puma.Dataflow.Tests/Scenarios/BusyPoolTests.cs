@@ -1,4 +1,5 @@
 using Puma.Dataflow.Buffers;
+using Puma.Dataflow.Runnables;
 using Puma.Dataflow.Tests.Infrastructure;
 
 namespace Puma.Dataflow.Tests.Scenarios;
@@ -209,6 +210,58 @@ public sealed class BusyPoolTests() : ShortItemPoolContract(microseconds: 5)
         run.Complete();
         await run.Completion.Within();
         Assert.Equal([1, 2, .. Enumerable.Range(4, Held - 2)], seen);
+    }
+
+    [Fact] // S47
+    public async Task DropOldest_DropsWhatWaitsForInstancesThatRunACommand()
+    {
+        Expect(21);
+        var told = new Told();
+        List<int> seen = [];
+        PipelineRun<int> run = Start(Pipeline
+            .Accept<int>(new() { BoundedCapacity = 6, FullMode = FullMode.DropOldest })
+            .Then(() => new InCommand(told), s_two)
+            .ForEach(seen.Add));
+        for (int i = 1; i <= 6; i++)
+            Assert.True(run.TrySend(i));
+        await Waiting.UntilAsync(() => run.Snapshot().Stage("pool").InFlight == 2, "both instances have an item");
+        Task command = run.Control<IWaitingCommand>("pool").WaitAsync().AsTask();
+
+        // It comes before the items that wait, and those two have slots again.
+        told.MayGoOn.Open();
+        await Waiting.UntilAsync(() => Volatile.Read(ref told.Instances) == 2 && run.Snapshot().Stage("pool").SlotsHeld == 4, "both instances run the command");
+        for (int i = 7; i <= 9; i++)
+            Assert.True(run.TrySend(i));
+
+        told.MayEnd.Open();
+        await command.Within();
+        run.Complete();
+        await run.Completion.Within();
+        Assert.Equal([1, 2, 4, 5, 6, 7, 8, 9], seen);
+    }
+
+    private sealed class Told
+    {
+        public int Instances;
+
+        public Gate MayGoOn { get; } = new();
+
+        public Gate MayEnd { get; } = new();
+    }
+
+    private sealed class InCommand(Told told) : Runnable<int, int>, IWaitingCommand
+    {
+        public async ValueTask WaitAsync()
+        {
+            Interlocked.Increment(ref told.Instances);
+            await told.MayEnd.WaitAsync();
+        }
+
+        protected override async ValueTask OnItemAsync(int item, CancellationToken cancellationToken)
+        {
+            await told.MayGoOn.WaitAsync(cancellationToken);
+            await EmitAsync(item, cancellationToken);
+        }
     }
 
     [Fact]

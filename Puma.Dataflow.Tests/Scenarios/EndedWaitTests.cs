@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using Puma.Dataflow.Buffers;
 using Puma.Dataflow.Isolation.Transport;
 using Puma.Dataflow.Runnables;
 using Puma.Dataflow.Tests.Infrastructure;
@@ -21,6 +22,9 @@ public sealed class EndedWaitTests : PipelineTest
     // Set while the thread ends the wait, which runs what awaits it at once.
     [ThreadStatic]
     private static bool t_isEnding;
+
+    // Found by what a child makes, which is in this process.
+    private static EndedWaitTests? s_test;
 
     private readonly TaskCompletionSource _wait = new();
     private readonly Gate _isWaiting = new();
@@ -95,7 +99,7 @@ public sealed class EndedWaitTests : PipelineTest
     [Fact]
     public async Task AnItemOfAChild_IsNotFollowedByOthers_WhereItsWaitEnds()
     {
-        Waits.Test = this;
+        s_test = this;
         PipelineRun run = Start(Pipeline
             .From(Enumerable.Range(1, 100))
             .Then(static () => new Waits(), new() { Name = "stage", Placement = Placement.Loopback })
@@ -107,12 +111,15 @@ public sealed class EndedWaitTests : PipelineTest
         Assert.Equal(0, _carried);
     }
 
-    [Fact]
-    public async Task ACommandThatWaits_IsNotFollowedByItems_WhereItsWaitEnds()
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task ACommandThatWaits_IsNotFollowedByItems_WhereItsWaitEnds(bool isLoopback)
     {
+        s_test = this;
         PipelineRun<int> run = Start(Pipeline
             .Accept<int>()
-            .Then(() => new Commanded(this), new() { Name = "stage" })
+            .Then(static () => new Commanded(), new() { Name = "stage", Placement = isLoopback ? Placement.Loopback : Placement.InProcess })
             .ForEach(static _ => { }));
         Task command = run.Control<IWaitingCommand>("stage").WaitAsync().AsTask();
         await _isWaiting.WaitAsync(TestToken);
@@ -125,6 +132,43 @@ public sealed class EndedWaitTests : PipelineTest
         await command.Within();
         Assert.Equal(100, report.Stage("stage").Delivered);
         Assert.Equal(0, _carried);
+    }
+
+    [Fact] // S34: a writer gets the slots of what is done, also while a command waits
+    public async Task ACommandThatWaits_KeepsNoSlotFromWriters()
+    {
+        const int Capacity = 64;
+        var gate = new Gate();
+        PipelineRun<int> run = Start(Pipeline
+            .Accept<int>()
+            .Then(() => new Held(this, gate), new() { Name = "stage", BoundedCapacity = Capacity })
+            .ForEach(static _ => { }));
+        for (int i = 0; i < Capacity; i++)
+            Assert.True(run.TrySend(i));
+        Task send = run.SendAsync(Capacity, TestToken).AsTask();
+        Task command = run.Control<IWaitingCommand>("stage").WaitAsync().AsTask();
+        Assert.False(send.IsCompleted);
+
+        // One item is done then, and nobody has told that of so few slots.
+        gate.Open();
+        await _isWaiting.WaitAsync(TestToken);
+
+        await send.Within();
+        run.Complete();
+        await EndWaitAsync(run);
+        await command.Within();
+    }
+
+    [Fact] // Queued at once, it could be over before the waiter looks, who would then stay where he is.
+    public async Task AYield_HasNotEnded_BeforeItIsAwaited()
+    {
+        var wakeup = new Wakeup();
+        ValueTask yielding = wakeup.YieldAsync(stream: null);
+
+        await Waiting.LetOthersRunAsync();
+
+        Assert.False(yielding.IsCompleted);
+        await yielding;
     }
 
     private async Task WaitAsync()
@@ -157,17 +201,28 @@ public sealed class EndedWaitTests : PipelineTest
         return await run.Completion.Within();
     }
 
-    /// <summary>Made by the child, which is in this process; waits for the first item.</summary>
+    /// <summary>Waits with the first item.</summary>
     public sealed class Waits : Runnable<int, int>
     {
-        public static EndedWaitTests? Test { get; set; }
-
         protected override async ValueTask OnItemAsync(int item, CancellationToken cancellationToken)
         {
             if (item == 1)
-                await Test!.WaitAsync();
+                await s_test!.WaitAsync();
             else
-                Test!.Note();
+                s_test!.Note();
+            await EmitAsync(item, cancellationToken);
+        }
+    }
+
+    /// <summary>Holds its first item until it is told.</summary>
+    private sealed class Held(EndedWaitTests test, Gate gate) : Runnable<int, int>, IWaitingCommand
+    {
+        public ValueTask WaitAsync() => new(test.WaitAsync());
+
+        protected override async ValueTask OnItemAsync(int item, CancellationToken cancellationToken)
+        {
+            if (item == 0)
+                await gate.WaitAsync(cancellationToken);
             await EmitAsync(item, cancellationToken);
         }
     }
@@ -179,13 +234,13 @@ public sealed class EndedWaitTests : PipelineTest
         public Input<int> Input { get; }
     }
 
-    private sealed class Commanded(EndedWaitTests test) : Runnable<int, int>, IWaitingCommand
+    public sealed class Commanded : Runnable<int, int>, IWaitingCommand
     {
-        public ValueTask WaitAsync() => new(test.WaitAsync());
+        public ValueTask WaitAsync() => new(s_test!.WaitAsync());
 
         protected override ValueTask OnItemAsync(int item, CancellationToken cancellationToken)
         {
-            test.Note();
+            s_test!.Note();
             return EmitAsync(item, cancellationToken);
         }
     }

@@ -40,6 +40,9 @@ internal sealed class Wakeup : IValueTaskSource, IThreadPoolWorkItem
     private int _state;
     private ManualResetValueTaskSourceCore<bool> _core;
 
+    // Set while the waiter is to be queued as soon as it awaits, and not before: it must not find that it need not leave the thread.
+    private bool? _yields;
+
     /// <summary>Whose stream waits; null when that has no turns. Written by the waiter, before it waits.</summary>
     public ILinkEnd? Stream { get; private set; }
 
@@ -107,9 +110,8 @@ internal sealed class Wakeup : IValueTaskSource, IThreadPoolWorkItem
         Stream = stream;
         if (Interlocked.CompareExchange(ref _state, Resuming, Idle) != Idle && Interlocked.CompareExchange(ref _state, Resuming, Signaled) != Signaled)
             return LookAgainAsync();
-        var yielding = new ValueTask(this, _core.Version);
-        ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal);
-        return yielding;
+        _yields = preferLocal;
+        return new ValueTask(this, _core.Version);
     }
 
     /// <summary>The waiter goes on here, on the thread pool, behind whoever signaled.</summary>
@@ -120,8 +122,14 @@ internal sealed class Wakeup : IValueTaskSource, IThreadPoolWorkItem
 
     ValueTaskSourceStatus IValueTaskSource.GetStatus(short token) => _core.GetStatus(token);
 
-    void IValueTaskSource.OnCompleted(Action<object?> continuation, object? state, short token, ValueTaskSourceOnCompletedFlags flags) =>
+    void IValueTaskSource.OnCompleted(Action<object?> continuation, object? state, short token, ValueTaskSourceOnCompletedFlags flags)
+    {
+        bool? yields = _yields;
+        _yields = null;
         _core.OnCompleted(continuation, state, token, flags);
+        if (yields is { } preferLocal)
+            ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal);
+    }
 
     void IValueTaskSource.GetResult(short token)
     {
@@ -132,5 +140,5 @@ internal sealed class Wakeup : IValueTaskSource, IThreadPoolWorkItem
         Interlocked.Exchange(ref _state, Idle);
     }
 
-    private static async ValueTask LookAgainAsync() => await Task.Yield();
+    private static async ValueTask LookAgainAsync() => await Task.CompletedTask.ConfigureAwait(ConfigureAwaitOptions.ForceYielding);
 }

@@ -1,5 +1,6 @@
 using Microsoft.Extensions.Logging;
 using Puma.Dataflow.Diagnostics;
+using Puma.Dataflow.Runnables;
 
 namespace Puma.Dataflow.Control;
 
@@ -86,9 +87,9 @@ internal sealed class InstanceControl
     public async ValueTask CheckpointAsync()
     {
         for (int left = Lane.Count; left > 0 && !_discardToken.IsCancellationRequested && Lane.TryTake(out Command? command); left--)
-            await _code!.RunCommandAsync(command, this, _discardToken).ConfigureAwait(false);
+            await _code!.RunCommandAsync(command, this, _discardToken).OnOwnStackAsync().ConfigureAwait(false);
         if (!_discardToken.IsCancellationRequested && _context!.Ticks.TryTake())
-            await _code!.TickAsync(_discardToken).ConfigureAwait(false);
+            await _code!.TickAsync(_discardToken).OnOwnStackAsync().ConfigureAwait(false);
     }
 
     /// <summary>Disposes what the instance still lends. Before the end of its runnable.</summary>

@@ -13,19 +13,6 @@ internal sealed class EmitGate
     // Completed by the next one that leaves after a stay; made by those who want to enter after it.
     private TaskCompletionSource? _left;
 
-    /// <summary>Whether somebody is inside.</summary>
-    public bool IsOccupied => Volatile.Read(ref _inside) != Nobody;
-
-    /// <summary>Returns when nobody was inside for a moment.</summary>
-    /// <inheritdoc cref="EnterAsync" path="/param"/>
-    public ValueTask EmptyAsync(Action wake) => IsOccupied ? PassThroughAsync(wake) : default;
-
-    private async ValueTask PassThroughAsync(Action wake)
-    {
-        await EnterAsync(wake).ConfigureAwait(false);
-        Leave();
-    }
-
     /// <summary>Enters, to leave without waiting for anything.</summary>
     /// <returns>False when another one is inside.</returns>
     public bool TryEnter() => Interlocked.CompareExchange(ref _inside, Passing, Nobody) == Nobody;

@@ -16,6 +16,9 @@ internal class LinkEmitter<T>(StageNode stage, Link<T> link) : Emitter<T>, IAtte
     // Written by the stream, read by emits.
     private volatile bool _isRetired;
 
+    /// <summary>Those that wait for a slot, or for what they have let in.</summary>
+    protected EmitsUnderWay UnderWay { get; } = new();
+
     public override bool IsStopping => stage.IsStopping;
 
     public override int Room => link.IsShut ? 0 : link.Capacity - link.SlotsHeld;
@@ -58,7 +61,7 @@ internal class LinkEmitter<T>(StageNode stage, Link<T> link) : Emitter<T>, IAtte
         _held?.Clear();
     }
 
-    public ValueTask EmitsReturnedAsync() => _gate.EmptyAsync(stage.Wake);
+    public ValueTask EmitsReturnedAsync() => UnderWay.WhenNoneAsync(stage.Wake);
 
     public bool TakeRefused()
     {
@@ -109,6 +112,7 @@ internal class LinkEmitter<T>(StageNode stage, Link<T> link) : Emitter<T>, IAtte
     private async ValueTask EmitSlowAsync(T value, CancellationToken cancellationToken)
     {
         _gate.Stay();
+        UnderWay.Begin();
         try
         {
             using CancellationTokenRegistration wake = cancellationToken.CanBeCanceled
@@ -155,6 +159,7 @@ internal class LinkEmitter<T>(StageNode stage, Link<T> link) : Emitter<T>, IAtte
         finally
         {
             _gate.LeaveAfterStay();
+            UnderWay.End();
         }
     }
 }

@@ -172,7 +172,7 @@ internal sealed class PoolInstance<TIn, TOut> : IThreadPoolWorkItem, IDisposable
                 ValueTask<Fate> handling = isCheckpoint ? CheckpointAsync(work.IsCompletion) : HandleAsync(work);
                 if (!handling.IsCompleted)
                 {
-                    LeaveThreadWith(work, handling);
+                    LeaveThreadWith(work, handling, begin, handled);
                     return;
                 }
 
@@ -307,15 +307,19 @@ internal sealed class PoolInstance<TIn, TOut> : IThreadPoolWorkItem, IDisposable
     // ---- In either turn. -------------------------------------------------------------------------------------------------------------
 
     /// <summary>Goes on by itself with an item that waits, and then with others in a turn of its own: who ends the wait may be user code, which must not carry them.</summary>
-    public void LeaveThreadWith(WorkItem<TIn, TOut> work, ValueTask<Fate> handling) => _stage.Graph.Own(GoOnAsync(work, handling));
+    /// <param name="work">The item.</param>
+    /// <param name="handling">Ends with its wait.</param>
+    /// <param name="begin">When the turn began, in timestamps.</param>
+    /// <param name="before">How many items the turn had before this one.</param>
+    public void LeaveThreadWith(WorkItem<TIn, TOut> work, ValueTask<Fate> handling, long begin, long before) =>
+        _stage.Graph.Own(GoOnAsync(work, handling, begin, before));
 
-    private async Task GoOnAsync(WorkItem<TIn, TOut> work, ValueTask<Fate> handling)
+    private async Task GoOnAsync(WorkItem<TIn, TOut> work, ValueTask<Fate> handling, long begin, long before)
     {
-        long begin = TimeProvider.System.GetTimestamp();
         Fate fate = await handling.ConfigureAwait(false);
         Leave();
         work.EndWith(fate);
-        _stage.Pace.Note(TimeProvider.System.GetTimestamp() - begin);
+        _stage.Pace.Note((TimeProvider.System.GetTimestamp() - begin) / (before + 1));
         _stage.Wake();
         ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: true);
     }

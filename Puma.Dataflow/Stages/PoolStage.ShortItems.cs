@@ -138,7 +138,7 @@ internal sealed partial class PoolStage<TIn, TOut>
         }
 
         long begin = TimeProvider.System.GetTimestamp(), before = _number;
-        if (!HandleShort(worker, work, turn))
+        if (!HandleShort(worker, work, turn, begin))
             return false;
         if (TimeProvider.System.GetTimestamp() - begin > s_long * Math.Max(_number - before, ItemsPerPace))
             _shortFrom = _number + ItemsAfterLongOnes;
@@ -147,9 +147,9 @@ internal sealed partial class PoolStage<TIn, TOut>
 
     /// <summary>Handles one item after another, as long as each is delivered at once.</summary>
     /// <inheritdoc cref="HandleInTurn"/>
-    private bool HandleShort(PoolInstance<TIn, TOut> worker, WorkItem<TIn, TOut> work, Turn turn)
+    private bool HandleShort(PoolInstance<TIn, TOut> worker, WorkItem<TIn, TOut> work, Turn turn, long begin)
     {
-        long last = _number + MostInARow;
+        long first = _number, last = first + MostInARow;
         while (_number < last && !NeedsAttention && turn.KeepsBackFor(this) && _input.TryRead(out TIn item))
         {
             work.Take(item, ++_number, isCheckpoint: false, base.WorkingSince);
@@ -169,7 +169,7 @@ internal sealed partial class PoolStage<TIn, TOut>
             ValueTask<Fate> handling = worker.HandleAsync(work);
             if (!_baton.TryLeaveUserCode())
             {
-                worker.LeaveThreadWith(work, handling);
+                worker.LeaveThreadWith(work, handling, begin, work.Number - first - 1);
                 return false;
             }
 
@@ -179,7 +179,7 @@ internal sealed partial class PoolStage<TIn, TOut>
             {
                 _window.Add(work);
                 _shortFrom = _number + ItemsAfterLongOnes;
-                worker.LeaveThreadWith(work, handling);
+                worker.LeaveThreadWith(work, handling, begin, work.Number - first - 1);
                 return true;
             }
 

@@ -354,6 +354,7 @@ internal sealed partial class PoolStage<TIn, TOut> : StageNode, IControlledStage
             // Looked at once, and before the outputs: an instance may emit and return in between, and that output would be lost.
             bool isDone = work.IsDone;
             bool isFailed = isDone && work.Fate.Kind == FateKind.Failed;
+            isDone &= isFailed || !work.HasWaitingEmits;
             if (dropsOrder && !isFailed)
                 continue;
             bool isSettled = (dropsOrder || PassOutputs(work)) && isDone;
@@ -460,7 +461,7 @@ internal sealed partial class PoolStage<TIn, TOut> : StageNode, IControlledStage
     {
         // What is ready cannot be dropped any more.
         int ahead = _input.FullMode == FullMode.DropOldest ? 0 : _workers.Count * _pace.Ahead;
-        int free = _workers.Count(static w => !w.IsActive);
+        int free = _workers.Count(static w => !w.IsActive && !w.HasCheckpoint);
         ConcurrentQueue<WorkItem<TIn, TOut>> ready = _workers[0].Ready;
         for (int room = free + ahead - ready.Count; room > 0 && _input.TryRead(out TIn item); room--)
             ready.Enqueue(Add(item));

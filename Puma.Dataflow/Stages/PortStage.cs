@@ -83,9 +83,11 @@ internal sealed class PortStage(
             BeginWork();
         }
 
-        await CallAsync(() => _runnable.CompletedAsync(DiscardToken)).ConfigureAwait(false);
         await AllOutputs.EmitsReturnedAsync().ConfigureAwait(false);
+        await CallAsync(() => _runnable.CompletedAsync(DiscardToken)).ConfigureAwait(false);
     }
+
+    protected override ValueTask ReturnAllAsync() => AllOutputs.EmitsReturnedAsync();
 
     protected override ValueTask EndInstanceAsync(RunState outcome, Exception? cause) => CallAsync(() => _runnable.EndAsync(outcome, cause));
 
@@ -106,7 +108,7 @@ internal sealed class PortStage(
         foreach (PortReader reader in _readers)
         {
             if (reader.HasEnded && reader.TakeCompletion() is { } onCompleted)
-                await CallAsync(() => onCompleted(DiscardToken)).ConfigureAwait(false);
+                await AwaitBetweenItemsAsync(CallAsync(() => onCompleted(DiscardToken))).ConfigureAwait(false);
         }
 
         return haveEnded;

@@ -105,9 +105,11 @@ internal sealed partial class SerialStage<TIn, TOut, TOutputs>(StageSetup setup,
             await this.SettleAsync(_input, item, _number, fate).ConfigureAwait(false);
         }
 
-        await _handler.CompletedAsync(DiscardToken).ConfigureAwait(false);
         await _outputs.EmitsReturnedAsync().ConfigureAwait(false);
+        await _handler.CompletedAsync(DiscardToken).ConfigureAwait(false);
     }
+
+    protected override ValueTask ReturnAllAsync() => _outputs?.EmitsReturnedAsync() ?? default;
 
     /// <summary>Handles what is there, as long as each item is delivered at once.</summary>
     /// <param name="last">The number of the last item.</param>

@@ -43,15 +43,15 @@ internal abstract class SingleInstanceStage : StageNode, IControlledStage
         if (!Has(Attention.Control))
             return default;
         Clear(Attention.Control);
-        ValueTask checkpoint = _control.CheckpointAsync();
-        return checkpoint.IsCompleted ? checkpoint : AwaitCheckpointAsync(checkpoint);
+        return AwaitBetweenItemsAsync(_control.CheckpointAsync());
     }
 
-    // An item that follows must not be handled on the stack of who ended the wait of a command.
-    private static async ValueTask AwaitCheckpointAsync(ValueTask checkpoint)
+    /// <summary>Waits for user code that has no item. The writers may need the slots of those that are done meanwhile.</summary>
+    protected ValueTask AwaitBetweenItemsAsync(ValueTask code)
     {
-        await checkpoint.ConfigureAwait(false);
-        await Task.CompletedTask.ConfigureAwait(ConfigureAwaitOptions.ForceYielding);
+        if (!code.IsCompleted)
+            FlushInputs();
+        return code.OnOwnStackAsync();
     }
 
     protected sealed override void OnEnding(EndMarker marker) => _control.Lane.Close(marker.ToRefusal());

@@ -42,11 +42,12 @@ internal sealed class SourceStage<TOut>(StageSetup setup, Func<SourceBody<TOut>>
             // The body ended because it was asked to.
         }
 
-        if (IsDiscarding)
-            return;
-        await _body.CompletedAsync(DiscardToken).ConfigureAwait(false);
         await _emitter.EmitsReturnedAsync().ConfigureAwait(false);
+        if (!IsDiscarding)
+            await _body.CompletedAsync(DiscardToken).ConfigureAwait(false);
     }
+
+    protected override ValueTask ReturnAllAsync() => _emitter?.EmitsReturnedAsync() ?? default;
 
     protected override ValueTask EndInstanceAsync(RunState outcome, Exception? cause) => _body.EndAsync(outcome, cause);
 
@@ -147,8 +148,16 @@ internal sealed class SourceStage<TOut>(StageSetup setup, Func<SourceBody<TOut>>
 
         private async ValueTask CheckpointThenEmitAsync(TOut value, CancellationToken cancellationToken)
         {
-            await CheckpointAsync().ConfigureAwait(false);
-            await base.EmitAsync(value, cancellationToken).ConfigureAwait(false);
+            UnderWay.Begin();
+            try
+            {
+                await CheckpointAsync().ConfigureAwait(false);
+                await base.EmitAsync(value, cancellationToken).ConfigureAwait(false);
+            }
+            finally
+            {
+                UnderWay.End();
+            }
         }
     }
 }

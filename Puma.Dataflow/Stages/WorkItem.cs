@@ -18,6 +18,12 @@ internal sealed class WorkItem<TIn, TOut>(StageNode stage, Action<long> noteFail
     private TaskCompletionSource? _room;
     private bool _wasRefused;
 
+    // Which item it is used for: emits that wait for room may outlast it.
+    private int _use;
+
+    // How many do. Written under _gate, read also without it.
+    private int _waiting;
+
     // Whether anything that is guarded by the gate was used for this item. Written under _gate.
     private volatile bool _isTouched;
 
@@ -62,6 +68,9 @@ internal sealed class WorkItem<TIn, TOut>(StageNode stage, Action<long> noteFail
 
     public bool IsDone => Volatile.Read(ref _isDone);
 
+    /// <summary>Whether emits wait for room that the code of the item has left behind: it is not settled before them. Looked at when it is done.</summary>
+    public bool HasWaitingEmits => _isTouched && Volatile.Read(ref _waiting) != 0;
+
     /// <summary>Takes an item. The stage's stream only.</summary>
     public void Take(TIn item, long number, bool isCheckpoint, long since)
     {
@@ -79,7 +88,7 @@ internal sealed class WorkItem<TIn, TOut>(StageNode stage, Action<long> noteFail
             {
                 _outputs.Clear();
                 _held.Clear();
-                (_room, _isHolding, _isRefusing, _wasRefused, _isTouched) = (null, false, false, false, false);
+                (_room, _isHolding, _isRefusing, _wasRefused, _waiting, _use, _isTouched) = (null, false, false, false, 0, _use + 1, false);
             }
         }
 
@@ -138,9 +147,12 @@ internal sealed class WorkItem<TIn, TOut>(StageNode stage, Action<long> noteFail
 
     public override ValueTask EmitAsync(TOut value, CancellationToken cancellationToken)
     {
+        int use;
         lock (_gate)
         {
             _isTouched = true;
+            if (IsDone)
+                throw ClosedEmitter<TOut>.TooLate(stage);
             ThrowIfRefusingLocked();
             if (_isHolding)
             {
@@ -158,48 +170,71 @@ internal sealed class WorkItem<TIn, TOut>(StageNode stage, Action<long> noteFail
                     stage.Wake();
                 return default;
             }
+
+            use = _use;
+            _waiting++;
         }
 
-        return EmitSlowAsync(value, cancellationToken);
+        return EmitSlowAsync(value, use, cancellationToken);
     }
 
-    private async ValueTask EmitSlowAsync(TOut value, CancellationToken cancellationToken)
+    private async ValueTask EmitSlowAsync(TOut value, int use, CancellationToken cancellationToken)
     {
-        while (true)
+        try
         {
-            Task room;
+            while (await WaitForRoomAsync(value, use, cancellationToken).ConfigureAwait(false))
+            {
+            }
+        }
+        catch
+        {
             lock (_gate)
             {
-                _isTouched = true;
-                ThrowIfRefusingLocked();
-                if (_outputs.Count < outputLimit)
-                {
-                    _outputs.Enqueue(value);
-                    stage.Wake();
-                    return;
-                }
-
-                _room ??= new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-                room = _room.Task;
+                if (use == _use)
+                    _waiting--;
             }
 
             stage.Wake();
-            Clock?.Pause();
-            try
+            throw;
+        }
+    }
+
+    /// <returns>False when the value has got its place.</returns>
+    private async ValueTask<bool> WaitForRoomAsync(TOut value, int use, CancellationToken cancellationToken)
+    {
+        Task room;
+        lock (_gate)
+        {
+            if (use != _use)
+                throw ClosedEmitter<TOut>.TooLate(stage);
+            ThrowIfRefusingLocked();
+            if (_outputs.Count < outputLimit)
             {
-                await room.WaitAsync(cancellationToken).ConfigureAwait(false);
+                _outputs.Enqueue(value);
+                _waiting--;
+                stage.Wake();
+                return false;
             }
-            finally
-            {
-                Clock?.Resume();
-            }
+
+            _room ??= new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+            room = _room.Task;
+        }
+
+        stage.Wake();
+        Clock?.Pause();
+        try
+        {
+            await room.WaitAsync(cancellationToken).ConfigureAwait(false);
+            return true;
+        }
+        finally
+        {
+            Clock?.Resume();
         }
     }
 
     private void ThrowIfRefusingLocked()
     {
-        if (IsDone)
-            throw ClosedEmitter<TOut>.TooLate(stage);
         if (_isRefusing || stage.IsDiscarding)
         {
             _wasRefused = true;

@@ -72,6 +72,7 @@ internal sealed class ChildEmitter<T>(ChildWorker worker, StartRecord start, Res
     private long _credits = start.Credits[port] == StartRecord.NoCredits ? long.MaxValue : start.Credits[port];
 
     private readonly EmitGate _gate = new();
+    private readonly EmitsUnderWay _underWay = new();
     private readonly Wakeup _wakeup = worker.Control.AddWakeup();
 
     public override bool IsStopping => _control.IsStopping;
@@ -82,9 +83,9 @@ internal sealed class ChildEmitter<T>(ChildWorker worker, StartRecord start, Res
 
     public void AddCredits(long count) => Interlocked.Add(ref _credits, count);
 
-    public bool IsEmitting => _gate.IsOccupied;
+    public bool IsEmitting => _underWay.IsAny;
 
-    public ValueTask EmitsReturnedAsync() => _gate.EmptyAsync(_control.Wake);
+    public ValueTask EmitsReturnedAsync() => _underWay.WhenNoneAsync(_control.Wake);
 
     /// <exception cref="InvalidOperationException">Another emit has not returned.</exception>
     public override ValueTask EmitAsync(T value, CancellationToken cancellationToken)
@@ -131,6 +132,7 @@ internal sealed class ChildEmitter<T>(ChildWorker worker, StartRecord start, Res
 
     private async ValueTask EmitSlowAsync(T value, CancellationToken cancellationToken)
     {
+        _underWay.Begin();
         try
         {
             await CheckpointAsync().ConfigureAwait(false);
@@ -149,6 +151,7 @@ internal sealed class ChildEmitter<T>(ChildWorker worker, StartRecord start, Res
         finally
         {
             _gate.LeaveAfterStay();
+            _underWay.End();
         }
     }
 

@@ -215,6 +215,7 @@ internal sealed class ChildWorker : IBodyStream
             // The body ended because it was asked to.
         }
 
+        await Control.Outputs.EmitsReturnedAsync().ConfigureAwait(false);
         if (Control.IsDiscarding)
             return false;
         await _code.CompletedAsync(Control.DiscardToken).ConfigureAwait(false);

@@ -2,6 +2,7 @@ using Puma.Dataflow.Control;
 using Puma.Dataflow.Isolation.Codec;
 using Puma.Dataflow.Isolation.Protocol;
 using Puma.Dataflow.Isolation.Transport;
+using Puma.Dataflow.Runnables;
 
 namespace Puma.Dataflow.Isolation.Worker;
 
@@ -56,7 +57,7 @@ internal sealed class ItemLoop(StartRecord start, HostedCode code, StageContext 
                     break;
                 case FrameType.InputEnded:
                     data.Advance();
-                    await code.InputEndedAsync(frame.Port, control.DiscardToken).ConfigureAwait(false);
+                    await code.InputEndedAsync(frame.Port, control.DiscardToken).OnOwnStackAsync().ConfigureAwait(false);
                     break;
                 case FrameType.Complete:
                     data.Advance();
@@ -228,7 +229,6 @@ internal sealed class ItemLoop(StartRecord start, HostedCode code, StageContext 
         {
             ValueTask handling = item.HandleAsync(token);
 
-            // What it has not awaited belongs to the item all the same.
             if (!handling.IsCompletedSuccessfully || _outputs.IsEmitting)
             {
                 results.EndBurst();
@@ -237,6 +237,11 @@ internal sealed class ItemLoop(StartRecord start, HostedCode code, StageContext 
 
             handling.GetAwaiter().GetResult();
             return default;
+        }
+        catch (Exception error) when (_outputs.IsEmitting)
+        {
+            results.EndBurst();
+            return WaitForAsync(ValueTask.FromException(error), number);
         }
         catch (Exception error)
         {
@@ -250,22 +255,19 @@ internal sealed class ItemLoop(StartRecord start, HostedCode code, StageContext 
 
     private async ValueTask<Exception?> WaitForAsync(ValueTask handling, long number)
     {
-        bool mustWait = !handling.IsCompleted;
         Exception? failure = null;
+        results.Flush();
         try
         {
-            results.Flush();
-            await handling.ConfigureAwait(false);
-            await _outputs.EmitsReturnedAsync().ConfigureAwait(false);
+            await handling.OnOwnStackAsync().ConfigureAwait(false);
         }
         catch (Exception error)
         {
             failure = Threw(error, number);
         }
 
-        // Who has ended the wait may be user code, which must not carry the next item on its stack.
-        if (mustWait)
-            await Task.CompletedTask.ConfigureAwait(ConfigureAwaitOptions.ForceYielding);
+        // What it has not awaited belongs to the item all the same, and must not come behind its end.
+        await _outputs.EmitsReturnedAsync().ConfigureAwait(false);
         return failure;
     }
 
