@@ -145,6 +145,7 @@ public sealed class EndedWaitTests : PipelineTest
             .ForEach(static _ => { }));
         for (int i = 0; i < Capacity; i++)
             Assert.True(run.TrySend(i));
+        await Waiting.UntilAsync(() => run.Snapshot().Stage("stage").InFlight == 1, "the first item in work");
         Task send = run.SendAsync(Capacity, TestToken).AsTask();
         Task command = run.Control<IWaitingCommand>("stage").WaitAsync().AsTask();
         Assert.False(send.IsCompleted);
