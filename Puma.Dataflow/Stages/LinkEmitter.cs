@@ -113,6 +113,7 @@ internal class LinkEmitter<T>(StageNode stage, Link<T> link) : Emitter<T>, IAtte
     {
         _gate.Stay();
         UnderWay.Begin();
+        bool hasWaited = false;
         try
         {
             using CancellationTokenRegistration wake = cancellationToken.CanBeCanceled
@@ -135,13 +136,16 @@ internal class LinkEmitter<T>(StageNode stage, Link<T> link) : Emitter<T>, IAtte
                 link.AskForSlot();
                 if (stage.TryOffer(link, value))
                     return;
+                // Who is woken for nothing waits all the while, for all that others see.
+                hasWaited = true;
                 Clock?.Pause();
                 await stage.WaitForSlotAsync(link, _wakeup).ConfigureAwait(false);
                 Clock?.Resume();
-                stage.BeginWork();
-
                 if (!NeedsCheckpoint)
                     continue;
+
+                // Before the signal is taken: a stage that needs no attention, and waits, is at rest.
+                stage.BeginWork();
 
                 // A tick that runs here may emit, too.
                 _gate.LeaveAfterStay();
@@ -158,6 +162,8 @@ internal class LinkEmitter<T>(StageNode stage, Link<T> link) : Emitter<T>, IAtte
         }
         finally
         {
+            if (hasWaited)
+                stage.BeginWork();
             _gate.LeaveAfterStay();
             UnderWay.End();
         }

@@ -228,7 +228,6 @@ internal sealed class ItemLoop(StartRecord start, HostedCode code, StageContext 
         try
         {
             ValueTask handling = item.HandleAsync(token);
-
             if (!handling.IsCompletedSuccessfully || _outputs.IsEmitting)
             {
                 results.EndBurst();
