@@ -40,7 +40,7 @@ internal sealed class BatchStage<T>(StageSetup setup, int limit, TimeSpan? maxAg
         }
 
         // A stage that is asked to finish passes on what it has; one that gives up does not.
-        if (!IsDiscarding)
+        if (!MustGiveUp)
             await FlushAsync().ConfigureAwait(false);
     }
 

@@ -218,7 +218,7 @@ internal sealed class ChildFeeder(ChildStage stage, ChildPlan plan, ChildRoster 
             return;
         for (int port = 0; port < inputs.Length; port++)
         {
-            if (inputs[port].IsEndTold || !inputs[port].HasEnded)
+            if (inputs[port].IsEndTold || !inputs[port].HasEnded || stage.MustGiveUp)
                 continue;
             inputs[port].IsEndTold = true;
             child.Data.Write(FrameType.InputEnded, port: (ushort)port);

@@ -264,7 +264,7 @@ internal sealed class ChildStage : StageNode, IControlledStage
 
         if (_plan.HasBody)
             return Array.TrueForAll(_roster.Slots, static s => s.IsOver);
-        return !IsHolding && HaveInputsEnded() && _feeder.Complete();
+        return !IsHolding && HaveInputsEnded() && (MustGiveUp || _feeder.Complete());
     }
 
     protected override void FlushInputs()

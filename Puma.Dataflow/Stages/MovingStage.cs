@@ -50,7 +50,7 @@ internal abstract class MovingStage(StageSetup setup) : StageNode(setup)
         if (isDelivered)
             Counters.CountDelivered();
         else
-            DiscardInWork(item, IsDiscarding ? ReasonToDiscard : otherwise);
+            DiscardInWork(item, MustGiveUp ? ReasonToDiscard : otherwise);
         input.Release(1);
     }
 }

@@ -201,7 +201,7 @@ internal sealed partial class PoolStage<TIn, TOut> : StageNode, IControlledStage
             BeginWork();
         }
 
-        if (!IsFinishing)
+        if (!IsFinishing && !MustGiveUp)
             await CompleteAsync().ConfigureAwait(false);
     }
 

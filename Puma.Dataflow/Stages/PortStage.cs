@@ -84,7 +84,8 @@ internal sealed class PortStage(
         }
 
         await AllOutputs.EmitsReturnedAsync().ConfigureAwait(false);
-        await CallAsync(() => _runnable.CompletedAsync(DiscardToken)).ConfigureAwait(false);
+        if (!MustGiveUp)
+            await CallAsync(() => _runnable.CompletedAsync(DiscardToken)).ConfigureAwait(false);
     }
 
     protected override ValueTask ReturnAllAsync() => AllOutputs.EmitsReturnedAsync();
@@ -107,7 +108,7 @@ internal sealed class PortStage(
         bool haveEnded = HaveInputsEnded();
         foreach (PortReader reader in _readers)
         {
-            if (reader.HasEnded && reader.TakeCompletion() is { } onCompleted)
+            if (reader.HasEnded && !MustGiveUp && reader.TakeCompletion() is { } onCompleted)
                 await AwaitBetweenItemsAsync(CallAsync(() => onCompleted(DiscardToken))).ConfigureAwait(false);
         }
 

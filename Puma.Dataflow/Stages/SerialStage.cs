@@ -77,9 +77,9 @@ internal sealed partial class SerialStage<TIn, TOut, TOutputs>(StageSetup setup,
                 if (_input.End is not null)
                 {
                     // What the stage was told has its turn also behind the last item, once: a flood of commands keeps no stage.
-                    if (!IsDiscarding && !IsFinishing)
+                    if (!MustGiveUp && !IsFinishing)
                         await CheckpointAsync().ConfigureAwait(false);
-                    if (IsDiscarding || IsFinishing)
+                    if (MustGiveUp || IsFinishing)
                         return;
                     break;
                 }
@@ -106,7 +106,8 @@ internal sealed partial class SerialStage<TIn, TOut, TOutputs>(StageSetup setup,
         }
 
         await _outputs.EmitsReturnedAsync().ConfigureAwait(false);
-        await _handler.CompletedAsync(DiscardToken).ConfigureAwait(false);
+        if (!MustGiveUp)
+            await _handler.CompletedAsync(DiscardToken).ConfigureAwait(false);
     }
 
     protected override ValueTask ReturnAllAsync() => _outputs?.EmitsReturnedAsync() ?? default;

@@ -1,0 +1,76 @@
+using Puma.Dataflow.Lifecycle;
+using Puma.Dataflow.Tests.Commands;
+using Puma.Dataflow.Tests.Infrastructure;
+using Puma.Dataflow.Tests.Isolation;
+
+namespace Puma.Dataflow.Tests.Regressions;
+
+/// <summary>
+/// A cancelled run tells its stages one after another. A stage that was not told yet took the end of the one before it for the end of all input: it
+/// completed, and passed on what came of that.
+/// </summary>
+public sealed class ToldInTurnTests : ChildTest
+{
+    public static TheoryData<string> Places => Placed.All;
+
+    [Theory, MemberData(nameof(Places))] // S21: nothing new starts
+    public Task ARunnable(string place) => CompletesNotAsync(Pipeline.Accept<int>().Then(static () => new Completing(), Placed.At(place, "work")));
+
+    [Theory, MemberData(nameof(Places))] // S21
+    public Task ARunnableWithPorts(string place) => CompletesNotAsync(Pipeline.Accept<int>()
+        .Into(static () => new CompletingPorts(), static r => r.Input, Placed.At(place, "work"))
+        .Continue(static r => r.Output));
+
+    [Theory] // S21
+    [InlineData("in process")]
+    [InlineData("loopback")]
+    public Task APool(string place) => CompletesNotAsync(Pipeline.Accept<int>().Then(static () => new Completing(), Placed.At(place, "work") with { MaxDegreeOfParallelism = 2 }));
+
+    [Fact] // S21
+    public Task ABatch() => CompletesNotAsync(Pipeline.Accept<int>().Batch(2, options: new() { Name = "work" }).Transform(static _ => Completing.Completed));
+
+    private async Task CompletesNotAsync(PipelineBuilder<int, int> builder)
+    {
+        ExpectFailure();
+        List<int> seen = [];
+        PipelineRun<int> run = Start(builder.ForEach(seen.Add));
+        await run.Started.Within();
+        await run.SendAsync(1, TestToken);
+        await Waiting.UntilAsync(() => run.Snapshot().Stage("work") is { Accepted: 1, Activity: StageActivity.WaitingForInput }, "the item is through");
+        IReadOnlyList<StageNode> stages = run.Graph.Nodes;
+        foreach (StageNode stage in stages)
+            Assert.True(stage.TryDecideDiscard(DiscardReason.Canceled));
+
+        stages.Single(static s => s.IsSource).RaiseDecided();
+        await Task.WhenAll(stages.Select(static s => s.Completion)).Within();
+        foreach (StageNode stage in stages)
+            stage.RaiseDecided();
+
+        PipelineReport report = await run.Report.Within();
+
+        Assert.DoesNotContain(Completing.Completed, seen);
+        Assert.All(report.Stages, static s => Assert.Equal((StageState.Canceled, EndReason.Canceled), (s.State, s.EndReason)));
+    }
+
+    public sealed class Completing : Runnable<int, int>
+    {
+        public const int Completed = -1;
+
+        protected override ValueTask OnItemAsync(int item, CancellationToken cancellationToken) => EmitAsync(item, cancellationToken);
+
+        protected override ValueTask OnCompletedAsync(CancellationToken cancellationToken) => EmitAsync(Completed, cancellationToken);
+    }
+
+    public sealed class CompletingPorts : PortRunnable
+    {
+        public CompletingPorts() => Input = new Input<int>(
+            (item, cancellationToken) => Output!.EmitAsync(item, cancellationToken),
+            cancellationToken => Output!.EmitAsync(Completing.Completed, cancellationToken));
+
+        public Input<int> Input { get; }
+
+        public Output<int> Output { get; } = new();
+
+        protected override ValueTask OnCompletedAsync(CancellationToken cancellationToken) => Output.EmitAsync(Completing.Completed, cancellationToken);
+    }
+}
