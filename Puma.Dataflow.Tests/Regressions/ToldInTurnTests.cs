@@ -29,6 +29,88 @@ public sealed class ToldInTurnTests : ChildTest
     [Fact] // S21
     public Task ABatch() => CompletesNotAsync(Pipeline.Accept<int>().Batch(2, options: new() { Name = "work" }).Transform(static _ => Completing.Completed));
 
+    [Fact] // S5, S21: a stage that ends while others are still decided of ends behind that
+    public async Task WhatIsDecidedOfSeveral_IsDecidedAtOnce()
+    {
+        ExpectFailure();
+        Gate isInWork = new(), goOn = new();
+        List<int> seen = [];
+        PipelineRun<int> run = Start(Pipeline.Accept<int>()
+            .Transform(async x =>
+            {
+                isInWork.Open();
+                await goOn.WaitAsync();
+                return x;
+            }, new StageOptions { Name = "first" })
+            .Then(static () => new Completing(), new() { Name = "second" })
+            .ForEach(seen.Add));
+        await run.SendAsync(1, TestToken);
+        await isInWork.WaitAsync();
+        run.Complete();
+        IReadOnlyList<StageNode> stages = run.Graph.Nodes;
+        await stages.Single(static s => s.IsSource).Completion.Within();
+        StageNode[] rest = [.. stages.Where(static s => !s.IsSource)];
+
+        await Task.Run(() =>
+        {
+            lock (run.Graph.StageEnds)
+            {
+                foreach (StageNode stage in rest)
+                {
+                    Assert.True(stage.TryDecideDiscard(DiscardReason.Canceled));
+                    goOn.Open();
+
+                    // Long enough for a stage that could end now.
+                    SpinWait.SpinUntil(() => stages.Any(s => !s.IsSource && s.Completion.IsCompleted), TimeSpan.FromMilliseconds(50));
+                }
+            }
+        }).Within();
+        await Task.WhenAll(rest.Select(static s => s.Completion)).Within();
+        foreach (StageNode stage in rest)
+            stage.RaiseDecided();
+        await run.Report.Within();
+
+        Assert.All(rest, static s => Assert.Equal((StageState.Canceled, EndReason.Canceled), (s.State, s.EndReason)));
+        Assert.DoesNotContain(Completing.Completed, seen);
+    }
+
+    [Fact] // S17, S21: one that fails while another thread is about to tell of the cancel
+    public async Task AFailure_WhileACancelIsUnderWay_CompletesNothing()
+    {
+        ExpectFailure();
+        TimeSpan abortTimeout = TimeSpan.FromSeconds(77);
+        Gate isInWork = new(), goOn = new();
+        List<int> seen = [];
+        PipelineRun<int>? run = null;
+        run = Start(
+            Pipeline.Accept<int>()
+                .Transform<int>(async x =>
+                {
+                    isInWork.Open();
+                    await goOn.WaitAsync();
+                    throw new FormatException();
+                }, new StageOptions { Name = "first" })
+                .Then(static () => new Completing(), new() { Name = "second" })
+                .ForEach(seen.Add),
+            Options with { FaultMode = FaultMode.Abort, AbortTimeout = abortTimeout, TimeProvider = new WatchedTimers(GiveTime) });
+        await run.SendAsync(1, TestToken);
+        await isInWork.WaitAsync();
+
+        await Task.Run(run.Cancel).Within();
+        PipelineReport report = await run.Report.Within();
+
+        Assert.Equal(RunState.Canceled, report.State);
+        Assert.DoesNotContain(Completing.Completed, seen);
+
+        void GiveTime(TimeSpan due)
+        {
+            if (due != abortTimeout)
+                return;
+            goOn.Open();
+            SpinWait.SpinUntil(() => run!.Graph.Nodes.All(static s => s.IsSource || s.Completion.IsCompleted), TimeSpan.FromMilliseconds(50));
+        }
+    }
+
     private async Task CompletesNotAsync(PipelineBuilder<int, int> builder)
     {
         ExpectFailure();

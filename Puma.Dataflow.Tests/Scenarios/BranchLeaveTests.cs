@@ -33,6 +33,33 @@ public sealed class BranchLeaveTests : AttachTest
         AssertCounts(report, "fan", accepted: 20, delivered: 20);
     }
 
+    [Fact] // S21: the end of its input did not come first
+    public async Task Dispose_OfABranchWithHalfABatch_PassesOnNothing()
+    {
+        Expect(21);
+        bool isPassedOn = false;
+        TimeSpan abortTimeout = TimeSpan.FromSeconds(77);
+        PipelineRun<int> run = StartWithMain(Options with { AbortTimeout = abortTimeout, TimeProvider = new WatchedTimers(GiveTime) });
+        BranchLease lease = await run.Broadcast<int>("fan").AttachAsync(b => b
+            .Batch(2, options: new() { Name = "late" })
+            .ForEach(_ => Volatile.Write(ref isPassedOn, true))).Within();
+        await run.SendAsync(1, TestToken);
+        await Waiting.UntilAsync(() => run.Snapshot().Stage("late") is { Accepted: 1, Activity: StageActivity.WaitingForInput }, "half a batch is there");
+
+        await lease.DisposeAsync().Within();
+        run.Complete();
+        await run.Completion.Within();
+
+        Assert.False(isPassedOn);
+        Assert.True(lease.Completion.IsCanceled);
+
+        void GiveTime(TimeSpan due)
+        {
+            if (due == abortTimeout)
+                SpinWait.SpinUntil(() => Volatile.Read(ref isPassedOn), TimeSpan.FromMilliseconds(50));
+        }
+    }
+
     [Fact] // S21, S22, S32
     public async Task Dispose_DiscardsWhatTheBranchHas_AndHarmsNobodyElse()
     {

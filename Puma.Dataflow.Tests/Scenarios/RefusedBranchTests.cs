@@ -54,6 +54,37 @@ public sealed class RefusedBranchTests : AttachTest
         Assert.Equal(Enumerable.Range(1, 5), Main);
     }
 
+    [Fact] // S21: the end of its input did not come first
+    public async Task AttemptThatIsCancelled_CompletesNothing()
+    {
+        bool hasCompleted = false;
+        var starting = new Gate();
+        TimeSpan abortTimeout = TimeSpan.FromSeconds(77);
+        using var source = new CancellationTokenSource();
+        PipelineRun<int> run = StartWithMain(Options with { AbortTimeout = abortTimeout, TimeProvider = new WatchedTimers(GiveTime) });
+        Task<BranchLease> attaching = run.Broadcast<int>("fan").AttachAsync(
+            b => b
+                .Then(() => new TellsCompletion(() => Volatile.Write(ref hasCompleted, true)), new() { Name = "late" })
+                .Then(() => new StartWaits(starting), new() { Name = "slow" })
+                .ForEach(static _ => { }),
+            source.Token);
+        await starting.WaitAsync();
+        await Waiting.UntilAsync(() => run.Stage("late").State == StageState.Running, "the first stage of the branch has started");
+        await source.CancelAsync();
+
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => attaching.Within());
+        run.Complete();
+        await run.Completion.Within();
+
+        Assert.False(hasCompleted);
+
+        void GiveTime(TimeSpan due)
+        {
+            if (due == abortTimeout)
+                SpinWait.SpinUntil(() => Volatile.Read(ref hasCompleted), TimeSpan.FromMilliseconds(50));
+        }
+    }
+
     [Fact] // the report loses nothing
     public async Task AnAttemptUnderTheNamesOfAnEarlierBranch_LeavesItsNumbersWhereTheyAre()
     {
@@ -200,6 +231,17 @@ public sealed class RefusedBranchTests : AttachTest
         protected override ValueTask OnStartAsync(CancellationToken cancellationToken) => throw new FormatException("start");
 
         protected override ValueTask OnItemAsync(int item, CancellationToken cancellationToken) => EmitAsync(item, cancellationToken);
+    }
+
+    private sealed class TellsCompletion(Action onCompleted) : Runnable<int, int>
+    {
+        protected override ValueTask OnItemAsync(int item, CancellationToken cancellationToken) => EmitAsync(item, cancellationToken);
+
+        protected override ValueTask OnCompletedAsync(CancellationToken cancellationToken)
+        {
+            onCompleted();
+            return default;
+        }
     }
 
     private sealed class StartWaits(Gate starting) : Runnable<int, int>

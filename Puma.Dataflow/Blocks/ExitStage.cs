@@ -59,7 +59,7 @@ internal sealed class ExitStage<T>(StageSetup setup) : StageNode(setup)
             if (IsAbandoned)
                 DropQueued();
             else
-                _link.Shut(IsDiscarding ? ReasonToDiscard : DiscardReason.NoDemand);
+                _link.Shut(MustGiveUp ? ReasonToDiscard : DiscardReason.NoDemand);
             if (_link.SlotsHeld == 0)
                 return;
             await WaitAsync(StageActivity.WaitingForForeignCode).ConfigureAwait(false);

@@ -55,6 +55,9 @@ internal sealed class CompletionGraph : IMeteredRun
 
     public PipelineOptions Options { get; }
 
+    /// <summary>Guards what is decided of the ends of the stages, so that several are decided at once.</summary>
+    public Lock StageEnds { get; } = new();
+
     /// <summary>The application's logging.</summary>
     public ILoggerFactory Loggers { get; }
 
@@ -402,20 +405,32 @@ internal sealed class CompletionGraph : IMeteredRun
             node.RaiseStop();
     }
 
-    /// <summary>Makes stages give up what they hold. All are decided before the first is told: its end would otherwise end its neighbours for another reason.</summary>
-    private static void Discard(IEnumerable<StageNode> nodes, DiscardReason reason)
+    /// <summary>Makes stages give up what they hold.</summary>
+    private void Discard(IEnumerable<StageNode> nodes, DiscardReason reason) => Tell(Decide(nodes, reason));
+
+    /// <summary>Decides that stages give up. At once, and before the first is told: the end of one would otherwise end its neighbours for another reason.</summary>
+    /// <returns>Those to tell.</returns>
+    private List<StageNode> Decide(IEnumerable<StageNode> nodes, DiscardReason reason)
     {
-        List<StageNode> decided = [.. nodes.Where(n => n.TryDecideDiscard(reason))];
+        lock (StageEnds)
+            return [.. nodes.Where(n => n.TryDecideDiscard(reason))];
+    }
+
+    private static void Tell(List<StageNode> decided)
+    {
         foreach (StageNode node in decided)
             node.RaiseDecided();
     }
 
     private void Abort()
     {
-        if (!_ending.TryRaise(Urgency.Abort))
-            return;
-        _abandonDeadline.Set(Options.AbortTimeout);
-        Discard(Nodes, DiscardReason.Canceled);
+        bool isFirst = _ending.TryRaise(Urgency.Abort);
+
+        // Also when another thread was first: it may not have come so far, and the stage that failed here must not end before the others are decided.
+        List<StageNode> decided = Decide(Nodes, DiscardReason.Canceled);
+        if (isFirst)
+            _abandonDeadline.Set(Options.AbortTimeout);
+        Tell(decided);
     }
 
     private static void Abandon(IEnumerable<StageNode> nodes)

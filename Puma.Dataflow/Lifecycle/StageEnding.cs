@@ -12,18 +12,18 @@ internal readonly record struct StageEnd(StageState State, EndReason Reason, End
 /// Decides how one stage ends (S5) and tells those who wait for it. The first reason wins, and so does the first who ends the stage: its
 /// stream, or who leaves it behind. Any thread.
 /// </summary>
-internal sealed class StageEnding
+/// <param name="gate">The same for all stages of a run: who holds it decides of several at once, and none of them ends meanwhile. Nothing waits inside of it.</param>
+internal sealed class StageEnding(Lock gate)
 {
-    private readonly Lock _gate = new();
     private readonly TaskCompletionSource _completion = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly TaskCompletionSource _outcome = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
-    // Written once, inside of _gate and before the stage is told; read without it, too.
+    // Written once, inside of gate and before the stage is told; read without it, too.
     private DiscardReason _reason;
     private StageFaultedException? _failure;
     private bool _isAbandoned;
 
-    // Guarded by _gate.
+    // Guarded by gate.
     private bool _hasEnded;
 
     /// <summary>Why the stage gives up what it holds; none while it does not.</summary>
@@ -47,7 +47,7 @@ internal sealed class StageEnding
     /// <returns>False when that, or another end, was decided before.</returns>
     public bool TryDecide(DiscardReason reason, StageFaultedException? failure)
     {
-        lock (_gate)
+        lock (gate)
         {
             if (_hasEnded || _reason != DiscardReason.None)
                 return false;
@@ -61,7 +61,7 @@ internal sealed class StageEnding
     /// <returns>False when it was left behind before.</returns>
     public bool TryEnd()
     {
-        lock (_gate)
+        lock (gate)
         {
             if (_hasEnded)
                 return false;
@@ -74,7 +74,7 @@ internal sealed class StageEnding
     /// <returns>How it ends; null when it has ended before.</returns>
     public StageEnd? TryAbandon()
     {
-        lock (_gate)
+        lock (gate)
         {
             if (_hasEnded)
                 return null;
@@ -89,7 +89,7 @@ internal sealed class StageEnding
     /// <summary>How the stage would end now: by its failure, because it gave up, because it was to finish early, or as its inputs did. The stream only.</summary>
     public StageEnd Expect(StageLinks links, bool isFinishing)
     {
-        lock (_gate)
+        lock (gate)
         {
             switch (_reason)
             {

@@ -16,7 +16,7 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
 {
     // Each is safe by itself, for any thread.
     private readonly StageSignals _signals = new();
-    private readonly StageEnding _ending = new();
+    private readonly StageEnding _ending = new(setup.Graph.StageEnds);
     private readonly ActivityClock _activity = new(setup.Graph.Time);
     private readonly StageProgress _progress = new(setup.Graph.Time);
 

@@ -61,9 +61,13 @@ internal sealed class AttachedBranch
             return new AttachedBranch(broadcast, entry, scope);
         }
 
-        entry.Complete(EndMarker.Canceled);
+        // First the branch gives up: the end of its input would otherwise complete it.
         using (graph.GiveUp(scope))
+        {
+            entry.Complete(EndMarker.Canceled);
             await EndOfAsync(graph, scope).ConfigureAwait(false);
+        }
+
         graph.Forget(scope);
         Exception error = scope.Failure ?? (cancellationToken.IsCancellationRequested
             ? new OperationCanceledException(cancellationToken)
@@ -84,9 +88,13 @@ internal sealed class AttachedBranch
     {
         if (HasEnded.IsCompleted)
             return;
-        Leave();
+
+        // First the branch gives up: the end of its input would otherwise complete it.
         using (Graph.GiveUp(_scope))
+        {
+            Leave();
             await HasEnded.ConfigureAwait(false);
+        }
     }
 
     private async Task WatchAsync()

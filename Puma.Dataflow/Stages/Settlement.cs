@@ -23,7 +23,7 @@ internal static class Settlement
                 stage.Counters.CountDeadLettered();
                 Log.ItemDeadLettered(stage.Graph.Logger, stage.Name, number, ExceptionText.MessageOf(fate.Error!), fate.Error);
                 break;
-            case FateKind.DeadLettered when !stage.IsDiscarding:
+            case FateKind.DeadLettered when !stage.MustGiveUp:
                 stage.DiscardInWork(item, DiscardReason.NoDemand);
                 break;
             case FateKind.Failed:
