@@ -74,11 +74,38 @@ public sealed class ToldInTurnTests : ChildTest
         Assert.DoesNotContain(Completing.Completed, seen);
     }
 
-    [Fact] // S17, S21: one that fails while another thread is about to tell of the cancel
-    public async Task AFailure_WhileACancelIsUnderWay_CompletesNothing()
+    [Fact] // S17, S21
+    public Task AFailure_WhileACancelIsAboutToTell_CompletesNothing()
+    {
+        TimeSpan abortTimeout = TimeSpan.FromSeconds(77);
+        return FailsDuringCancelAsync(during => Options with
+        {
+            FaultMode = FaultMode.Abort,
+            AbortTimeout = abortTimeout,
+            TimeProvider = new WatchedTimers(due =>
+            {
+                if (due == abortTimeout)
+                    during();
+            }),
+        });
+    }
+
+    [Theory] // S17, S21
+    [InlineData(FaultMode.DrainDownstream)]
+    [InlineData(FaultMode.Abort)]
+    public Task AFailure_WhileACancelIsBeingLogged_CompletesNothing(FaultMode mode) => FailsDuringCancelAsync(during => Options with
+    {
+        FaultMode = mode,
+        LoggerFactory = new HookedLog(Log, (_, id) =>
+        {
+            if (id == 3)
+                during();
+        }),
+    });
+
+    private async Task FailsDuringCancelAsync(Func<Action, PipelineOptions> makeOptions)
     {
         ExpectFailure();
-        TimeSpan abortTimeout = TimeSpan.FromSeconds(77);
         Gate isInWork = new(), goOn = new();
         List<int> seen = [];
         PipelineRun<int>? run = null;
@@ -92,7 +119,7 @@ public sealed class ToldInTurnTests : ChildTest
                 }, new StageOptions { Name = "first" })
                 .Then(static () => new Completing(), new() { Name = "second" })
                 .ForEach(seen.Add),
-            Options with { FaultMode = FaultMode.Abort, AbortTimeout = abortTimeout, TimeProvider = new WatchedTimers(GiveTime) });
+            makeOptions(LetItFail));
         await run.SendAsync(1, TestToken);
         await isInWork.WaitAsync();
 
@@ -102,11 +129,11 @@ public sealed class ToldInTurnTests : ChildTest
         Assert.Equal(RunState.Canceled, report.State);
         Assert.DoesNotContain(Completing.Completed, seen);
 
-        void GiveTime(TimeSpan due)
+        void LetItFail()
         {
-            if (due != abortTimeout)
-                return;
             goOn.Open();
+
+            // Long enough for those behind it to end for that.
             SpinWait.SpinUntil(() => run!.Graph.Nodes.All(static s => s.IsSource || s.Completion.IsCompleted), TimeSpan.FromMilliseconds(50));
         }
     }

@@ -1,4 +1,5 @@
 using System.Threading.Tasks.Dataflow;
+using Puma.Dataflow.Lifecycle;
 using Puma.Dataflow.Tests.Infrastructure;
 
 namespace Puma.Dataflow.Tests.Scenarios;
@@ -83,6 +84,22 @@ public sealed class RefusedBranchTests : AttachTest
             if (due == abortTimeout)
                 SpinWait.SpinUntil(() => Volatile.Read(ref hasCompleted), TimeSpan.FromMilliseconds(50));
         }
+    }
+
+    [Fact] // S47: it would be told of nothing
+    public async Task ABroadcastWhoseEndIsDecidedAndNotTold_TakesNoBranch()
+    {
+        PipelineRun<int> run = StartWithMain();
+        await run.Started.Within();
+        StageNode fan = run.Graph.Nodes.Single(static n => n.Name == "fan");
+        Assert.True(fan.TryDecideDiscard(DiscardReason.Canceled));
+
+        await Assert.ThrowsAsync<BroadcastClosedException>(() => AttachLateAsync(run));
+
+        run.Cancel();
+        fan.RaiseDecided();
+        await run.Report.Within();
+        Assert.Empty(Late);
     }
 
     [Fact] // the report loses nothing

@@ -132,13 +132,13 @@ internal sealed class CompletionGraph : IMeteredRun
 
     /// <summary>Takes the stages of a branch into the run, all at once, and starts them. The run ends only when they have.</summary>
     /// <returns>False when one of their names was taken meanwhile.</returns>
-    /// <exception cref="BroadcastClosedException">The run takes no more input, or the optional branch that they were to be in is lost.</exception>
+    /// <exception cref="BroadcastClosedException">The run takes no more input, or the branch that they were to be in is lost or given up.</exception>
     public bool TryAdmit(IReadOnlyList<StageNode> nodes, IReadOnlyList<Link> links, StageNode broadcast)
     {
         bool isOpen, isAdmitted = false;
         lock (_gate)
         {
-            isOpen = _notEnded > 0 && _ending.IsOpen && !BranchScope.IsInAny(broadcast.Scope, static s => s.IsDetached);
+            isOpen = _notEnded > 0 && _ending.IsOpen && !broadcast.MustGiveUp && !BranchScope.IsInAny(broadcast.Scope, static s => s.IsDetached);
             if (isOpen && _shape.TryMakeRoom(nodes) is { } shape)
             {
                 _shape = shape.With(nodes, links);
@@ -170,12 +170,14 @@ internal sealed class CompletionGraph : IMeteredRun
     /// <summary>Asks the sources of a branch for no more input.</summary>
     public void StopIn(BranchScope scope) => StopSources(StagesIn(scope));
 
-    /// <summary>Makes a branch give up what it holds; what has not returned by the abort time-out is left behind.</summary>
-    /// <returns>What calls that off.</returns>
+    /// <summary>Makes a branch give up what it holds; what has not returned by the abort time-out is left behind. To be called before its input ends, for which it would complete.</summary>
+    /// <returns>What calls the time-out off.</returns>
     public IDisposable GiveUp(BranchScope scope)
     {
+        // Twice: what was attached inside of it until the first time is there the second time, and nothing is attached after the first.
+        List<StageNode> decided = [.. Decide(StagesIn(scope), DiscardReason.Canceled), .. Decide(StagesIn(scope), DiscardReason.Canceled)];
         ITimer timer = Time.CreateTimer(_ => Abandon(StagesIn(scope)), null, Options.AbortTimeout, Timeout.InfiniteTimeSpan);
-        Discard(StagesIn(scope), DiscardReason.Canceled);
+        Tell(decided);
         return timer;
     }
 
@@ -225,6 +227,9 @@ internal sealed class CompletionGraph : IMeteredRun
     /// <summary>A stage failed and is giving up what it holds.</summary>
     public void OnStageFaulted(StageNode node, StageFaultedException fault)
     {
+        // Who cancels may not have come that far; the stages behind this one must not complete for its end until then.
+        if (_ending.Decision.Outcome == RunState.Canceled)
+            Abort();
         while (BranchScope.LosableAt(node.Scope) is { } scope)
         {
             if (TryLose(scope, node, fault))

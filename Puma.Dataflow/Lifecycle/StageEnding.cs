@@ -12,7 +12,7 @@ internal readonly record struct StageEnd(StageState State, EndReason Reason, End
 /// Decides how one stage ends (S5) and tells those who wait for it. The first reason wins, and so does the first who ends the stage: its
 /// stream, or who leaves it behind. Any thread.
 /// </summary>
-/// <param name="gate">The same for all stages of a run: who holds it decides of several at once, and none of them ends meanwhile. Nothing waits inside of it.</param>
+/// <param name="gate">The same for all stages of a run: who holds it decides of several at once, and how others end waits for that. No other lock is taken inside of it.</param>
 internal sealed class StageEnding(Lock gate)
 {
     private readonly TaskCompletionSource _completion = new(TaskCreationOptions.RunContinuationsAsynchronously);

@@ -124,8 +124,8 @@ internal abstract class StageNode(StageSetup setup) : ILinkEnd
     public bool IsDiscarding => Has(Attention.Discard);
 
     /// <summary>
-    /// Whether it is decided that the stage gives up what it holds, told or not: what to ask behind the end of an input. Stages that give up
-    /// together are told one after another, and the end of one must not look like the end of all input to the next.
+    /// Whether it is decided that the stage gives up what it holds, told or not, or it was left behind: what to ask behind the end of an input.
+    /// Stages that give up together are told one after another, and the end of one must not look like the end of all input to the next.
     /// </summary>
     public bool MustGiveUp => _ending.Reason != DiscardReason.None || IsDiscarding;
 

@@ -61,7 +61,6 @@ internal sealed class AttachedBranch
             return new AttachedBranch(broadcast, entry, scope);
         }
 
-        // First the branch gives up: the end of its input would otherwise complete it.
         using (graph.GiveUp(scope))
         {
             entry.Complete(EndMarker.Canceled);
@@ -88,8 +87,6 @@ internal sealed class AttachedBranch
     {
         if (HasEnded.IsCompleted)
             return;
-
-        // First the branch gives up: the end of its input would otherwise complete it.
         using (Graph.GiveUp(_scope))
         {
             Leave();
